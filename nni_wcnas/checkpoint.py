@@ -1,0 +1,50 @@
+"""Checkpoints: refused in one sentence when they are not whole, never executed."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, Literal
+from zipfile import BadZipFile
+
+import torch
+
+__all__ = ['CheckpointError', 'check_checkpoint']
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message says which, why and what to do."""
+
+
+def check_checkpoint(path: str | Path, kind: Literal['search', 'retrain'] = 'search') -> dict[str, Any]:
+    """Load a checkpoint of a search (or a retraining) without executing pickled code.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        The command that wrote it.
+
+    Returns
+    -------
+    Its content.
+
+    Raises
+    ------
+    CheckpointError
+        When the file is missing, cut short or not a checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f'{path}: there is no checkpoint to resume from; start the run without resuming')
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, BadZipFile, ValueError, OSError) as error:
+        raise CheckpointError(
+            f'{path}: not a complete checkpoint ({type(error).__name__}), it was cut short or is another kind of '
+            'file; delete it to start the run again from its first epoch'
+        ) from error
+    if not isinstance(content, dict) or {'search': 'state_dict', 'retrain': 'network'}[kind] not in content:
+        raise CheckpointError(f'{path}: not the checkpoint of a {kind}; make one with `nni-wcnas {kind}`')
+    return content

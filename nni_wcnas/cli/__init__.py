@@ -1,0 +1,37 @@
+"""The command ``nni-wcnas``. Until the arguments are read only the parser is imported: ``--help`` is instant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+__all__ = ['main']
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name; by default those of the process.
+
+    Returns
+    -------
+    Exit code: 0 done, 1 failed, 2 wrong input, 130 interrupted.
+    """
+    from nni_wcnas.cli.parser import make_parser
+    from nni_wcnas.cli.problems import CommandError
+    from nni_wcnas.cli.quiet import silence_noise
+
+    parsed = make_parser().parse_args(arguments)
+    silence_noise()
+    try:
+        return import_module('nni_wcnas.cli.commands').run(parsed)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        print(str(interrupt) or 'Interrupted.', file=sys.stderr)
+        return 130

@@ -1,0 +1,177 @@
+"""From settings to the parts of a search: data, space, tester, strategy, evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nni_wcnas.cli.members import arguments_of
+from nni_wcnas.cli.schema import Settings
+from nni_wcnas.contracts import Tester
+from nni_wcnas.data import ImageData
+from nni_wcnas.data.difficulty import hardest, load_difficulty
+from nni_wcnas.data.reference import Reference
+from nni_wcnas.evaluator import SearchEvaluator
+from nni_wcnas.options import AXES, build, option
+from nni_wcnas.strategy import Search
+
+__all__ = [
+    'accelerator',
+    'check_difficulty',
+    'device',
+    'difficulty_scores',
+    'hard_examples',
+    'has_gpu',
+    'is_auxiliary',
+    'make_data',
+    'make_evaluator',
+    'make_space',
+    'make_strategy',
+    'make_tester',
+    'untouched_random_state',
+]
+
+
+def make_data(settings: Settings) -> ImageData:
+    """The data module; its batches follow the trial's seed unless the section has one of its own."""
+    arguments = {'seed': settings.seed, **settings.data}
+    return build('data', arguments.pop('name'), **arguments)
+
+
+def make_space(settings: Settings, data: ImageData) -> Any:
+    """The model space, with as many classes as the data.
+
+    Raises
+    ------
+    ValueError
+        When the space cannot have them.
+    """
+    arguments = dict(settings.space)
+    name = arguments.pop('name')
+    factory = option('space', name).factory
+    accepted = arguments_of(factory)
+    for key in ('num_classes', 'num_labels'):
+        if arguments.get(key, data.num_classes) != data.num_classes:
+            raise ValueError(
+                f'{key} is {arguments[key]}, but {data.name} has {data.num_classes} classes; leave {key} out'
+            )
+        if key in accepted:
+            arguments[key] = data.num_classes
+    if name == 'hub_darts' and data.num_classes != 10:
+        raise ValueError(f"NNI's DARTS space has 10 classes and {data.name} has {data.num_classes}; use `name: darts`")
+    return factory(**arguments)
+
+
+def make_tester(settings: Settings, data: ImageData) -> Tester:
+    """The tester, with the resolution and the classes of the data.
+
+    Raises
+    ------
+    ValueError
+        When the settings ask for others, or a value is out of range.
+    """
+    if settings.tester is None:
+        raise ValueError('tester is missing; add `tester: fq_gan`')
+    arguments = {'num_classes': data.num_classes, 'image_size': data.image_size, **settings.tester}
+    for key in ('num_classes', 'image_size'):
+        if arguments[key] != getattr(data, key):
+            raise ValueError(f'{key} is {arguments[key]}, but {data.name} has {getattr(data, key)}; leave {key} out')
+    name, pretrained = arguments.pop('name'), arguments.get('pretrained')
+    if pretrained is not None and not Path(pretrained).is_file():
+        raise ValueError(
+            f'there is no pretrained file {pretrained}; make it with `nni-wcnas pretrain`, or leave pretrained out'
+        )
+    return build('tester', name, **arguments)
+
+
+def make_strategy(settings: Settings) -> Search:
+    """The method: a preset or the neutral members, with the axes and numbers that the settings give."""
+    arguments = dict(settings.method)
+    preset = arguments.pop('preset', None)
+    for axis in AXES:
+        if axis in arguments or axis == 'schedule':
+            arguments[axis] = _member(axis, arguments.get(axis, {'name': 'single_stage'}), settings)
+    return option('preset', preset).factory(**arguments) if preset is not None else Search(**arguments)
+
+
+def _member(axis: str, section: dict[str, Any], settings: Settings) -> Any:
+    """One member of an axis; a schedule takes its lengths from the search section."""
+    given = {key: value for key, value in section.items() if key != 'name'}
+    if axis == 'schedule':
+        accepted = arguments_of(option(axis, section['name']).factory)
+        lengths = {'epochs': settings.search.epochs, 'warmup': settings.search.warmup}
+        given = {**{key: value for key, value in lengths.items() if key in accepted}, **given}
+    return build(axis, section['name'], **given)
+
+
+def make_evaluator(settings: Settings, data: ImageData, strategy: Search, **trainer: Any) -> SearchEvaluator:
+    """The evaluator, with a tester where the objective needs one."""
+    numbers = settings.search.model_dump(exclude={'epochs', 'warmup'})
+    tester = make_tester(settings, data) if strategy.objective.needs_tester else None
+    return SearchEvaluator(
+        data,
+        tester=tester,
+        auxiliary=settings.auxiliary,
+        max_epochs=settings.search.epochs,
+        **numbers,
+        accelerator=accelerator(settings),
+        devices=1,
+        **trainer,
+    )
+
+
+def accelerator(settings: Settings) -> str:
+    """Lightning's name of the device."""
+    return {'auto': 'gpu' if has_gpu() else 'cpu', 'cuda': 'gpu', 'cpu': 'cpu'}[settings.device]
+
+
+def device(settings: Settings) -> str:
+    """Torch's name of the device."""
+    return 'cuda' if accelerator(settings) == 'gpu' else 'cpu'
+
+
+def difficulty_scores(settings: Settings, data: ImageData, reference: Reference | None) -> Tensor:
+    """How hard each training example is, shape ``(N_train,)``: from a file, else from the reference models."""
+    source = settings.difficulty
+    if source.path is None:
+        if reference is None:
+            raise ValueError('difficulty has no path and there are no reference models; give one of them')
+        return reference.train_scores
+    return load_difficulty(source.path, data.images.train.labels, kind=source.kind, models=source.models).values
+
+
+def hard_examples(settings: Settings, data: ImageData, scores: Tensor) -> Tensor:
+    """Positions of the hardest examples of the architecture's half."""
+    return hardest(scores, data.architecture_indices, settings.difficulty.share)
+
+
+def check_difficulty(settings: Settings, data: ImageData) -> None:
+    """Read the difficulty file, if there is one."""
+    if settings.difficulty.path is not None:
+        hard_examples(settings, data, difficulty_scores(settings, data, None))
+
+
+def is_auxiliary(name: str) -> bool:
+    """Whether there is an auxiliary model of this name."""
+    if name == 'tied':
+        return True
+    import timm
+
+    return timm.is_model(name)
+
+
+def has_gpu() -> bool:
+    """Whether torch sees one."""
+    return torch.cuda.is_available()
+
+
+@contextmanager
+def untouched_random_state() -> Iterator[None]:
+    """Put torch's random states back afterwards."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield

@@ -1,0 +1,174 @@
+"""From parsed arguments to the work of each command."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.data import DataError
+from nni_wcnas.evaluation.retraining import RetrainingError
+
+__all__ = ['run']
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run a command.
+
+    Raises
+    ------
+    CommandError
+        For what the user can repair.
+    """
+    command = {
+        'search': _search,
+        'trial': _trial,
+        'run': _run,
+        'pretrain': _pretrain,
+        'retrain': _retrain,
+        'evaluate': _evaluate,
+        'report': _report,
+        'options': _options,
+    }[arguments.command]
+    try:
+        return command(arguments)
+    except (DataError, RetrainingError) as error:
+        raise CommandError(str(error)) from error
+
+
+def _overrides(arguments: argparse.Namespace) -> list[str]:
+    return [*arguments.overrides, *(['device=cpu'] if arguments.cpu else [])]
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    from nni_wcnas.cli.search import open_run, search
+    from nni_wcnas.cli.settings import load_settings
+    from nni_wcnas.evaluation.report import write_report
+
+    settings = load_settings(arguments.settings, _overrides(arguments))
+    path = (
+        Path(arguments.run) if arguments.run else Path(settings.directory) / Path(arguments.settings).name.split('.')[0]
+    )
+    run = open_run(path, settings, resume=arguments.resume)
+    try:
+        found = search(settings, run, on_epoch=lambda row: print(_line(row, settings.search.epochs), flush=True))
+    except KeyboardInterrupt:
+        again = [*_without(sys.argv[1:], '--resume'), '--resume', *([] if arguments.run else ['--run', str(path)])]
+        raise KeyboardInterrupt(
+            f'Interrupted; the last whole epoch is kept. Continue with: nni-wcnas {shlex.join(again)}'
+        ) from None
+    report = write_report(run)
+    print(f'architecture: {run.architecture}\nreport: {report}')
+    return 0 if found.history else 1
+
+
+def _trial(arguments: argparse.Namespace) -> int:
+    import nni
+
+    from nni_wcnas.cli.settings import load_settings
+    from nni_wcnas.cli.trial import run_trial
+
+    parameters = nni.get_next_parameter()
+    settings = load_settings(arguments.settings, _overrides(arguments), parameters)
+    final = run_trial(settings)
+    print(', '.join(f'{key} {value:.4g}' for key, value in final.items()))
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from nni_wcnas.cli.experiment import run_experiment
+
+    return run_experiment(
+        arguments.experiment, arguments.overrides, port=arguments.port, cpu=arguments.cpu, quiet=arguments.quiet
+    )
+
+
+def _pretrain(arguments: argparse.Namespace) -> int:
+    from nni_wcnas.cli.pretraining import pretrain_tester
+    from nni_wcnas.cli.settings import load_settings
+
+    settings = load_settings(arguments.settings, _overrides(arguments))
+    losses = pretrain_tester(
+        settings,
+        arguments.out,
+        arguments.steps,
+        lr=arguments.lr,
+        discriminator_steps=arguments.discriminator_steps,
+        resume=arguments.resume,
+    )
+    print(f'tester: {arguments.out}  ' + '  '.join(f'{name} {value:.4g}' for name, value in losses.items()))
+    return 0
+
+
+def _retrain(arguments: argparse.Namespace) -> int:
+    from nni_wcnas.cli.afterwards import retrain_architecture
+
+    names = (
+        'epochs',
+        'channels',
+        'cells',
+        'lr',
+        'min_lr',
+        'momentum',
+        'weight_decay',
+        'gradient_clip',
+        'auxiliary_weight',
+        'drop_path',
+        'seed',
+        'part',
+    )
+    recipe = {name: getattr(arguments, name) for name in names}
+    run = retrain_architecture(
+        arguments.architecture, arguments.data, arguments.run, recipe, resume=arguments.resume, cpu=arguments.cpu
+    )
+    print(f'network: {run.checkpoint}\nnow: nni-wcnas evaluate {shlex.quote(str(run.path))}')
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from nni_wcnas.cli.afterwards import evaluate_run
+
+    evaluate_run(
+        arguments.run, difficulty=arguments.difficulty, kind=arguments.kind, share=arguments.share, cpu=arguments.cpu
+    )
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from nni_wcnas.evaluation.report import write_report
+
+    if not (Path(arguments.run) / 'settings.yml').exists():
+        raise CommandError(f'{arguments.run} holds no run; give a folder that `nni-wcnas search` or a trial wrote')
+    print(f'report: {write_report(arguments.run)}')
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> int:
+    del arguments  # Unused: the command has none.
+    from nni_wcnas.cli.catalogue import print_options
+
+    print_options()
+    return 0
+
+
+def _line(row: dict[str, float], epochs: int) -> str:
+    """One epoch on one line."""
+    shown = {
+        'val_accuracy': 'accuracy',
+        'val_accuracy_hard': 'hard',
+        'loss_W': 'W',
+        'loss_A': 'A',
+        'loss_B': 'B',
+        'loss_V': 'V',
+        'loss_G': 'G',
+        'loss_S': 'S',
+        'reference_error': 'reference error',
+    }
+    parts = [f'{label} {row[name]:.3f}' for name, label in shown.items() if name in row]
+    return f'epoch {int(row["epoch"])}/{epochs}  ' + '  '.join(parts)
+
+
+def _without(words: list[str], flag: str) -> list[str]:
+    return [word for word in words if word != flag]

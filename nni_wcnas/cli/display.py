@@ -1,0 +1,135 @@
+"""What the user of ``nni-wcnas run`` sees."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+__all__ = ['Display', 'TrialState', 'print_results']
+
+
+@dataclass(frozen=True)
+class TrialState:
+    """One trial at one moment."""
+
+    name: str
+    number: int
+    status: str
+    method: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    log: str = ''
+
+    @classmethod
+    def of(cls, job: Any) -> TrialState:
+        """From NNI's record of the trial."""
+        parameters = job.hyperParameters[0].parameters if job.hyperParameters else {}
+        metrics: dict[str, float] = {}
+        if job.status == 'SUCCEEDED' and job.finalMetricData:
+            value = job.finalMetricData[0].data
+            value = json.loads(value) if isinstance(value, str) else value
+            metrics = value if isinstance(value, dict) else {'default': float(value)}
+        method = parameters.get('method', {})
+        name = method.get('_name', '') if isinstance(method, dict) else str(method)
+        return cls(job.trialJobId, job.sequenceId, job.status, name, parameters, metrics, job.stderrPath or job.logPath)
+
+
+class Display:
+    """A live table of the trials; in a pipe, one line a change; with ``quiet`` nothing.
+
+    Parameters
+    ----------
+    address
+        Of the web UI.
+    expected
+        Number of trials in the end; 0 when unknown.
+    quiet
+        Show nothing.
+    """
+
+    def __init__(self, address: str, expected: int, *, quiet: bool = False) -> None:
+        self.address, self.expected, self.quiet = address, expected, quiet
+        self.console = Console()
+        self._live = (
+            Live(console=self.console, auto_refresh=False, transient=True)
+            if self.console.is_terminal and not quiet
+            else None
+        )
+        self._last = ''
+
+    def __enter__(self) -> None:
+        if not self.quiet:
+            self.console.print(f'web UI: {self.address}', highlight=False)
+        if self._live is not None:
+            self._live.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, trials: list[TrialState]) -> None:
+        """Bring the display up to date."""
+        summary = self._summary(trials)
+        if self._live is not None:
+            self._live.update(_table(trials, summary), refresh=True)
+        elif not self.quiet and summary != self._last:
+            self.console.print(summary, highlight=False, soft_wrap=True)
+        self._last = summary
+
+    def _summary(self, trials: list[TrialState]) -> str:
+        count = {
+            status: sum(trial.status == status for trial in trials) for status in ('SUCCEEDED', 'RUNNING', 'FAILED')
+        }
+        total = f' of {self.expected}' if self.expected else ''
+        best = max((trial.metrics['default'] for trial in trials if trial.metrics), default=None)
+        return f'trials: {count["SUCCEEDED"]}{total} done, {count["RUNNING"]} running, {count["FAILED"]} failed' + (
+            f', best so far {best:.4f}' if best is not None else ''
+        )
+
+
+def print_results(trials: list[TrialState], best: Path | None, report: Path | None) -> None:
+    """The last table, and where the results are."""
+    console = Console()
+    console.print(_table(sorted(trials, key=lambda trial: -trial.metrics.get('default', -1)), None))
+    for trial in trials:
+        if trial.status == 'FAILED':
+            console.print(
+                f'trial {trial.number} ({trial.name}) failed; see {trial.log}', highlight=False, soft_wrap=True
+            )
+    if best is not None:
+        console.print(f'best cell: {best}\nreport: {report}', highlight=False, soft_wrap=True)
+    else:
+        console.print('No trial succeeded.')
+
+
+def _table(trials: list[TrialState], title: str | None) -> Table:
+    table = Table('trial', 'status', 'method', 'proposal', 'hardest', 'all', 'parameters', 'skips', title=title)
+    for trial in trials:
+        shown = {key: value for key, value in _flat(trial.parameters).items() if key != '_name'}
+        proposal = ', '.join(
+            f'{key} {value:.3g}' if isinstance(value, float) else f'{key} {value}' for key, value in shown.items()
+        )
+        metrics = trial.metrics
+        table.add_row(
+            f'{trial.number} {trial.name}',
+            trial.status.lower(),
+            trial.method,
+            proposal,
+            *(f'{metrics[key]:.1%}' if key in metrics else '' for key in ('accuracy_hard', 'accuracy')),
+            *(f'{metrics[key]:.0f}' if key in metrics else '' for key in ('parameters', 'skips')),
+        )
+    return table
+
+
+def _flat(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Nested choices by their innermost key."""
+    found: dict[str, Any] = {}
+    for key, value in parameters.items():
+        found |= _flat(value) if isinstance(value, dict) else {key: value}
+    return found

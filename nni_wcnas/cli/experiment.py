@@ -1,0 +1,206 @@
+"""``nni-wcnas run``: an NNI experiment from its start to the best cell and a comparison of its trials."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import nni
+import psutil
+from nni.experiment import Experiment
+from nni.experiment.config import ExperimentConfig
+from nni.experiment.config.utils import unset_base_path
+
+from nni_wcnas.cli import assembly
+from nni_wcnas.cli.display import Display, TrialState, print_results
+from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.cli.schema import Settings
+from nni_wcnas.cli.settings import load_settings
+from nni_wcnas.data.reference import reference_models
+from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.evaluation.report import write_comparison
+from nni_wcnas.spaces.architecture import load_architecture, save_architecture
+
+__all__ = ['free_port', 'load_experiment', 'run_experiment']
+
+_MEMORY_HABITS = {'MALLOC_TRIM_THRESHOLD_': '268435456', 'MALLOC_MMAP_THRESHOLD_': '67108864'}
+"""What trials inherit unless it is set already: glibc keeps freed memory for the next batch."""
+_ENDED = ('DONE', 'STOPPED', 'ERROR', 'NO_MORE_TRIAL')
+
+
+def run_experiment(
+    path: str | Path, overrides: list[str], *, port: int = 8080, cpu: bool = False, quiet: bool = False
+) -> int:
+    """Create the experiment, wait for its trials, export the best cell, stop.
+
+    Parameters
+    ----------
+    path
+        NNI's experiment file, whose ``trialCommand`` is ``nni-wcnas trial SETTINGS``.
+    overrides
+        ``key=value`` for the settings of every trial.
+    port
+        First choice for the web UI.
+    cpu
+        Use no GPU, whatever the file asks for.
+    quiet
+        Show no progress.
+
+    Returns
+    -------
+    Exit code: 0, or 1 when no trial succeeded.
+
+    Raises
+    ------
+    CommandError
+        Before anything is started: a wrong file, wrong settings, a missing GPU.
+    """
+    config, settings = load_experiment(path, overrides, cpu=cpu)
+    if not quiet:
+        print('Difficulty of the examples: reference models, trained once and shared by all trials.', flush=True)
+    reference_models(assembly.make_data(settings), progress=not quiet and sys.stderr.isatty())
+    nni.silence_stdout()
+    os.environ.update({name: value for name, value in _MEMORY_HABITS.items() if name not in os.environ})
+    experiment = Experiment(config)
+    with _stopped_at_the_end(experiment):
+        port = free_port(port)
+        experiment.start(port)
+        trials = _wait(experiment, Display(f'http://localhost:{port}', int(config.max_trial_number or 0), quiet=quiet))
+    return _conclude(Path(settings.directory) / experiment.id, trials)
+
+
+def load_experiment(path: str | Path, overrides: list[str], *, cpu: bool) -> tuple[ExperimentConfig, Settings]:
+    """Read an experiment file and check everything that a trial would trip over.
+
+    Returns
+    -------
+    The configuration, with a command that runs in this interpreter, and a trial's settings without a tuner's proposal.
+
+    Raises
+    ------
+    CommandError
+        When something is wrong.
+    """
+    try:
+        config = ExperimentConfig.load(str(path))
+        folder = Path(config.canonical_copy().trial_code_directory)
+    except FileNotFoundError as error:
+        raise CommandError(f'{error.filename or path}: there is no such file; check the path') from error
+    except Exception as error:  # NNI and its YAML reader raise many kinds, and all mean a wrong file.
+        unset_base_path()  # NNI forgets to, and would refuse every later file of this process.
+        raise CommandError(
+            f'{path}: not an NNI experiment file ({" ".join(str(error).split())}); compare it with '
+            'experiments/digits.yml'
+        ) from error
+    words = shlex.split(config.trial_command or '')
+    if len(words) < 3 or Path(words[0]).name != 'nni-wcnas' or words[1] != 'trial':
+        raise CommandError(f'{path}: trialCommand is {config.trial_command!r}; write `nni-wcnas trial SETTINGS.yml`')
+    if config.trial_gpu_number and cpu:
+        config.trial_gpu_number = 0
+        config.training_service.use_active_gpu = None
+    elif config.trial_gpu_number and not assembly.has_gpu():
+        raise CommandError(
+            f'{path}: asks for {config.trial_gpu_number} GPU a trial (trialGpuNumber), and this machine has none; '
+            f'run it without with `nni-wcnas run {path} --cpu`'
+        )
+    if cpu:
+        overrides = [*overrides, 'device=cpu']
+    settings = load_settings(folder / words[2], [*_given(words), *overrides])
+    more = [word for text in overrides for word in ('--set', text)]
+    # The script may not be on the path of the manager's shell.
+    config.trial_command = shlex.join([sys.executable, '-m', 'nni_wcnas.cli', *words[1:], *more])
+    try:
+        config.validate()
+    except ValueError as error:
+        raise CommandError(f'{path}: {" ".join(str(error).split())}; compare it with experiments/digits.yml') from error
+    return config, settings
+
+
+def free_port(first: int) -> int:
+    """The first port from ``first`` on that nothing listens to."""
+    for port in range(first, first + 200):
+        with socket.socket() as probe:
+            if probe.connect_ex(('127.0.0.1', port)) != 0:
+                return port
+    raise CommandError(f'No port from {first} to {first + 199} is free; name another with --port')
+
+
+def _given(words: list[str]) -> list[str]:
+    """What the file's own command already sets."""
+    return [words[at + 1] for at, word in enumerate(words[:-1]) if word == '--set']
+
+
+def _wait(experiment: Experiment, display: Display) -> list[TrialState]:
+    """Show the trials until the experiment has ended."""
+    with display:
+        while True:
+            status = experiment.get_status()
+            trials = [TrialState.of(job) for job in experiment.list_trial_jobs()]
+            display.show(trials)
+            if status in _ENDED and not any(trial.status in ('RUNNING', 'WAITING') for trial in trials):
+                return trials
+            time.sleep(2)
+
+
+def _conclude(folder: Path, trials: list[TrialState]) -> int:
+    """Export the best cell, write the comparison, print the table."""
+    succeeded = sorted((trial for trial in trials if trial.metrics), key=lambda trial: -trial.metrics['default'])
+    report = None
+    if succeeded:
+        best = RunDirectory(folder / succeeded[0].name)
+        save_architecture(load_architecture(best.architecture), folder / 'best.json')
+        report = write_comparison(
+            folder / 'report.html',
+            [folder / trial.name for trial in succeeded],
+            {trial.name: trial.method for trial in succeeded},
+            title=f'Experiment {folder.name}',
+        )
+    print_results(trials, folder / 'best.json' if succeeded else None, report)
+    return 0 if succeeded else 1
+
+
+@contextmanager
+def _stopped_at_the_end(experiment: Experiment) -> Iterator[None]:
+    """Leave no process of the manager behind, whatever happens."""
+    own = {child.pid for child in psutil.Process().children(recursive=True)}
+    earlier = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except RuntimeError as error:
+        raise CommandError(
+            f'NNI could not start or lost the experiment: {" ".join(str(error).split())}; see {_log(experiment)}'
+        ) from error
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+        started = [child for child in psutil.Process().children(recursive=True) if child.pid not in own]
+        try:
+            experiment.stop()
+        finally:
+            _end(started)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    del frame  # Unused: the signature is Python's.
+    raise KeyboardInterrupt(f'Stopped by signal {number}; the trials that are done are kept.')
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """Give processes a moment, then end those that are left."""
+    _, left = psutil.wait_procs(processes, timeout=5)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=5)
+
+
+def _log(experiment: Experiment) -> str:
+    """Where the manager writes what went wrong."""
+    return os.path.join(str(experiment.config.canonical_copy().experiment_working_directory), experiment.id, 'log')

@@ -1,0 +1,155 @@
+"""The arguments of every command."""
+
+from __future__ import annotations
+
+import argparse
+
+__all__ = ['make_parser']
+
+_EXAMPLES = {
+    'search': (
+        'nni-wcnas search experiments/digits.trial.yml --run runs/first',
+        'nni-wcnas search experiments/digits.trial.yml --run runs/first --resume',
+        'nni-wcnas search experiments/digits.trial.yml --set search.epochs=3 --set method=darts',
+    ),
+    'trial': (
+        'nni-wcnas trial experiments/digits.trial.yml',
+        'trialCommand: nni-wcnas trial digits.trial.yml      (in an NNI experiment file)',
+    ),
+    'run': ('nni-wcnas run experiments/digits.yml', 'nni-wcnas run experiments/c10.yml --cpu --port 8081'),
+    'pretrain': (
+        'nni-wcnas pretrain experiments/digits.trial.yml runs/tester.pt --steps 300 --lr 1e-3 --discriminator-steps 2',
+    ),
+    'retrain': (
+        'nni-wcnas retrain runs/first/architecture.json --data digits --epochs 20 --run runs/again',
+        'nni-wcnas retrain runs/c10 --data "{name: cifar10, root: data, batch_size: 96, cutout: 16}" --run runs/full',
+    ),
+    'evaluate': (
+        'nni-wcnas evaluate runs/again',
+        'nni-wcnas evaluate runs/full --difficulty cifar10h-counts.npy --kind votes',
+    ),
+    'report': ('nni-wcnas report runs/first',),
+    'options': ('nni-wcnas options',),
+}
+_TEXTS = {
+    'search': 'one search in this process',
+    'trial': 'what nnictl runs: one search, a short retraining, results to NNI',
+    'run': 'an NNI experiment: create, wait with a progress display, export the best cell, stop',
+    'pretrain': "pre-train a tester for the settings' `tester.pretrained`",
+    'retrain': 'train a found architecture from scratch',
+    'evaluate': 'test error of a retrained architecture, overall and on the hardest examples',
+    'report': 'write report.html of a run again',
+    'options': 'all members of all axes, presets, testers, spaces and data sets',
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser with all commands."""
+    parser = argparse.ArgumentParser('nni-wcnas', description='Worst-case neural architecture search for NNI.')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    parsers = {}
+    for name, text in _TEXTS.items():
+        epilog = 'examples:\n' + '\n'.join(f'  {line}' for line in _EXAMPLES[name])
+        parsers[name] = commands.add_parser(
+            name,
+            help=text,
+            description=f'{text[0].upper()}{text[1:]}.',
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    for name in ('search', 'trial', 'pretrain'):
+        parsers[name].add_argument('settings', metavar='SETTINGS', help='YAML file of one trial')
+    for name in ('search', 'trial', 'run', 'pretrain'):
+        _overrides(parsers[name])
+    _search(parsers['search'])
+    _run(parsers['run'])
+    _pretrain(parsers['pretrain'])
+    _retrain(parsers['retrain'])
+    _evaluate(parsers['evaluate'])
+    parsers['report'].add_argument('run', metavar='RUN', help='run directory')
+    return parser
+
+
+def _overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE',
+        dest='overrides',
+        help='replace a setting; dotted key, YAML value; may be repeated',
+    )
+    parser.add_argument('--cpu', action='store_true', help='use no GPU')
+
+
+def _search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--run', metavar='DIR', help='run directory (default: <directory of the settings>/<name of the settings file>)'
+    )
+    parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint of the run')
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('experiment', metavar='EXPERIMENT', help='NNI experiment file')
+    parser.add_argument(
+        '--port', type=int, default=8080, help='of the web UI; if it is busy the next free one (default: 8080)'
+    )
+    parser.add_argument('--quiet', action='store_true', help='no progress display')
+
+
+def _pretrain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('out', metavar='OUT', help='file to write')
+    parser.add_argument('--steps', type=int, default=1000, help='generator steps (default: 1000)')
+    parser.add_argument(
+        '--lr', type=float, default=2e-4, help="Adam's rate for generator and discriminator (default: 2e-4)"
+    )
+    parser.add_argument(
+        '--discriminator-steps', type=int, default=4, help='discriminator steps to each generator step (default: 4)'
+    )
+    parser.add_argument('--resume', action='store_true', help='go on from OUT')
+
+
+def _retrain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'architecture', metavar='ARCHITECTURE', help='architecture.json, or the run directory that holds it'
+    )
+    parser.add_argument('--data', required=True, help='name of a data set, or a YAML map of its name and arguments')
+    parser.add_argument('--run', required=True, metavar='DIR', help='run directory of the retraining')
+    parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint of the run')
+    parser.add_argument('--cpu', action='store_true', help='use no GPU')
+    numbers = (
+        ('epochs', int, 600),
+        ('channels', int, 36),
+        ('cells', int, 20),
+        ('lr', float, 0.025),
+        ('min-lr', float, 0.0),
+        ('momentum', float, 0.9),
+        ('weight-decay', float, 3e-4),
+        ('gradient-clip', float, 5.0),
+        ('auxiliary-weight', float, 0.4),
+        ('drop-path', float, 0.2),
+        ('seed', int, 0),
+    )
+    for name, kind, default in numbers:
+        parser.add_argument(f'--{name}', type=kind, default=default, help=f'(default: {default})')
+    parser.add_argument(
+        '--part',
+        choices=('train', 'weights'),
+        default='train',
+        help="train on all training examples or on the weights' half",
+    )
+
+
+def _evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('run', metavar='RUN', help='run directory of a retraining, or of a trial')
+    parser.add_argument(
+        '--difficulty', metavar='FILE', help=".npy file of the test set's difficulty (default: the reference models)"
+    )
+    parser.add_argument(
+        '--kind',
+        choices=('scores', 'votes', 'agreement'),
+        default='scores',
+        help='what the file holds (default: scores)',
+    )
+    parser.add_argument('--share', type=float, default=0.1, help='share of the hardest examples (default: 0.1)')
+    parser.add_argument('--cpu', action='store_true', help='use no GPU')

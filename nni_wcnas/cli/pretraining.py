@@ -1,0 +1,67 @@
+"""Pre-training of the settings' tester."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytorch_lightning
+
+from nni_wcnas.cli import assembly
+from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.cli.schema import Settings
+from nni_wcnas.contracts import Batch
+from nni_wcnas.tester import FQGAN, make_auxiliary
+from nni_wcnas.tester.pretraining import pretrain
+
+__all__ = ['pretrain_tester']
+
+
+def pretrain_tester(
+    settings: Settings,
+    out: str | Path,
+    steps: int,
+    *,
+    lr: float = 2e-4,
+    discriminator_steps: int = 4,
+    resume: bool = False,
+) -> dict[str, float]:
+    """Pre-train on the weights' half of the data; the file is for the settings' ``tester.pretrained``.
+
+    Raises
+    ------
+    CommandError
+        When there is no tester, the file exists and is not resumed, or it was made with other settings.
+    """
+    out = Path(out)
+    if settings.tester is None:
+        raise CommandError('The settings name no tester; add `tester: fq_gan`')
+    if out.exists() and not resume:
+        raise CommandError(f'{out} exists; continue it with --resume, or name another file')
+    pytorch_lightning.seed_everything(settings.seed, verbose=False)
+    data = assembly.make_data(settings)
+    try:
+        tester = assembly.make_tester(settings, data).to(assembly.device(settings))
+        if not isinstance(tester, FQGAN):
+            raise CommandError(f'{type(tester).__name__} needs no pre-training; use it as it is')
+        auxiliary = make_auxiliary(settings.auxiliary, tester).to(assembly.device(settings))
+
+        def batches(epoch: int) -> Iterable[Batch]:
+            data.set_epoch(epoch)
+            return data.train_dataloader()
+
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return pretrain(
+            tester,
+            auxiliary,
+            batches,
+            steps,
+            discriminator_steps=discriminator_steps,
+            lr=lr,
+            checkpoint=out,
+            resume=resume and out.exists(),
+            progress=sys.stderr.isatty(),
+        )
+    except ValueError as error:
+        raise CommandError(str(error)) from error

@@ -1,0 +1,58 @@
+"""Keeps the noise of the host's libraries from the user; every real warning passes."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+__all__ = ['silence_lightning', 'silence_noise']
+
+_WARNINGS = (
+    '.*does not have many workers',
+    '.*GPU available but not used',
+    '.*pkg_resources is deprecated',
+    '.*Checkpoint directory .* exists',
+    '.*Running trial code without runtime',
+    '.*is deprecated as an API',
+    'Found .* module.s. in eval mode',
+    '.*isinstance.treespec, LeafSpec',
+    '.*The number of training batches',
+    '.*Trying to infer the `batch_size`',
+)
+
+
+class _Filter(logging.Filter):
+    """Drops lines that tell a user of this command nothing."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return not any(
+            part in message
+            for part in (
+                'training_service will be ignored',
+                'Sorted weights',
+                'fails to be executed',
+                'is interrupted. Exiting',
+                'tianshou',
+            )
+        )
+
+
+def silence_noise() -> None:
+    """Filter what NNI says in every run. Call it before NNI is imported."""
+    for message in _WARNINGS:
+        warnings.filterwarnings('ignore', message=message)
+    warnings.filterwarnings('ignore', category=RuntimeWarning, module=r'nni\..*')
+    for name in (
+        'nni.nas.execution.sequential',
+        'nni.nas.experiment.config',
+        'nni.nas.oneshot.pytorch.strategy',
+        'nni.nas.strategy',
+    ):
+        logging.getLogger(name).addFilter(_Filter())
+
+
+def silence_lightning() -> None:
+    """Keep Lightning's advice to itself. Call it after Lightning was imported, which sets its own level."""
+    for name in ('pytorch_lightning', 'lightning_fabric'):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,101 @@
+"""The keys of a settings file: what one trial is told.
+
+::
+
+    data: {name: digits, batch_size: 64}        a data set and its arguments; `digits` alone will do
+    space: ../search_spaces/darts.yml           a file, or {name: darts, width: 4, num_cells: 5}
+    method: {preset: wcnas, trade_off: 1.0}     a preset and its arguments, and any axis overridden, as
+                                                hypergradient: {name: unrolled, by: exact}
+    search: {epochs: 10, warmup: 1}
+    tester: {name: fq_gan, width: 32}           only used by objectives that need one
+    auxiliary: tied                             or a timm model's name
+    retrain: {epochs: 5, channels: 8, cells: 5} the short training that a trial is judged by
+    difficulty: {share: 0.1}                    which validation examples are the hard ones
+    seed: 0
+    device: auto                                cpu, cuda
+    directory: runs
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from nni_wcnas.cli.members import Strict
+
+__all__ = ['DifficultySource', 'RetrainNumbers', 'SearchNumbers', 'Settings', 'versions']
+
+Device = Literal['auto', 'cpu', 'cuda']
+
+
+class SearchNumbers(Strict):
+    """The supernet's training; names and defaults of ``SearchEvaluator``."""
+
+    epochs: int = Field(default=50, ge=1)
+    warmup: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=0.025, gt=0)
+    min_learning_rate: float = Field(default=0.001, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=3e-4, ge=0)
+
+
+class RetrainNumbers(Strict):
+    """The short training of the found cell; names as in ``evaluation.retraining``, sizes for a trial."""
+
+    epochs: int = Field(default=10, ge=1)
+    channels: int = Field(default=16, ge=2)
+    cells: int = Field(default=8, ge=3)
+    lr: float = Field(default=0.025, gt=0)
+    min_lr: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=3e-4, ge=0)
+    gradient_clip: float = Field(default=5.0, ge=0)
+    auxiliary_weight: float = Field(default=0.4, ge=0)
+    drop_path: float = Field(default=0.2, ge=0, lt=1)
+
+
+class DifficultySource(Strict):
+    """How hard each training example is: a file, or (without a path) the data set's fixed reference models."""
+
+    path: str | None = None
+    kind: Literal['scores', 'votes', 'agreement'] = 'scores'
+    models: int | None = Field(default=None, ge=1)
+    share: float = Field(default=0.1, gt=0, le=1)
+
+
+class Settings(Strict):
+    """All that a trial is told; sections that name an option hold its arguments as plain values."""
+
+    data: dict[str, Any]
+    space: dict[str, Any]
+    method: dict[str, Any]
+    search: SearchNumbers = SearchNumbers()
+    tester: dict[str, Any] | None = None
+    auxiliary: str = 'tied'
+    retrain: RetrainNumbers = RetrainNumbers()
+    difficulty: DifficultySource = DifficultySource()
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    device: Device = 'auto'
+    directory: str = 'runs'
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """Everything as a settings file spells it, empty sections left out."""
+        found = {name: _plain(getattr(self, name)) for name in type(self).model_fields}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def versions() -> dict[str, str]:
+    """What the result depends on besides the settings."""
+    packages = ('nni_wcnas', 'nni', 'torch', 'torchvision', 'pytorch_lightning', 'timm', 'numpy')
+    return {'python': platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _plain(value: Any) -> Any:
+    """A model as a map without its empty keys."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_none=True)
+    return value

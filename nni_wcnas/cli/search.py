@@ -1,0 +1,151 @@
+"""One search in this process, through NNI's strategy and engine, with all its files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.space import RawFormatModelSpace
+
+from nni_wcnas.checkpoint import CheckpointError
+from nni_wcnas.cli import assembly
+from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.cli.quiet import silence_lightning
+from nni_wcnas.cli.recorder import Recorder
+from nni_wcnas.cli.schema import Settings
+from nni_wcnas.cli.settings import differing_key, resolved
+from nni_wcnas.data import ImageData
+from nni_wcnas.data.reference import Reference, reference_models
+from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.options import option
+from nni_wcnas.spaces.architecture import CELL_SPACES, Architecture
+from nni_wcnas.spaces.operations import OPERATIONS
+from nni_wcnas.strategy import Search
+
+__all__ = ['Found', 'open_run', 'search']
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search leaves."""
+
+    architecture: Architecture
+    history: list[dict[str, float]]
+    data: ImageData
+    reference: Reference
+
+
+def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirectory:
+    """A run directory: a new one, or one to continue.
+
+    Raises
+    ------
+    CommandError
+        When it is taken, cannot be resumed, or was made with other settings.
+    """
+    run = RunDirectory(path)
+    found, wanted = run.read_settings(), resolved(settings)
+    if not resume and found:
+        raise CommandError(
+            f'{run.path} holds a run already; continue it with --resume, or give another directory with --run'
+        )
+    if resume:
+        if not found:
+            raise CommandError(f'{run.path} holds no run to resume; start it without --resume')
+        key = differing_key(found, wanted)
+        if key is not None:
+            raise CommandError(
+                f'{run.path} was made with other settings: {key} differs; give the same, or another directory'
+            )
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.write_settings(wanted)
+    return run
+
+
+def search(
+    settings: Settings, run: RunDirectory, *, on_epoch: Callable[[dict[str, float]], None] | None = None
+) -> Found:
+    """Search, from the last checkpoint in the run if there is one.
+
+    Parameters
+    ----------
+    settings
+        Checked settings.
+    run
+        From :func:`open_run`.
+    on_epoch
+        Called after each epoch with the row of ``metrics.csv``.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C; the last whole epoch is in the checkpoint.
+    CommandError
+        When the checkpoint is damaged.
+    """
+    silence_lightning()
+    data = assembly.make_data(settings)
+    reference = reference_models(data, progress=sys.stderr.isatty())
+    hard = assembly.hard_examples(settings, data, assembly.difficulty_scores(settings, data, reference))
+    recorder = Recorder(run, reference, on_epoch)
+    pytorch_lightning.seed_everything(settings.seed, verbose=False)
+    space = assembly.make_space(settings, data)
+    strategy = assembly.make_strategy(settings)
+    try:
+        evaluator = assembly.make_evaluator(
+            settings,
+            data,
+            strategy,
+            hard=hard,
+            callbacks=[recorder],
+            checkpoint_directory=run.checkpoint.parent,
+            resume=run.checkpoint if run.checkpoint.exists() else None,
+            enable_progress_bar=sys.stderr.isatty(),
+        )
+    except CheckpointError as error:
+        raise CommandError(str(error)) from error
+    sample = _run(strategy, space, evaluator, recorder)
+    architecture = _architecture(settings, sample)
+    run.write_architecture(architecture)
+    return Found(architecture, recorder.history, data, reference)
+
+
+def _run(strategy: Search, space: Any, evaluator: Any, recorder: Recorder) -> dict[str, Any]:
+    """Hand everything to NNI; the sample of the found model."""
+    model_space = RawFormatModelSpace.from_model(space, evaluator)
+    try:
+        strategy(model_space, SequentialExecutionEngine())
+    except SystemExit:
+        if recorder.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    except (ValueError, RuntimeError) as error:
+        if 'diverged' in str(error):
+            raise CommandError(str(error)) from error
+        raise
+    return dict(next(strategy.list_models()).sample)
+
+
+def _architecture(settings: Settings, sample: dict[str, Any]) -> Architecture:
+    """The found sample with what is needed to read it back."""
+    name = settings.space['name']
+    operations = _operations(settings)
+    nodes = settings.space.get('num_nodes')
+    arguments = {'num_nodes': nodes} if nodes is not None and name in CELL_SPACES else {}
+    origin = {key: value for key, value in resolved(settings).items() if key not in ('directory', 'device')}
+    return Architecture(
+        name, sample, operations, arguments=arguments, provenance={'seed': settings.seed, 'settings': origin}
+    )
+
+
+def _operations(settings: Settings) -> tuple[str, ...]:
+    """Candidates of a cell space; elsewhere the sample alone says what was chosen."""
+    factory = option('space', settings.space['name']).factory
+    if settings.space['name'] == 'darts':
+        return tuple(settings.space.get('operations', OPERATIONS))
+    return tuple(getattr(factory, 'DARTS_OPS', ()))

@@ -1,0 +1,342 @@
+"""From a settings file to checked settings: every mistake in it is found, and all are told at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from nni_wcnas.cli import assembly
+from nni_wcnas.cli.document import Document, parse_value, read_document
+from nni_wcnas.cli.members import arguments_of, check_arguments, defaults_of, validate
+from nni_wcnas.cli.problems import CommandError, Problem, SettingsError
+from nni_wcnas.cli.schema import SearchNumbers, Settings, versions
+from nni_wcnas.options import AXES, list_options, option
+from nni_wcnas.strategy import Search
+
+__all__ = ['differing_key', 'load_settings', 'resolved']
+
+_PATHS = (('data', 'root'), ('tester', 'pretrained'), ('difficulty', 'path'), ('directory',))
+_SUPPLIED = {'data': (), 'space': ('num_classes', 'num_labels'), 'tester': ('num_classes', 'image_size')}
+_NOT_WRITTEN = ('mutation_hooks',)
+_LENGTHS = ('epochs', 'warmup')
+_TYPED = ('search.', 'retrain.', 'difficulty.')
+"""Sections of plain values: a mistake in one key leaves the others sound."""
+
+
+def load_settings(
+    path: str | Path, overrides: Iterable[str] = (), parameters: Mapping[str, Any] | None = None, *, build: bool = True
+) -> Settings:
+    """Read, merge and check the settings of one trial.
+
+    Parameters
+    ----------
+    path
+        The settings file. Relative paths in it are relative to its folder.
+    overrides
+        ``key=value`` as on the command line; dotted keys, YAML values, paths relative to the working directory.
+    parameters
+        What a tuner proposes, over everything else: dotted keys, or nested choices
+        ``{'method': {'_name': 'wcnas', 'trade_off': 0.5}}``. A choice of another name than the file's keeps those of
+        the section's arguments that the new option takes too.
+    build
+        Whether to build data, space, tester and method once to check the values of their arguments.
+
+    Raises
+    ------
+    SettingsError
+        With all problems, one line each.
+    """
+    document = read_document(path)
+    _normalise(document, document.folder)
+    for text in overrides:
+        _override(document, text)
+    _normalise(document, Path.cwd())
+    if parameters:
+        _propose(document, parameters)
+        _normalise(document, Path.cwd())
+    settings, problems = validate(Settings, document, (), document.values)
+    problems += _check_sections(document)
+    keys = {problem.key for problem in problems}
+    broken = {key.split('.')[0] for key in keys if not key.startswith(_TYPED)}
+    sound = settings or _sound_part(document, broken, keys)
+    wrong_numbers = _check_numbers(document, sound, broken)
+    if wrong_numbers:  # Told once: the parts below are checked with other numbers.
+        problems += wrong_numbers
+        sound = sound.model_copy(update={'search': SearchNumbers()})
+    if build:
+        problems += _check_values(document, sound, broken)
+    if problems or settings is None:
+        raise SettingsError(problems)
+    return settings
+
+
+def resolved(settings: Settings) -> dict[str, Any]:
+    """Everything that a run depends on, defaults and versions included; a settings file again."""
+    plain = settings.plain()
+    for kind in ('data', 'space', 'tester'):
+        if kind in plain:
+            defaults = defaults_of(option(kind, plain[kind]['name']).factory)
+            supplied = _SUPPLIED[kind]  # The data's, not the factory's.
+            plain[kind] = {**{key: value for key, value in defaults.items() if key not in supplied}, **plain[kind]}
+    plain['data'].setdefault('seed', settings.seed)
+    strategy = assembly.make_strategy(settings)
+    method = {
+        name: getattr(strategy, name)
+        for name in ('channels_last', 'arc_learning_rate', 'gradient_clip_val', 'log_prob_every_n_step')
+    }
+    method = {key: value for key, value in method.items() if value is not None}
+    preset = settings.method.get('preset')
+    if preset is not None:
+        method = {**defaults_of(option('preset', preset).factory), **method}
+    plain['method'] = {**method, **settings.method}
+    return {**plain, 'versions': versions()}
+
+
+def differing_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """The first dotted key in which two resolved settings differ, of those that change the result."""
+    free = ('versions', 'directory', 'device', 'retrain')
+    before, after = _flat(old), _flat(new)
+    for key in dict.fromkeys([*before, *after]):
+        if key.split('.')[0] not in free and before.get(key) != after.get(key):
+            return key
+    return None
+
+
+# ---------------------------------------- reading
+
+
+def _normalise(document: Document, folder: Path) -> None:
+    """Spell a bare name as a section, take in a space's file, make paths absolute."""
+    values = document.values
+    space = values.get('space')
+    if isinstance(space, str) and space.endswith(('.yml', '.yaml')):
+        document.include('space', read_document(folder / Path(space).expanduser()))
+    for key, name in (('data', 'name'), ('space', 'name'), ('tester', 'name'), ('method', 'preset')):
+        if isinstance(values.get(key), str):
+            values[key] = {name: values[key]}
+    method = values.get('method')
+    if isinstance(method, dict):
+        method.update({axis: {'name': method[axis]} for axis in AXES if isinstance(method.get(axis), str)})
+        _share_lengths(values, method.get('schedule'))
+    for path in _PATHS:
+        section = values if len(path) == 1 else values.get(path[0])
+        if isinstance(section, dict) and isinstance(section.get(path[-1]), str):
+            section[path[-1]] = os.path.normpath(folder / Path(section[path[-1]]).expanduser())
+    values.setdefault('directory', str(Path.cwd() / 'runs'))
+
+
+def _share_lengths(values: dict[str, Any], schedule: Any) -> None:
+    """Lengths that only the schedule gives are those of the search."""
+    search = values.get('search', {})
+    lengths = {key: schedule[key] for key in _LENGTHS if key in schedule} if isinstance(schedule, dict) else {}
+    if lengths and isinstance(search, dict):
+        values['search'] = {**lengths, **search}
+
+
+def _override(document: Document, text: str) -> None:
+    """One ``key=value`` of the command line."""
+    key, equals, value = text.partition('=')
+    if not equals or not key:
+        raise CommandError(f'--set {text}: write key=value, e.g. --set search.epochs=3')
+    document.replace(tuple(key.split('.')), parse_value(value), f'--set {text}')
+
+
+def _propose(document: Document, parameters: Mapping[str, Any]) -> None:
+    """What a tuner proposes."""
+    for key, value in parameters.items():
+        path = tuple(key.split('.'))
+        if isinstance(value, Mapping) and '_name' in value:
+            name_key = 'preset' if path == ('method',) else 'name'
+            chosen = {name_key: value['_name'], **{name: part for name, part in value.items() if name != '_name'}}
+            _drop_foreign(document, path, name_key, value['_name'])
+            document.merge(chosen, 'tuner', path=path)
+        else:
+            document.replace(path, value, 'tuner')
+
+
+def _drop_foreign(document: Document, path: tuple[str, ...], name_key: str, name: Any) -> None:
+    """Before a section takes another option: drop the arguments that the new one does not know."""
+    current: Any = document.values
+    for part in path:
+        current = current.get(part, {}) if isinstance(current, dict) else {}
+    if not isinstance(current, dict) or current.get(name_key) == name:
+        return
+    try:
+        accepted = set(arguments_of(option('preset' if name_key == 'preset' else path[-1], name).factory))
+    except ValueError:
+        return  # Unknown: said later, with everything else.
+    if name_key == 'preset':
+        accepted |= {*arguments_of(Search), *AXES}
+    for key in [key for key in current if key not in accepted]:
+        del current[key]
+
+
+# ---------------------------------------- checking
+
+
+def _check_sections(document: Document) -> list[Problem]:
+    """Names of options, and names and types of their arguments."""
+    problems: list[Problem] = []
+    for kind, supplied in _SUPPLIED.items():
+        if isinstance(document.values.get(kind), dict):
+            problems += _check_member(document, (kind,), kind, supplied)
+    method = document.values.get('method')
+    if isinstance(method, dict):
+        problems += _check_method(document, method)
+    return problems
+
+
+def _check_member(document: Document, path: tuple[str, ...], kind: str, supplied: Iterable[str] = ()) -> list[Problem]:
+    """One section ``{name: ..., arguments}``."""
+    section = document.values
+    for key in path:
+        section = section[key]
+    if not isinstance(section, dict):
+        return [document.problem(f'must be a name or a map with a name, not {section!r}; change it', *path)]
+    if 'name' not in section:
+        return [document.problem('has no name; add it, e.g. `name: ' + list_options(kind)[0] + '`', *path)]
+    try:
+        factory = option(kind, section['name']).factory
+    except ValueError as error:
+        return [document.problem(str(error), *path, 'name')]
+    given = {key: value for key, value in section.items() if key != 'name'}
+    return check_arguments(document, path, given, arguments_of(factory), supplied)
+
+
+def _check_method(document: Document, method: dict[str, Any]) -> list[Problem]:
+    """A preset with its arguments, any axis overridden, and the numbers of ``Search``."""
+    problems: list[Problem] = []
+    arguments = {name: argument for name, argument in arguments_of(Search).items() if name not in AXES + _NOT_WRITTEN}
+    if 'preset' in method:
+        try:
+            arguments = arguments_of(option('preset', method['preset']).factory) | arguments
+        except ValueError as error:
+            problems.append(document.problem(str(error), 'method', 'preset'))
+            for name in list_options('preset'):  # Whichever is meant, its arguments are no mistake.
+                arguments = arguments_of(option('preset', name).factory) | arguments
+    known = {**arguments, 'preset': (str, None), **dict.fromkeys(AXES, (Any, None))}
+    problems += check_arguments(document, ('method',), method, known)
+    for axis in AXES:
+        if axis in method:
+            problems += _check_member(document, ('method', axis), axis)
+    return problems
+
+
+def _sound_part(document: Document, broken: set[str], keys: set[str]) -> Settings:
+    """The settings with defaults in the place of what is broken, so that the rest can be checked too."""
+    kept = {key: value for key, value in document.values.items() if key not in broken and key in Settings.model_fields}
+    for section in kept.keys() & {name.rstrip('.') for name in _TYPED}:
+        kept[section] = {key: value for key, value in kept[section].items() if f'{section}.{key}' not in keys}
+    stand_ins = {'data': {'name': 'digits'}, 'space': {'name': 'darts'}, 'method': {'preset': 'darts'}}
+    return Settings(**{**stand_ins, **kept})
+
+
+def _check_numbers(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
+    """Numbers that do not go together."""
+    problems: list[Problem] = []
+    search = settings.search
+    if search.warmup >= search.epochs and 'search' not in broken:
+        problems.append(
+            document.problem(
+                f'leaves none of the {search.epochs} epochs to search in; lower warmup or raise epochs',
+                'search',
+                'warmup',
+            )
+        )
+    if search.min_learning_rate > search.learning_rate:
+        problems.append(
+            document.problem(
+                f'is above learning_rate ({search.learning_rate}), so the rate would rise; lower it',
+                'search',
+                'min_learning_rate',
+            )
+        )
+    problems += _check_lengths(document)
+    if not assembly.is_auxiliary(settings.auxiliary):
+        problems.append(
+            document.problem(f'{settings.auxiliary!r} is neither tied nor a classifier of timm; use tied', 'auxiliary')
+        )
+    if settings.device == 'cuda' and not assembly.has_gpu():
+        problems.append(document.problem('asks for a GPU, and this machine has none; use auto or cpu', 'device'))
+    return problems
+
+
+def _check_lengths(document: Document) -> list[Problem]:
+    """The same length given twice, in the schedule and in the search section."""
+    method, search = document.values.get('method'), document.values.get('search')
+    schedule = method.get('schedule') if isinstance(method, dict) else None
+    if not isinstance(schedule, dict) or not isinstance(search, dict):
+        return []
+    return [
+        document.problem(
+            f'is {schedule[key]} here and {search[key]} in search.{key}; keep one of them', 'method', 'schedule', key
+        )
+        for key in _LENGTHS
+        if key in schedule and key in search and schedule[key] != search[key]
+    ]
+
+
+def _check_values(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
+    """Build each part once: its factory knows which values are possible."""
+    problems: list[Problem] = []
+
+    def attempt(section: str, make: Callable[[], Any]) -> Any:
+        try:
+            return None if section in broken else make()
+        except (ValueError, TypeError, OSError) as error:
+            problems.append(document.problem(_sentence(error), *_blamed(document, section, str(error))))
+            return None
+
+    with assembly.untouched_random_state():
+        strategy = attempt('method', lambda: assembly.make_strategy(settings))
+        data = attempt('data', lambda: assembly.make_data(settings))
+        if (
+            strategy is not None
+            and strategy.objective.needs_tester
+            and settings.tester is None
+            and 'tester' not in broken
+        ):
+            problems.append(
+                document.problem(f'{type(strategy.objective).__name__} needs a tester; add `tester: fq_gan`', 'method')
+            )
+        if data is not None:
+            attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
+        shape = data if data is not None else _any_data(settings)
+        attempt('space', lambda: assembly.make_space(settings, shape))
+        if settings.tester is not None:
+            attempt('tester', lambda: assembly.make_tester(settings, shape))
+    return problems
+
+
+def _any_data(settings: Settings) -> Any:
+    """What space and tester ask of the data, where the data themselves cannot be had: whatever these expect."""
+    tester = settings.tester or {}
+    classes = tester.get('num_classes', settings.space.get('num_classes', settings.space.get('num_labels', 10)))
+    return SimpleNamespace(name='the data', num_classes=classes, image_size=tester.get('image_size', 32))
+
+
+def _blamed(document: Document, section: str, message: str) -> tuple[str, ...]:
+    """The argument that a message speaks of, else its section."""
+    written = document.values.get(section)
+    names = [name for name in written if re.search(rf'\b{name}\b', message)] if isinstance(written, dict) else []
+    names = [name for name in names if name not in ('name', 'preset')]
+    first = min(names, key=lambda name: message.index(name), default=None)
+    return (section,) if first is None else (section, first)
+
+
+def _sentence(error: Exception) -> str:
+    return ' '.join(str(error).split()).rstrip('.')
+
+
+def _flat(value: Any, prefix: str = '') -> dict[str, Any]:
+    """Dotted keys to scalars and lists."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    found: dict[str, Any] = {}
+    for key, part in value.items():
+        found |= _flat(part, f'{prefix}.{key}' if prefix else str(key))
+    return found

@@ -1,0 +1,88 @@
+"""What ``nnictl`` runs: one search, a short retraining, and the measures that the tuner compares."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import nni
+import torch
+
+from nni_wcnas.cli import assembly
+from nni_wcnas.cli.identity import TrialIdentity, preserved_identity
+from nni_wcnas.cli.schema import Settings
+from nni_wcnas.cli.search import Found, open_run, search
+from nni_wcnas.evaluation.measures import measure
+from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.evaluation.report import write_report
+from nni_wcnas.evaluation.retraining import retrain
+
+__all__ = ['judge', 'run_trial', 'trial_directory']
+
+_SEARCHED = ('skips', 'entropy', 'reference_error', 'momentum', 'weight')
+"""What the last epoch of the search adds to the final result, beside its losses."""
+
+
+def trial_directory(settings: Settings, experiment: str, trial: str) -> Path:
+    """Where a trial keeps its files."""
+    return Path(settings.directory).resolve() / experiment / trial
+
+
+def run_trial(settings: Settings) -> dict[str, float]:
+    """Search, retrain, measure and report to NNI; a trial that is started again goes on where it stopped.
+
+    Parameters
+    ----------
+    settings
+        With the tuner's proposal already in it.
+
+    Returns
+    -------
+    The final result: ``default`` is the accuracy on the hardest validation examples. Test data is never looked at.
+    """
+    path = trial_directory(settings, nni.get_experiment_id(), nni.get_trial_id())
+    run = open_run(path, settings, resume=RunDirectory(path).settings.exists())
+    with preserved_identity() as identity:
+        found = search(settings, run, on_epoch=lambda row: _report_epoch(identity, row))
+    measures = judge(settings, run, found)
+    run.write_measures(measures)
+    write_report(run, measures, title=f'Trial {nni.get_trial_id()}')
+    last = found.history[-1]
+    final: dict[str, float] = {'default': measures['accuracy_hard']}
+    final |= {key: measures[key] for key in ('accuracy', 'accuracy_hard', 'loss', 'loss_hard', 'parameters', 'macs')}
+    final |= {key: value for key, value in last.items() if key in _SEARCHED or key.startswith('loss_')}
+    nni.report_final_result(final)
+    return final
+
+
+def judge(settings: Settings, run: RunDirectory, found: Found) -> dict[str, float]:
+    """Retrain the found cell shortly on the weights' half and measure it on the architecture's half."""
+    scores = assembly.difficulty_scores(settings, found.data, found.reference)
+    folder = run.path / 'retraining'
+    retrained = retrain(
+        _network(settings, found),
+        found.data,
+        part='weights',
+        directory=folder,
+        resume=True,
+        seed=settings.seed,
+        accelerator=assembly.accelerator(settings),
+        progress=sys.stderr.isatty(),
+        **settings.retrain.model_dump(),
+    )
+    return measure(retrained.network, found.data, 'architecture', scores, settings.difficulty.share)
+
+
+def _network(settings: Settings, found: Found) -> Any:
+    """The architecture of a cell space; elsewhere the frozen model itself, with weights drawn from the seed."""
+    if found.architecture.is_cell:
+        return found.architecture
+    with assembly.untouched_random_state():
+        torch.manual_seed(settings.seed)
+        return assembly.make_space(settings, found.data).freeze(found.architecture.sample)
+
+
+def _report_epoch(identity: TrialIdentity, row: dict[str, float]) -> None:
+    """One intermediate result: the supernet's accuracy on the hardest validation examples, and the losses."""
+    identity.report_intermediate({'default': row.get('val_accuracy_hard', row['val_accuracy']), **row})

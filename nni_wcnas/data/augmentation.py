@@ -1,0 +1,116 @@
+"""The training transform of the papers, on whole batches: random crop, horizontal flip, normalise, cutout.
+
+Every operation draws from a stream of its own, so that switching one off leaves the others as they were.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .seeding import derive_generator
+
+__all__ = ['Augmentation', 'crop', 'cutout', 'flip', 'normalise']
+
+
+def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
+    """Shift each image inside a frame of zeros, as ``torchvision.transforms.RandomCrop(H, padding=padding)``.
+
+    Parameters
+    ----------
+    images
+        Shape ``(B, C, H, W)``, any dtype.
+    offsets
+        Top and left corner in the padded image, shape ``(B, 2)``, in ``[0, 2 * padding]``.
+    padding
+        Width of the frame, pixels.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(B, C, H, W)``.
+    """
+    height, width = images.shape[-2:]
+    padded = F.pad(images, [padding] * 4)
+    rows = offsets[:, 0, None] + torch.arange(height)  # (B, H)
+    columns = offsets[:, 1, None] + torch.arange(width)  # (B, W)
+    batch = torch.arange(len(images))[:, None, None, None]
+    channel = torch.arange(images.shape[1])[None, :, None, None]
+    return padded[batch, channel, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+def flip(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Mirror left and right the images ``(B, C, H, W)`` for which ``mirrored`` ``(B,)`` is true."""
+    return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+
+
+def cutout(images: Tensor, centres: Tensor, length: int) -> Tensor:
+    """Set to 0 a square of each image, clipped at the borders (DeVries & Taylor, 2017).
+
+    Parameters
+    ----------
+    images
+        Shape ``(B, C, H, W)``, normalised, so that 0 is the mean colour.
+    centres
+        Row and column of the centre of the square, shape ``(B, 2)``, in ``[0, H)`` and ``[0, W)``.
+    length
+        Side of the square, pixels.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(B, C, H, W)``.
+    """
+    start = centres - length // 2
+    hit = []
+    for axis, size in enumerate(images.shape[-2:]):
+        position = torch.arange(size) - start[:, axis, None]  # (B, size)
+        hit.append((position >= 0) & (position < length))
+    hole = hit[0][:, None, :, None] & hit[1][:, None, None, :]  # (B, 1, H, W)
+    return images.masked_fill(hole, 0.0)
+
+
+def normalise(images: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
+    """Map images in [0, 1], shape ``(..., 3, H, W)``, to zero mean and unit deviation in each channel."""
+    shift = torch.tensor(mean, dtype=images.dtype, device=images.device)[:, None, None]
+    scale = torch.tensor(std, dtype=images.dtype, device=images.device)[:, None, None]
+    return (images - shift) / scale
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a training batch.
+
+    Parameters
+    ----------
+    padding
+        Frame of the random crop, pixels; 0 crops nothing.
+    flip
+        Whether to mirror half of the images.
+    cutout
+        Side of the square that is set to 0 after normalisation, pixels; 0 cuts nothing.
+    """
+
+    padding: int = 0
+    flip: bool = False
+    cutout: int = 0
+
+    def pixels(self, images: Tensor, seed: int) -> Tensor:
+        """Crop and flip a batch ``(B, C, H, W)`` of pixels, before normalisation (the frame is black)."""
+        if self.padding:
+            offsets = torch.randint(2 * self.padding + 1, (len(images), 2), generator=derive_generator(seed, 'crop'))
+            images = crop(images, offsets, self.padding)
+        if self.flip:
+            images = flip(images, torch.rand(len(images), generator=derive_generator(seed, 'flip')) < 0.5)
+        return images
+
+    def normalised(self, images: Tensor, seed: int) -> Tensor:
+        """Cut out of a normalised batch ``(B, C, H, W)``."""
+        if not self.cutout:
+            return images
+        generator = derive_generator(seed, 'cutout')
+        centres = [torch.randint(size, (len(images),), generator=generator) for size in images.shape[-2:]]
+        return cutout(images, torch.stack(centres, 1), self.cutout)

@@ -1,0 +1,7 @@
+"""The one error that the data modules raise for what a user can repair."""
+
+__all__ = ['DataError']
+
+
+class DataError(ValueError):
+    """A data set, a file or an argument that cannot be used; the message names it and the remedy in one sentence."""

@@ -1,0 +1,198 @@
+"""The data module of every search: two halves of a training set, batches with sample indices, and clean copies.
+
+As in the papers the halves are cut from the unshuffled training set, both are seen through the *training* transform
+during the search, and no batch is dropped.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+import pytorch_lightning
+import torch
+from nni.nas.evaluator.pytorch import DataLoader
+from torch import Tensor
+
+from .augmentation import Augmentation, normalise
+from .batch import BatchDataset, BatchSampler
+from .error import DataError
+from .seeding import derive_generator
+from .split import halves
+from .store import ImageSet
+
+if TYPE_CHECKING:
+    from ..contracts import Batch
+
+__all__ = ['DataOptions', 'ImageData', 'Part']
+
+Part = Literal['weights', 'architecture', 'train', 'test']
+"""Which examples to evaluate on; ``'train'`` is both halves."""
+
+
+class DataOptions(TypedDict, total=False):
+    """The keyword arguments of :class:`ImageData` that all data sets share."""
+
+    batch_size: int
+    limit: int | None
+    split: float
+    seed: int
+    cutout: int
+    augment: bool
+    num_workers: int
+
+
+class ImageData(pytorch_lightning.LightningDataModule):
+    """A data set, split for a search. Every batch is a :class:`nni_wcnas.contracts.Batch`.
+
+    Parameters
+    ----------
+    images
+        The data set; subclasses pass their own.
+    batch_size
+        Examples in a batch, at least 2. A last batch of one example joins the one before it.
+    limit
+        How many training examples to use: the first of each class in each half; None uses all.
+    split
+        Share of the training set that trains the weights, in (0, 1): the first part of the unshuffled set.
+    seed
+        Names all random streams: order of the batches, crops, flips and cutout.
+    cutout
+        Side of the square set to 0 in normalised training images, pixels; 0 for none.
+    augment
+        Whether training images are randomly cropped and, where a mirrored image keeps its class, flipped. Cutout is
+        separate.
+    num_workers
+        Processes that prepare batches; the batches do not depend on it.
+
+    Attributes
+    ----------
+    name, num_classes, class_names, image_size, mean, std
+        As in :class:`ImageSet`.
+    weight_indices, architecture_indices
+        Positions in the training set of the two halves, ascending, int64.
+    test_indices
+        All positions in the test set.
+
+    Raises
+    ------
+    DataError
+        If an argument is out of range, or a half would lack a class.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int = 64,
+        limit: int | None = None,
+        split: float = 0.5,
+        seed: int = 0,
+        cutout: int = 0,
+        augment: bool = True,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 2:
+            raise DataError(f'batch_size={batch_size} is too small for batch normalisation; use at least 2.')
+        if not 0 <= cutout <= images.image_size:
+            raise DataError(
+                f'cutout={cutout} must lie between 0 and the image size {images.image_size}; use 0 for no cutout.'
+            )
+        if num_workers < 0:
+            raise DataError(f'num_workers={num_workers} must not be negative; use 0 to load in this process.')
+        self.images = images
+        self.name = images.name
+        self.class_names = images.class_names
+        self.num_classes = len(images.class_names)
+        self.image_size = images.image_size
+        self.mean = images.mean
+        self.std = images.std
+        self.batch_size = batch_size
+        self.seed = seed
+        self.num_workers = num_workers
+        # A quarter of the side in all, as RandomCrop(32, padding=4).
+        self.augmentation = Augmentation(images.image_size // 8 if augment else 0, augment and images.flip, cutout)
+        self.weight_indices, self.architecture_indices = halves(images.train.labels, self.num_classes, split, limit)
+        self.test_indices = torch.arange(len(images.test))
+        self._samplers = {
+            purpose: self._sampler(indices, purpose, shuffle=True)
+            for purpose, indices in (
+                ('weights', self.weight_indices),
+                ('architecture', self.architecture_indices),
+                ('retrain', self.train_indices),
+            )
+        }
+
+    @property
+    def train_indices(self) -> Tensor:
+        """Positions of both halves in the training set, ascending."""
+        return torch.cat([self.weight_indices, self.architecture_indices])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose batches come next, for all loaders, made before or after. A resumed run needs this."""
+        for sampler in self._samplers.values():
+            sampler.set_epoch(epoch)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the weights' half, augmented, in an order of its own each epoch."""
+        return self._training_loader('weights')
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the architecture's half, augmented and shuffled too, as in the papers."""
+        return self._training_loader('architecture')
+
+    def full_train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of both halves, augmented and shuffled: what an architecture is retrained on."""
+        return self._training_loader('retrain')
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Clean batches of the test set, in order."""
+        return self.evaluation_dataloader('test')
+
+    def evaluation_dataloader(self, part: Part) -> DataLoader[Batch]:
+        """Clean batches in order; ``Batch.images`` are only normalised.
+
+        Parameters
+        ----------
+        part
+            ``'weights'``, ``'architecture'``, ``'train'`` (both) or ``'test'``.
+
+        Raises
+        ------
+        DataError
+            If there is no such part.
+        """
+        indices = {
+            'weights': self.weight_indices,
+            'architecture': self.architecture_indices,
+            'train': self.train_indices,
+            'test': self.test_indices,
+        }
+        if part not in indices:
+            raise DataError(f'There is no part {part!r}; use one of {", ".join(map(repr, indices))}.')
+        store = self.images.test if part == 'test' else self.images.train
+        return self._loader(BatchDataset(self.images, store), self._sampler(indices[part], part, shuffle=False))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Map images in [0, 1], shape ``(N, 3, H, W)``, to what a learner is trained on."""
+        return normalise(images, self.mean, self.std)
+
+    def _sampler(self, indices: Tensor, purpose: str, *, shuffle: bool) -> BatchSampler:
+        """Batch requests for one purpose."""
+        return BatchSampler(indices, self.batch_size, seed=self.seed, purpose=purpose, shuffle=shuffle)
+
+    def _training_loader(self, purpose: str) -> DataLoader[Batch]:
+        """Augmented batches for one purpose; its sampler is shared by all loaders for it."""
+        return self._loader(BatchDataset(self.images, self.images.train, self.augmentation), self._samplers[purpose])
+
+    def _loader(self, dataset: BatchDataset, sampler: BatchSampler) -> DataLoader[Batch]:
+        """Join a data set and a sampler; the generator keeps the loader from drawing on torch's global one."""
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            generator=derive_generator(self.seed, 'workers'),
+        )

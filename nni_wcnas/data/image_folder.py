@@ -1,0 +1,131 @@
+"""A folder of images, one sub-folder a class, decoded on demand."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import nni
+import torch
+
+from .error import DataError
+from .image_data import DataOptions, ImageData
+from .split import interleave
+from .store import FileStore, ImageSet
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ['ImageFolder']
+
+SUFFIXES = frozenset({'.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp'})
+
+TEST_SHARE = 0.2
+
+
+@nni.trace
+class ImageFolder(ImageData):
+    """Images from ``root/train/<class>/*.png`` and ``root/test/<class>/*.png``, or from ``root/<class>/*.png``.
+
+    Without train and test folders, a fifth of each class (at least one image) becomes the test set. Files are put in an
+    order that depends on their names alone (hashed, classes interleaved), so that each half of the training set holds
+    all classes.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    image_size
+        Height and width that images are resized and centre-cropped to, pixels.
+    flip
+        Whether a mirrored image keeps its class; False for digits, letters and road signs.
+    mean, std
+        Mean and deviation of each channel, pixels in [0, 1]; ImageNet's by default.
+    **options
+        The keyword arguments of :class:`ImageData`.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing, has fewer than two classes or an empty one, or train and test have different classes.
+        A file that cannot be decoded raises when a batch first needs it.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        image_size: int = 32,
+        flip: bool = True,
+        mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+        std: tuple[float, float, float] = (0.229, 0.224, 0.225),
+        **options: Unpack[DataOptions],
+    ) -> None:
+        root = Path(root)
+        if image_size < 8:
+            raise DataError(f'image_size={image_size} is too small; use at least 8.')
+        if not root.is_dir():
+            raise DataError(f'The folder {root} does not exist; pass the folder that holds one folder for each class.')
+        train, test = _files(root)
+        super().__init__(
+            ImageSet(
+                name=root.resolve().name,
+                class_names=tuple(train),
+                image_size=image_size,
+                mean=(mean[0], mean[1], mean[2]),
+                std=(std[0], std[1], std[2]),
+                train=_store(train, image_size),
+                test=_store(test, image_size),
+                flip=flip,
+            ),
+            **options,
+        )
+
+
+def _files(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """List the image files of the training and the test set by class."""
+    official = {part: (root / part).is_dir() for part in ('train', 'test')}
+    if all(official.values()):
+        train, test = _classes(root / 'train'), _classes(root / 'test')
+        if list(train) != list(test):
+            odd = min(set(train) ^ set(test))
+            raise DataError(
+                f'The class {odd} is in only one of {root / "train"} and {root / "test"}; '
+                f'give both the same class folders.'
+            )
+        return train, test
+    if any(official.values()):
+        there, missing = sorted(official, key=lambda part: not official[part])
+        raise DataError(
+            f'{root} has a folder {there} but no folder {missing}; add it, or pass {root / there} to have '
+            f'a fifth of it held out.'
+        )
+    train, test = {}, {}
+    for name, files in _classes(root).items():
+        count = max(1, round(TEST_SHARE * len(files)))
+        train[name], test[name] = files[count:], files[:count]
+    return train, test
+
+
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    """List the images of each class folder, in an order that tells nothing about them."""
+    found = {}
+    for child in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.')):
+        files = [path for path in child.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file()]
+        if not files:
+            raise DataError(f'The class folder {child} holds no images; add some or remove it.')
+        found[child.name] = sorted(
+            files, key=lambda path: hashlib.sha256(path.relative_to(child).as_posix().encode()).digest()
+        )
+    if len(found) < 2:
+        raise DataError(f'The image folder {folder} has {len(found)} class folders; a classifier needs at least two.')
+    return found
+
+
+def _store(classes: dict[str, list[Path]], image_size: int) -> FileStore:
+    """Interleave the classes."""
+    paths = [path for files in classes.values() for path in files]
+    labels = torch.tensor([label for label, files in enumerate(classes.values()) for _ in files], dtype=torch.int64)
+    order = interleave(labels)
+    return FileStore([paths[index] for index in order.tolist()], labels[order], image_size)

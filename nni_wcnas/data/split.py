@@ -1,0 +1,99 @@
+"""Which examples belong to which half: plain, deterministic rules on labels and positions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .error import DataError
+
+__all__ = ['halves', 'interleave', 'rank_in_class']
+
+
+def rank_in_class(labels: Tensor) -> Tensor:
+    """Number the examples of each class in order: 0 for the first of its class, 1 for the second; shape ``(N,)``."""
+    ranks = torch.empty_like(labels)
+    for label in labels.unique():
+        members = labels == label
+        ranks[members] = torch.arange(int(members.sum()))
+    return ranks
+
+
+def interleave(labels: Tensor) -> Tensor:
+    """Order examples so that every prefix holds the classes in their overall proportions.
+
+    Files come sorted by class; without this the first half of them would hold the first half of the classes.
+
+    Parameters
+    ----------
+    labels
+        Shape ``(N,)``.
+
+    Returns
+    -------
+    Tensor
+        A permutation of the positions, shape ``(N,)``; within a class the order is kept.
+    """
+    counts = labels.bincount()[labels]
+    progress = (rank_in_class(labels).double() + 0.5) / counts
+    by_class = labels.argsort(stable=True)
+    return by_class[progress[by_class].argsort(stable=True)]
+
+
+def halves(labels: Tensor, num_classes: int, split: float, limit: int | None = None) -> tuple[Tensor, Tensor]:
+    """Divide the training set into the examples for the weights and those for the architecture.
+
+    The unshuffled set is cut at ``floor(split * N)``, as in DARTS. With a ``limit``, each side keeps its share of it:
+    the first examples of each class, as evenly as the classes allow. No example ever changes sides because of a limit.
+
+    Parameters
+    ----------
+    labels
+        Shape ``(N,)``.
+    num_classes
+        C.
+    split
+        Share of the weights' side, in (0, 1).
+    limit
+        How many examples to keep in all; None keeps all N.
+
+    Returns
+    -------
+    tuple of Tensor
+        Positions of the two sides, each ascending.
+
+    Raises
+    ------
+    DataError
+        If ``split`` or ``limit`` is out of range, or a side would lack a class.
+    """
+    if not 0 < split < 1:
+        raise DataError(f'split={split} must lie strictly between 0 and 1; use 0.5 for halves.')
+    total = len(labels)
+    if limit is not None and limit > total:
+        raise DataError(f'limit={limit} exceeds the {total} training examples; pass limit=None to use them all.')
+    cut = int(split * total)
+    positions = torch.arange(total)
+    sides = positions[:cut], positions[cut:]
+    if limit is not None:
+        share = int(split * limit)
+        if min(share, limit - share) < num_classes:
+            raise DataError(
+                f'limit={limit} is too small: with split={split} one half would hold {min(share, limit - share)} '
+                f'examples of {num_classes} classes; pass a larger limit.'
+            )
+        sides = _balanced(labels, sides[0], share), _balanced(labels, sides[1], limit - share)
+    for purpose, side in zip(('weights', 'architecture'), sides, strict=True):
+        missing = (labels[side].bincount(minlength=num_classes) == 0).nonzero().flatten().tolist()
+        if missing:
+            raise DataError(
+                f'The {purpose} half holds no example of class {missing[0]}; add examples of it, '
+                f'shuffle the data set or change split={split}.'
+            )
+    return sides
+
+
+def _balanced(labels: Tensor, side: Tensor, count: int) -> Tensor:
+    """Keep the ``count`` examples of a side that come first in their class, in ascending order."""
+    ranks = rank_in_class(labels[side])
+    return side[ranks.argsort(stable=True)[:count]].sort().values

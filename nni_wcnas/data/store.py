@@ -1,0 +1,176 @@
+"""Where the images live: in memory as bytes, or in files that are decoded when a batch asks for them."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from .error import DataError
+
+__all__ = ['FileStore', 'ImageSet', 'ImageStore', 'TensorStore']
+
+
+class ImageStore(ABC):
+    """Labelled images of one size, read by position. Never changes after it was built."""
+
+    labels: Tensor
+    """Classes, shape ``(N,)``, dtype int64."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ImageStore:
+        # NNI copies evaluators freely; immutable images need not follow.
+        return self
+
+    @abstractmethod
+    def read(self, indices: Tensor) -> Tensor:
+        """Read the images at ``indices`` of shape ``(B,)``; uint8, shape ``(B, 3, H, W)``.
+
+        Raises
+        ------
+        DataError
+            If an image cannot be decoded.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash the images and labels (hexadecimal sha256)."""
+
+
+class TensorStore(ImageStore):
+    """All images in memory.
+
+    Parameters
+    ----------
+    images
+        uint8, shape ``(N, 3, H, W)`` or, for grey images, ``(N, 1, H, W)``, which is repeated to 3 channels.
+    labels
+        Shape ``(N,)``, in ``[0, C)``.
+
+    Raises
+    ------
+    DataError
+        If the shapes or the dtype are different, or there are not as many labels as images.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise DataError(
+                f'Images must be uint8 of shape (N, 3, H, W) or (N, 1, H, W), not {images.dtype} of shape '
+                f'{tuple(images.shape)}; scale to 0..255 and add the channels.'
+            )
+        if labels.shape != images.shape[:1]:
+            raise DataError(
+                f'There are {len(images)} images but labels of shape {tuple(labels.shape)}; '
+                f'pass one label for each image.'
+            )
+        self.images = images.expand(-1, 3, -1, -1).contiguous()
+        self.labels = labels.long()
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Read the images at ``indices``; see :meth:`ImageStore.read`."""
+        return self.images[indices]
+
+    def fingerprint(self) -> str:
+        """Hash the bytes in memory."""
+        digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
+        digest.update(self.images.numpy().data)
+        digest.update(self.labels.numpy().data)
+        return digest.hexdigest()
+
+
+class FileStore(ImageStore):
+    """Images decoded on demand: the shorter side is resized to ``image_size`` and the centre is cropped.
+
+    Parameters
+    ----------
+    paths
+        One image file for each example.
+    labels
+        Shape ``(N,)``, in ``[0, C)``.
+    image_size
+        Height and width of what is read, pixels.
+    """
+
+    def __init__(self, paths: Sequence[Path], labels: Tensor, image_size: int) -> None:
+        if len(paths) != len(labels):
+            raise DataError(
+                f'There are {len(paths)} image files but {len(labels)} labels; pass one label for each file.'
+            )
+        self.paths = tuple(paths)
+        self.labels = labels.long()
+        self.image_size = image_size
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Decode the images at ``indices``; see :meth:`ImageStore.read`."""
+        return torch.stack([decode(self.paths[index], self.image_size) for index in indices.tolist()])
+
+    def fingerprint(self) -> str:
+        """Hash the bytes of every file, and the size they are read at."""
+        digest = hashlib.sha256(str(self.image_size).encode())
+        for path in self.paths:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(self.labels.numpy().data)
+        return digest.hexdigest()
+
+
+def decode(path: Path, image_size: int) -> Tensor:
+    """Read one image file as uint8 of shape ``(3, image_size, image_size)``.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, truncated or not an image.
+    """
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.fit(
+                ImageOps.exif_transpose(opened).convert('RGB'), (image_size, image_size), Image.Resampling.BILINEAR
+            )
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = ' '.join(str(error).split()).rstrip('.')
+        raise DataError(f'The image {path} cannot be read ({reason}); replace or remove the file.') from error
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A labelled image data set with its official training and test parts, before any splitting."""
+
+    name: str
+    """Identifies the data set in logs and in the names of cached files."""
+    class_names: tuple[str, ...]
+    image_size: int
+    """Height and width, pixels."""
+    mean: tuple[float, float, float]
+    """Mean of each channel, in [0, 1]."""
+    std: tuple[float, float, float]
+    """Standard deviation of each channel, pixels in [0, 1]."""
+    train: ImageStore
+    test: ImageStore
+    flip: bool = True
+    """Whether a mirrored image keeps its class."""
+
+    def __post_init__(self) -> None:
+        """Check the labels against the classes."""
+        if len(self.class_names) < 2:
+            raise DataError(f'{self.name} has {len(self.class_names)} class; a classifier needs at least two.')
+        for part, store in (('training', self.train), ('test', self.test)):
+            if not len(store):
+                raise DataError(f'{self.name} has no {part} examples; add some.')
+            lowest, highest = int(store.labels.min()), int(store.labels.max())
+            if lowest < 0 or highest >= len(self.class_names):
+                raise DataError(
+                    f'The {part} labels of {self.name} reach from {lowest} to {highest}, but there are '
+                    f'{len(self.class_names)} classes; number them from 0.'
+                )

@@ -1,0 +1,1 @@
+"""What becomes of a found architecture: retraining, measures, drawings, records and reports."""

@@ -1,0 +1,201 @@
+"""Drawings: a found cell, and a grid of generated images.
+
+A cell is drawn from left to right, a node's column being its longest path from an input. Every node has a row of its
+own, an arrow changes rows right after its source and carries its operation right before its target, so no label lies on
+another or on an arrow that is not its own.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import os
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
+from matplotlib.path import Path as Curve
+from PIL import Image
+from torch import Tensor
+
+from nni_wcnas.contracts import CellGenotype
+from nni_wcnas.spaces.architecture import write_atomically
+
+__all__ = ['draw_cell', 'draw_grid']
+
+# Families of operations, from a palette that colour-blind readers can tell apart; on white and on black.
+_COLOURS = {
+    'sep_conv': '#0072b2', 'dil_conv': '#a24b96', 'max_pool': '#008a64', 'avg_pool': '#008a64', 'skip': '#c77700',
+}
+_OTHER, _FRAME, _INK = '#6b7280', '#7b8494', '#1f2430'
+# Lengths in inches.
+_LABEL_HEIGHT, _LABEL_PITCH, _CHARACTER = 0.30, 0.40, 0.09
+_CHANNEL, _GAP, _RADIUS, _ROW_GAP, _MARGIN = 0.95, 0.34, 0.24, 0.30, 0.12
+_INPUT_WIDTH, _INPUT_HEIGHT = 0.72, 0.46
+
+
+class _Layout:
+    """Where the parts of a cell are, in inches; y grows downwards."""
+
+    def __init__(self, cell: CellGenotype):
+        self.cell = cell
+        self.columns = [0, 0]
+        for choices in cell:
+            self.columns.append(1 + max((self.columns[choice.source] for choice in choices), default=0))
+        self.depth = max(self.columns)
+        self.row_height = max(len(choices) for choices in cell) * _LABEL_PITCH + _ROW_GAP
+        self.height = max(len(cell) * self.row_height, 4 * _INPUT_HEIGHT)
+        longest = max(len(choice.operation) for choices in cell for choice in choices)
+        self.label_width = _CHARACTER * longest + 0.25
+        self.pitch = _CHANNEL + self.label_width + _GAP + 2 * _RADIUS
+        self.order = self._best_order()
+        self.rows = self._rows(self.order)
+        self.output = _MARGIN + _INPUT_WIDTH + self.depth * self.pitch + _CHANNEL
+        self.width = self.output + _INPUT_WIDTH + _MARGIN
+
+    def x_out(self, state: int) -> float:
+        """Right end of a state."""
+        return _MARGIN + _INPUT_WIDTH + self.columns[state] * self.pitch
+
+    def x_label(self, state: int) -> float:
+        """Left end of a node's labels."""
+        return _MARGIN + _INPUT_WIDTH + (self.columns[state] - 1) * self.pitch + _CHANNEL
+
+    def labels(self, state: int) -> list[tuple[int, float]]:
+        """A node's edges and their rows: the edge from the highest source on top."""
+        choices = self.cell[state - 2]
+        edges = sorted(range(len(choices)), key=lambda edge: self.rows[choices[edge].source])
+        middle = (len(edges) - 1) / 2
+        return [(edge, self.rows[state] + (place - middle) * _LABEL_PITCH) for place, edge in enumerate(edges)]
+
+    def _rows(self, order: tuple[int, ...]) -> list[float]:
+        """Row of each state, given the row number of each node."""
+        inputs = [self.height * share for share in (0.3, 0.7)]
+        return inputs + [(place + 0.5) * self.height / len(order) for place in order]
+
+    def _best_order(self) -> tuple[int, ...]:
+        """Rows of the nodes with the least climbing; beyond six nodes simply their order."""
+        natural = tuple(range(len(self.cell)))
+        return natural if len(natural) > 6 else min(itertools.permutations(natural), key=self._climb)
+
+    def _climb(self, order: tuple[int, ...]) -> float:
+        """How far the arrows go up and down."""
+        rows = self._rows(order)
+        return sum(abs(rows[choice.source] - rows[state])
+                   for state, choices in enumerate(self.cell, start=2) for choice in choices)
+
+
+def draw_cell(genotype: CellGenotype, path: str | os.PathLike[str]) -> Path:
+    """Draw a cell; the background is transparent, and readable on white and on black.
+
+    Parameters
+    ----------
+    genotype
+        Kept edges by node, e.g. ``architecture.cell('normal')``.
+    path
+        A ``.svg`` or ``.png`` file.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+    """
+    path = Path(path)
+    layout = _Layout(genotype)
+    figure = Figure(figsize=(layout.width, layout.height))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, layout.width), ylim=(layout.height, 0))
+    axes.set_axis_off()
+    for state in range(2, len(layout.columns)):
+        _draw_node(axes, layout, state)
+    for state, name in enumerate(('c_{k-2}', 'c_{k-1}')):
+        _draw_box(axes, _MARGIN, layout.rows[state], _INPUT_WIDTH, _INPUT_HEIGHT, f'${name}$', _FRAME, 13)
+    _draw_box(axes, layout.output, layout.height / 2, _INPUT_WIDTH, _INPUT_HEIGHT, '$c_k$', _FRAME, 13)
+    buffer = io.BytesIO()
+    is_svg = path.suffix == '.svg'
+    # The salt makes the file the same each time.
+    with matplotlib.rc_context({'svg.hashsalt': 'nni_wcnas', 'svg.fonttype': 'path'}):
+        figure.savefig(buffer, format=path.suffix[1:], transparent=True, dpi=150,
+                       metadata={'Date': None, 'Creator': None} if is_svg else None)
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def _draw_node(axes: Axes, layout: _Layout, state: int) -> None:
+    """A node, its labelled edges, and its way to the output."""
+    x_label, y = layout.x_label(state), layout.rows[state]
+    centre = layout.x_out(state) - _RADIUS
+    for edge, y_label in layout.labels(state):
+        choice = layout.cell[state - 2][edge]
+        colour = next((colour for family, colour in _COLOURS.items() if choice.operation.startswith(family)), _OTHER)
+        x_source = layout.x_out(choice.source)
+        _draw_curve(axes, (x_source, layout.rows[choice.source]), (x_source + _CHANNEL, y_label), x_label, colour, 1.5)
+        _draw_box(axes, x_label, y_label, layout.label_width, _LABEL_HEIGHT, choice.operation, colour, 9.5)
+        start, reach = np.array([x_label + layout.label_width, y_label]), np.array([centre, y])
+        tip = reach + (start - reach) / np.linalg.norm(start - reach) * _RADIUS
+        axes.annotate('', (tip[0], tip[1]), (start[0], start[1]), arrowprops={
+            'arrowstyle': '-|>', 'color': colour, 'lw': 1.5, 'shrinkA': 0, 'shrinkB': 0})
+    last = layout.output - _CHANNEL
+    _draw_curve(axes, (layout.x_out(state), y), (layout.x_out(state), y), last, _FRAME, 1.1)
+    _draw_curve(axes, (last, y), (layout.output, layout.height / 2), layout.output, _FRAME, 1.1)
+    axes.add_patch(Circle((centre, y), _RADIUS, facecolor='#ffffff', edgecolor=_INK, linewidth=1.4, zorder=4))
+    axes.text(centre, y, str(state - 2), ha='center', va='center', fontsize=12, color=_INK, zorder=5)
+
+
+def _draw_curve(axes: Axes, start: tuple[float, float], stop: tuple[float, float], x_end: float, colour: str,
+                width: float) -> None:
+    """Change rows between ``start`` and ``stop``, then go straight on to ``x_end``."""
+    middle = (start[0] + stop[0]) / 2
+    points = [start, (middle, start[1]), (middle, stop[1]), stop, (x_end, stop[1])]
+    curve = Curve(points, [Curve.MOVETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4, Curve.LINETO])
+    axes.add_patch(PathPatch(curve, facecolor='none', edgecolor=colour, linewidth=width, capstyle='round', zorder=1))
+
+
+def _draw_box(axes: Axes, left: float, y: float, width: float, height: float, text: str, colour: str,
+              size: float) -> None:
+    """A word in a rounded frame."""
+    axes.add_patch(FancyBboxPatch(
+        (left, y - height / 2), width, height, boxstyle=f'round,pad=0,rounding_size={height / 2.2}',
+        facecolor='#ffffff', edgecolor=colour, linewidth=1.4, zorder=4))
+    axes.text(left + width / 2, y, text, ha='center', va='center', fontsize=size, color=_INK, zorder=5)
+
+
+def draw_grid(images: Tensor, labels: Tensor, path: str | os.PathLike[str], columns: int = 10) -> Path:
+    """Tile images into one picture, a row for each class.
+
+    Parameters
+    ----------
+    images
+        In [-1, 1], shape ``(N, 3, H, W)``; values outside are clipped.
+    labels
+        Shape ``(N,)``.
+    path
+        A ``.png`` file.
+    columns
+        Images in a row at most; a class shows its first ones.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+    """
+    pixels = images.detach().float().clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    kinds = labels.detach().cpu().numpy()
+    rows = [pixels[kinds == kind][:columns] for kind in np.unique(kinds)]
+    if not rows:
+        raise ValueError('there are no images to draw: give at least one')
+    height, width = pixels.shape[1:3]
+    scale = max(1, math.ceil(32 / height))  # Tiny images are enlarged pixel by pixel, or nobody sees anything.
+    gap = max(1, height // 16)
+    canvas = np.full((len(rows) * (height + gap) + gap, max(map(len, rows)) * (width + gap) + gap, 3), 128, np.uint8)
+    for row, tiles in enumerate(rows):
+        for column, tile in enumerate(tiles):
+            top, left = gap + row * (height + gap), gap + column * (width + gap)
+            canvas[top:top + height, left:left + width] = tile
+    buffer = io.BytesIO()
+    Image.fromarray(canvas.repeat(scale, axis=0).repeat(scale, axis=1)).save(buffer, 'PNG')
+    write_atomically(path, buffer.getvalue())
+    return Path(path)

@@ -1,0 +1,232 @@
+"""The papers' evaluation network: a found pair of cells, stacked, with the small-image stem.
+
+Batch norm is affine, pools have no batch norm, every operation but the identity has drop path, and an auxiliary
+classifier hangs after the cell of the second reduction, in training only. Needs neither NNI nor Lightning.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from nni_wcnas.contracts import CellGenotype
+from nni_wcnas.spaces.architecture import Architecture
+from nni_wcnas.spaces.operations import FactorizedReduce, ReLUConvNorm, build_operation
+
+__all__ = ['AuxiliaryHead', 'CellNetwork', 'DropPath', 'count_macs', 'count_parameters']
+
+
+class DropPath(nn.Module):
+    """Set whole examples of a path to zero while training, and scale the others by ``1 / keep``.
+
+    Draws from torch's global random state, once a call, and nothing when the probability is 0.
+
+    Parameters
+    ----------
+    probability
+        Chance that an example is dropped, in [0, 1).
+    """
+
+    def __init__(self, probability: float = 0.0):
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` to the same shape; never in place, as autograd may still need ``x``."""
+        if not self.training or self.probability == 0:
+            return x
+        keep = 1 - self.probability
+        mask = torch.empty(len(x), 1, 1, 1, device=x.device, dtype=x.dtype).bernoulli_(keep)
+        return x * (mask / keep)
+
+    def extra_repr(self) -> str:
+        """Show the probability."""
+        return f'probability={self.probability}'
+
+
+class AuxiliaryHead(nn.Module):
+    """The classifier in the middle: pool, two convolutions, linear.
+
+    The papers' pool (5 wide, stride 3) turns the 8x8 map of a 32x32 image into 2x2. Where it would not give 2x2 (a 4x4
+    map of a 16x16 image, a 16x16 map of a 64x64 one), an adaptive average pool to 2x2 stands in; same weights.
+
+    Parameters
+    ----------
+    channels
+        Channels of the map.
+    num_classes
+        Classes.
+    """
+
+    def __init__(self, channels: int, num_classes: int):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 128, 1, bias=False), nn.BatchNorm2d(128), nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False), nn.BatchNorm2d(768), nn.ReLU(),
+        )
+        self.classifier = nn.Linear(768, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, channels, H, W)`` to logits ``(N, num_classes)``."""
+        x = F.relu(x)
+        if all(8 <= side <= 10 for side in x.shape[-2:]):
+            x = F.avg_pool2d(x, 5, stride=3)
+        else:
+            x = F.adaptive_avg_pool2d(x, 2)
+        return self.classifier(self.features(x).flatten(1))
+
+
+class Cell(nn.Module):
+    """One discrete cell: its nodes, side by side.
+
+    Parameters
+    ----------
+    genotype
+        Kept edges of each node.
+    channels_before, channels_last, channels
+        Of the cell before the last, of the last cell, and of each node of this one.
+    reduction, reduction_before
+        Whether this cell and the last one halve the size.
+    """
+
+    def __init__(self, genotype: CellGenotype, channels_before: int, channels_last: int, channels: int, *,
+                 reduction: bool, reduction_before: bool):
+        super().__init__()
+        preprocess: type[nn.Module] = FactorizedReduce if reduction_before else ReLUConvNorm
+        self.preprocess_before = preprocess(channels_before, channels)
+        self.preprocess_last = ReLUConvNorm(channels_last, channels)
+        self.sources = [[choice.source for choice in choices] for choices in genotype]
+        self.edges = nn.ModuleList()  # Flat: node by node, as the sources are.
+        for choices in genotype:
+            for choice in choices:
+                operation = build_operation(choice.operation, channels, 2 if reduction and choice.source < 2 else 1)
+                is_identity = isinstance(operation, nn.Identity)
+                self.edges.append(operation if is_identity else nn.Sequential(operation, DropPath()))
+
+    def forward(self, before: Tensor, last: Tensor) -> Tensor:
+        """Map the outputs of the two cells before to ``(N, nodes * channels, H', W')``."""
+        states = [self.preprocess_before(before), self.preprocess_last(last)]
+        edges = iter(self.edges)
+        for sources in self.sources:
+            states.append(functools.reduce(torch.add, [next(edges)(states[source]) for source in sources]))
+        return torch.cat(states[2:], dim=1)
+
+
+class CellNetwork(nn.Module):
+    """A found architecture as the papers train it from scratch.
+
+    Parameters
+    ----------
+    architecture
+        Of a cell space.
+    channels
+        Of each node before the first reduction; each of the two reductions doubles them.
+    cells
+        Number of cells; those at a third and two thirds are reduction cells.
+    num_classes
+        Classes.
+    auxiliary_tower
+        Whether to train a second classifier after the second reduction.
+    drop_path
+        Chance that an operation's output is dropped, by example; :meth:`set_drop_path` changes it.
+
+    Raises
+    ------
+    ValueError
+        If the architecture has no cells, there are fewer than three, or a number is out of range.
+    """
+
+    def __init__(self, architecture: Architecture, channels: int = 36, cells: int = 20, num_classes: int = 10,
+                 auxiliary_tower: bool = True, drop_path: float = 0.2):
+        super().__init__()
+        if cells < 3:
+            raise ValueError(f'cells is {cells}, but two of them reduce, at a third and two thirds: give at least 3')
+        if channels < 2:
+            raise ValueError(f'channels is {channels}, but a reduction splits them in two: give at least 2')
+        genotype = architecture.genotype()
+        reductions = (cells // 3, 2 * cells // 3)
+        self.stem = nn.Sequential(nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), nn.BatchNorm2d(3 * channels))
+        self.cells = nn.ModuleList()
+        before = last = 3 * channels
+        for index in range(cells):
+            width = channels * 2 ** sum(index >= reduction for reduction in reductions)
+            reduction = index in reductions
+            self.cells.append(Cell(genotype['reduce' if reduction else 'normal'], before, last, width,
+                                   reduction=reduction, reduction_before=index - 1 in reductions))
+            before, last = last, width * architecture.num_nodes
+        self.auxiliary_at = reductions[1]
+        # The last reduction is the last change of width, so the map there has as many channels as the last one.
+        self.auxiliary = AuxiliaryHead(last, num_classes) if auxiliary_tower else None
+        self.classifier = nn.Linear(last, num_classes)
+        self.set_drop_path(drop_path)
+
+    def set_drop_path(self, probability: float) -> None:
+        """Change the chance of dropping a path.
+
+        Parameters
+        ----------
+        probability
+            In [0, 1).
+        """
+        if not 0 <= probability < 1:
+            raise ValueError(f'drop_path is {probability}, but it is a chance: give a number from 0 to below 1')
+        for module in self.modules():
+            if isinstance(module, DropPath):
+                module.probability = probability
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Classify images.
+
+        Parameters
+        ----------
+        images
+            Shape ``(N, 3, H, W)``.
+
+        Returns
+        -------
+        torch.Tensor or tuple of torch.Tensor
+            Logits, shape ``(N, num_classes)``; in training with an auxiliary tower a pair, the tower's second, as in
+            NNI's hub.
+        """
+        before = last = self.stem(images)
+        auxiliary = None
+        for index, cell in enumerate(self.cells):
+            before, last = last, cell(before, last)
+            if self.training and self.auxiliary is not None and index == self.auxiliary_at:
+                auxiliary = self.auxiliary(last)
+        logits = self.classifier(last.mean(dim=(2, 3)))
+        return logits if auxiliary is None else (logits, auxiliary)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Count the weights that classify; like the papers, without those of an auxiliary tower.
+
+    Parameters
+    ----------
+    model
+        Parameters with ``'auxiliary'`` in their name are left out.
+    """
+    return sum(parameter.numel() for name, parameter in model.named_parameters() if 'auxiliary' not in name)
+
+
+def count_macs(model: nn.Module, image_size: int) -> int:
+    """Count multiply-accumulates of one image, in convolutions and linear layers only.
+
+    Runs a copy on the meta device: no numbers are computed, the model is not touched.
+
+    Parameters
+    ----------
+    model
+        Takes images of shape ``(N, 3, image_size, image_size)``.
+    image_size
+        Side of the image, in pixels.
+    """
+    model = copy.deepcopy(model).to('meta').eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, 3, image_size, image_size, device='meta'))
+    return counter.get_total_flops() // 2

@@ -1,0 +1,216 @@
+"""The report of one run, and the comparison of several: HTML pages that need nothing but themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from nni_wcnas.evaluation.curves import Chart, draw_chart
+from nni_wcnas.evaluation.page import escape, image_source, page, table
+from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.spaces.architecture import CELLS, write_atomically
+
+__all__ = ['CHARTS', 'RETRAINING_CHARTS', 'write_comparison', 'write_report']
+
+CHARTS = (
+    Chart('Loss of the architecture A', {'loss_A': 'A'}, 'What A descends.'),
+    Chart('Loss of the tester B', {'loss_B': 'B'}, 'What B ascends.'),
+    Chart('Loss of the weights W', {'loss_W': 'W'}, 'Supernet, training examples.'),
+    Chart('Loss of the generator G', {'loss_G': 'G'}),
+    Chart('Loss of the discriminator S', {'loss_S': 'S'}),
+    Chart('Loss of the auxiliary model V', {'loss_V': 'V'}, 'On generated images: low means that they are meaningful.'),
+    Chart('B: momentum', {'momentum': 'momentum'}, 'Of the dictionary of feature quantisation.'),
+    Chart('B: weight', {'weight': 'weight'}, 'Of the quantisation loss.'),
+    Chart('Accuracy of the supernet', {'val_accuracy': 'all', 'val_accuracy_hard': 'hardest tenth'},
+          'Validation examples.', percent=True),
+    Chart('Entropy of A', {'entropy': 'entropy'}, 'Low means that the architecture has decided.'),
+    Chart('Skip connections', {'skips': 'skips'}, 'In the cells that would be read off after the epoch.'),
+    Chart('Reference error on generated images', {'reference_error': 'error'},
+          'Of a classifier that the search never sees: high means hard images, or meaningless ones.', percent=True),
+    Chart('Learning rate', {'lr': 'lr'}),
+)
+"""The curves of a search. A newcomer adds one entry."""
+
+RETRAINING_CHARTS = (
+    Chart('Training loss', {'loss': 'loss'}, 'Augmented training examples, drop path on; without the auxiliary tower.'),
+    Chart('Training accuracy', {'accuracy': 'accuracy'}, 'Of the same examples.', percent=True),
+    Chart('Learning rate', {'lr': 'lr'}),
+    Chart('Drop path', {'drop_path': 'drop path'}, 'Chance of dropping a path.'),
+)
+"""The curves of a retraining."""
+
+_MAX_GRIDS = 12
+_LABELS = {
+    'accuracy': 'Accuracy', 'accuracy_hard': 'Accuracy, hardest examples', 'accuracy_rest': 'Accuracy, the rest',
+    'error': 'Error', 'error_hard': 'Error, hardest examples', 'error_rest': 'Error, the rest',
+    'loss': 'Loss', 'loss_hard': 'Loss, hardest examples', 'loss_rest': 'Loss, the rest',
+    'examples': 'Examples', 'parameters': 'Parameters', 'macs': 'Multiply-accumulates',
+}
+_COMPARED = ('error', 'error_hard', 'error_rest', 'loss', 'macs')
+
+
+def write_report(run_directory: RunDirectory | str | os.PathLike[str], measures: Mapping[str, float] | None = None,
+                 title: str | None = None) -> Path:
+    """Write ``report.html`` from a run's files; what is missing is left out, and the page says so.
+
+    Parameters
+    ----------
+    run_directory
+        The run.
+    measures
+        Final measures, as :func:`nni_wcnas.evaluation.measures.measure` gives them; None takes those in the folder.
+    title
+        Of the page; the folder's name by default.
+
+    Returns
+    -------
+    pathlib.Path
+        The page.
+    """
+    run = run_directory if isinstance(run_directory, RunDirectory) else RunDirectory(run_directory)
+    title = title or f'Search {run.path.resolve().name}'
+    found = run.read_measures() if measures is None else measures
+    sections = _cells(run), _measures(found), _curves(run), _generated(run), _settings(run)
+    write_atomically(run.report, page(title, '\n'.join((f'<h1>{escape(title)}</h1>', *sections))))
+    return run.report
+
+
+def write_comparison(path: str | os.PathLike[str], runs: Sequence[RunDirectory | str | os.PathLike[str]],
+                     methods: Mapping[str, str] | None = None, title: str = 'Comparison') -> Path:
+    """Write a page that ranks the runs of one experiment, best on the hardest examples first.
+
+    Parameters
+    ----------
+    path
+        The page.
+    runs
+        Folders with ``measures.json``; one without comes last.
+    methods
+        Method of each run by the name of its folder; by default the run's setting ``method``.
+    title
+        Of the page.
+
+    Returns
+    -------
+    pathlib.Path
+        The page.
+    """
+    path = Path(path)
+    directories = [run if isinstance(run, RunDirectory) else RunDirectory(run) for run in runs]
+    results = [(run, run.read_measures()) for run in directories]
+    results.sort(key=lambda result: (not result[1], result[1].get('error_hard', 2.0), result[1].get('error', 2.0)))
+    columns = [key for key in ('parameters', *_COMPARED) if any(key in measures for _, measures in results)]
+    best = {key: min(measures[key] for _, measures in results if key in measures) for key in columns}
+    rows = []
+    for run, measures in results:
+        method = (methods or {}).get(run.path.resolve().name) or run.read_settings().get('method', '–')
+        cells = [_emphasised(key, measures.get(key), best[key]) for key in columns]
+        rows.append([_link(run, path), escape(method), *cells])
+    header = ['Trial', 'Method', *(_LABELS[key] for key in columns)]
+    body = table(header, rows, frozenset(range(2, len(header))))
+    note = '<p class="soft">Best on the hardest examples first; the best of each column is bold.</p>'
+    write_atomically(path, page(title, f'<h1>{escape(title)}</h1>\n{note}\n{body}'))
+    return path
+
+
+def _cells(run: RunDirectory) -> str:
+    """The drawings of the found cells."""
+    figures = []
+    for name in CELLS:
+        if run.cell(name).exists():
+            caption = f'{"Normal" if name == "normal" else "Reduction"} cell'
+            figures.append(f'<figure class="wide"><img src="{image_source(run.cell(name))}" alt="{caption}: '
+                           f'{escape(_spoken(run, name))}"><figcaption>{caption}</figcaption></figure>')
+    return '<h2>Found architecture</h2>\n' + ('\n'.join(figures) or _note('There is no drawing of cells in this run.'))
+
+
+def _spoken(run: RunDirectory, name: str) -> str:
+    """A cell in words, for those who cannot see it."""
+    architecture = run.read_architecture()
+    if architecture is None or not architecture.is_cell:
+        return 'a drawing'
+    sources = ('c(k-2)', 'c(k-1)', *(f'node {node}' for node in range(architecture.num_nodes)))
+    words = [' and '.join(f'{choice.operation} of {sources[choice.source]}' for choice in choices)
+             for choices in architecture.cell(name)]
+    return '; '.join(f'node {node} from {inputs}' for node, inputs in enumerate(words))
+
+
+def _measures(measures: Mapping[str, float]) -> str:
+    """The table of final measures."""
+    rows = [[escape(_LABELS.get(key, key)), _formatted(key, value)] for key, value in measures.items()]
+    body = table((), rows, frozenset({1})) if rows else _note('The network has not been measured yet.')
+    return f'<h2>Measures</h2>\n{body}'
+
+
+def _curves(run: RunDirectory) -> str:
+    """All charts that have values, and what is left out."""
+    rows = run.read_history()
+    figures, missing = [], []
+    for chart in RETRAINING_CHARTS if any('drop_path' in row for row in rows) else CHARTS:
+        missing += [column for column in chart.columns if not any(column in row for row in rows)]
+        figures.append(draw_chart(chart, rows) or '')
+    note = _note(f'Left out, as metrics.csv has no values of them: {", ".join(missing)}.') if missing else ''
+    return f'<h2>Curves by epoch</h2>\n<div class="grid">{"".join(figures)}</div>\n{note}'
+
+
+def _generated(run: RunDirectory) -> str:
+    """Grids of generated images, evenly spread over the epochs."""
+    grids = list(run.generated().items())
+    if not grids:
+        return ''
+    count = min(len(grids), _MAX_GRIDS)
+    shown = [grids[place * (len(grids) - 1) // max(count - 1, 1)] for place in range(count)]
+    figures = ''.join(f'<figure><img src="{image_source(path)}" alt="Generated images after epoch {epoch}, a row for '
+                      f'each class"><figcaption>Epoch {epoch}</figcaption></figure>' for epoch, path in shown)
+    note = _note(f'{count} of {len(grids)} epochs; a row for each class.')
+    return f'<h2>Generated images</h2>\n{note}\n<div class="grid tiles">{figures}</div>'
+
+
+def _settings(run: RunDirectory) -> str:
+    """All settings, one a line."""
+    rows = [[f'<code>{escape(key)}</code>', escape(value)] for key, value in _flat(run.read_settings())]
+    return '<h2>Settings</h2>\n' + (table((), rows) if rows else _note('This run has no settings.yml.'))
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """Nested settings with dotted names."""
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value
+
+
+def _formatted(key: str, value: float) -> str:
+    """A measure with its unit."""
+    if key.startswith(('accuracy', 'error')):
+        return f'{100 * value:.2f} %'
+    if key == 'examples':
+        return f'{value:,.0f}'
+    for size, name in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
+        if value >= size:
+            return f'{value / size:.4g} {name}'
+    return f'{value:.4g}'
+
+
+def _emphasised(key: str, value: float | None, best: float) -> str:
+    """A measure, bold where it is the best."""
+    if value is None:
+        return '–'
+    return f'<strong>{_formatted(key, value)}</strong>' if value == best else _formatted(key, value)
+
+
+def _link(run: RunDirectory, page_path: Path) -> str:
+    """The trial's name, linked to its report if there is one."""
+    name = escape(run.path.resolve().name)
+    if not run.report.exists():
+        return name
+    return f'<a href="{quote(os.path.relpath(run.report, page_path.parent))}">{name}</a>'
+
+
+def _note(text: str) -> str:
+    """A remark."""
+    return f'<p class="soft">{escape(text)}</p>'

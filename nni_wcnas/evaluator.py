@@ -1,0 +1,225 @@
+"""SearchEvaluator: the NNI evaluator of a search, with the tester and the auxiliary model as submodules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nni
+import torch
+from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+
+from nni_wcnas.checkpoint import check_checkpoint
+from nni_wcnas.contracts import Auxiliary, Batch, Tester
+from nni_wcnas.data import ImageData
+from nni_wcnas.tester import make_auxiliary
+
+__all__ = ['LearnerModule', 'SearchEvaluator']
+
+
+class LearnerModule(LightningModule):
+    """The learner's training recipe, and the home of the tester and the auxiliary model.
+
+    The networks live here so that they are moved and checkpointed with the search; the weight optimiser sees the
+    learner's parameters only.
+
+    Parameters
+    ----------
+    data
+        Gives the normalisation and, on resume, is told the epoch.
+    tester, auxiliary
+        None for an average-case search.
+    learning_rate, min_learning_rate, momentum, weight_decay
+        SGD with cosine annealing per epoch.
+    hard
+        Indices of the validation examples whose accuracy is reported apart.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        tester: Tester | None,
+        auxiliary: Auxiliary | None,
+        *,
+        learning_rate: float,
+        min_learning_rate: float,
+        momentum: float,
+        weight_decay: float,
+        hard: Tensor | None,
+    ) -> None:
+        super().__init__()
+        self.criterion = nn.CrossEntropyLoss()
+        self.tester, self.auxiliary = tester, auxiliary
+        self.learning_rate, self.min_learning_rate = learning_rate, min_learning_rate
+        self.momentum, self.weight_decay = momentum, weight_decay
+        self.set_epoch = data.set_epoch
+        self.register_buffer('mean', torch.tensor(data.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(data.std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer('hard', torch.empty(0, dtype=torch.long) if hard is None else hard, persistent=False)
+        self._validation: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, shape ``(N, classes)``."""
+        return self.model(images)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """SGD on the learner's parameters, and on nothing else."""
+        optimizer = torch.optim.SGD(
+            self.model.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay
+        )
+        epochs = max(1, self.trainer.max_epochs)
+        return {
+            'optimizer': optimizer,
+            'lr_scheduler': torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, self.min_learning_rate),
+        }
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Cross-entropy of one batch."""
+        images, labels = batch[:2]
+        logits = self(images)
+        loss = self.criterion(logits, labels)
+        correct = (logits.argmax(1) == labels).float().mean()
+        self.log('train_loss', loss, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(labels))
+        self.log('train_acc', correct, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Collect whether each example is right, and which it is."""
+        batch = Batch(*batch)
+        logits = self(batch.images)
+        self.log('val_loss', self.criterion(logits, batch.labels), batch_size=len(batch.labels))
+        self._validation.append((logits.argmax(1) == batch.labels, batch.indices))
+
+    def on_validation_epoch_end(self) -> None:
+        """Accuracy on all validation examples and on the hard ones."""
+        right, indices = (torch.cat(parts) for parts in zip(*self._validation))
+        self._validation.clear()
+        self.log('val_accuracy', right.float().mean(), prog_bar=True)
+        if len(self.hard):
+            self.log('val_accuracy_hard', right[torch.isin(indices, self.hard)].float().mean(), prog_bar=True)
+
+
+@nni.trace
+class SearchEvaluator(Lightning):
+    """Train and validate the supernet of a search.
+
+    Parameters
+    ----------
+    data
+        One of the data modules of :mod:`nni_wcnas.data`: its first half trains the weights, its second the
+        architecture.
+    tester
+        Generates the worst case; None for an average-case search.
+    auxiliary
+        ``'tied'`` (the discriminator's trunk and a two-layer head) or the name of a timm classifier, or a module of
+        one's own; without a tester it is not built.
+    max_epochs
+        Length of the search; ``Search(schedule=SingleStage(epochs))`` overrides it.
+    learning_rate, min_learning_rate, momentum, weight_decay
+        SGD on the weights with cosine annealing per epoch (papers/wcnas, table 25).
+    hard
+        Indices (positions in the training set) of the validation examples whose accuracy is logged apart as
+        ``val_accuracy_hard``.
+    checkpoint_directory
+        Write ``last.ckpt`` there after each epoch, atomically; None writes none.
+    resume
+        Path of a checkpoint to continue from; the result is that of an uninterrupted run.
+    **trainer_kwargs
+        For Lightning's ``Trainer``.
+
+    Raises
+    ------
+    ValueError
+        When the tester's resolution or number of classes is not the data's, or the checkpoint is not complete.
+    """
+
+    def __init__(
+        self,
+        data: ImageData,
+        *,
+        tester: Tester | None = None,
+        auxiliary: str | Auxiliary = 'tied',
+        max_epochs: int = 50,
+        learning_rate: float = 0.025,
+        min_learning_rate: float = 0.001,
+        momentum: float = 0.9,
+        weight_decay: float = 3e-4,
+        hard: Tensor | None = None,
+        checkpoint_directory: str | Path | None = None,
+        resume: str | Path | None = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        if tester is not None:
+            _check_tester(tester, data)
+        module = LearnerModule(
+            data,
+            tester,
+            _auxiliary_model(auxiliary, tester),
+            learning_rate=learning_rate,
+            min_learning_rate=min_learning_rate,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            hard=hard,
+        )
+        callbacks = list(trainer_kwargs.pop('callbacks', []))
+        if checkpoint_directory is not None:
+            callbacks.append(
+                ModelCheckpoint(
+                    checkpoint_directory,
+                    'last',
+                    save_top_k=1,
+                    save_on_train_epoch_end=True,
+                    enable_version_counter=False,
+                )
+            )
+        trainer = Trainer(
+            **{
+                'max_epochs': max_epochs,
+                'logger': False,
+                'enable_model_summary': False,
+                'num_sanity_val_steps': 0,
+                'enable_checkpointing': checkpoint_directory is not None,
+                'callbacks': callbacks,
+                **trainer_kwargs,
+            }
+        )
+        super().__init__(
+            module,
+            trainer,
+            train_dataloaders=data.train_dataloader(),
+            val_dataloaders=data.val_dataloader(),
+            fit_kwargs=_resume_arguments(resume),
+        )
+        self.data = data
+
+    def validation_dataloader(self) -> Any:
+        """The architecture half without augmentation, in order."""
+        return self.data.evaluation_dataloader('architecture')
+
+
+def _auxiliary_model(auxiliary: str | Auxiliary, tester: Tester | None) -> Auxiliary | None:
+    if not isinstance(auxiliary, str):
+        return auxiliary
+    return make_auxiliary(auxiliary, tester) if tester is not None else None
+
+
+def _check_tester(tester: Tester, data: ImageData) -> None:
+    if tester.image_size != data.image_size:
+        raise ValueError(
+            f'The tester makes images of {tester.image_size} pixels and {data.name} has images of {data.image_size}: '
+            f'use FQGAN(image_size={data.image_size})'
+        )
+    if tester.num_classes != data.num_classes:
+        raise ValueError(
+            f'The tester knows {tester.num_classes} classes and {data.name} has {data.num_classes}: use '
+            f'FQGAN(num_classes={data.num_classes})'
+        )
+
+
+def _resume_arguments(checkpoint: str | Path | None) -> dict[str, Any]:
+    if checkpoint is None:
+        return {}
+    check_checkpoint(checkpoint)
+    return {'ckpt_path': str(checkpoint), 'weights_only': True}

@@ -1,0 +1,15 @@
+"""Pure tensor functions: the mathematics of the papers.
+
+Symbols (code -> papers/wcnas)
+
+=====================  =====================================================
+``alphas``             A, architecture
+``weights``            W, the learner's weights
+``generator``          G, parameters of the tester's generator
+``hyperparameters``    B, momentum and weight of the feature quantisation
+``auxiliary``          V, the auxiliary model
+``trade_off``          lambda, meaningfulness against hardness
+``average_weight``     gamma, average case against worst case
+``lr``                 eta, with the group's optimiser
+=====================  =====================================================
+"""

@@ -1,0 +1,6 @@
+"""How the inner problem enters dA."""
+
+from nni_wcnas.hypergradient.first_order import FirstOrder
+from nni_wcnas.hypergradient.unrolled import Unrolled
+
+__all__ = ['FirstOrder', 'Unrolled']

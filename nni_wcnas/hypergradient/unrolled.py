@@ -1,0 +1,68 @@
+"""Unrolled: the weights answer the architecture by one step of SGD.
+
+    W' = W - lr (momentum m + grad L_tr(W, A) + decay W)
+    dA = grad_A L_val(W', A) - lr (d2 L_tr / dA dW) . grad_W' L_val(W', A)
+
+Acts in every architecture step. Cost: one forward and backward through the supernet for W' and two for the product
+(``'finite_difference'``), or one with a second-order graph (``'exact'``, about three times the memory).
+``presets.darts_2nd()`` uses it. The optimiser of the weights must be plain SGD. Deviation from quark0/darts: no second
+copy of the model, no write into live weights, running statistics untouched.
+
+References
+----------
+Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019, equations 7 and 8; papers/wcnas, equations
+7, 12 and 13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nni_wcnas.contracts import Hypergradient, Parameters, Step
+from nni_wcnas.functional.hypergradient import By, gradient, implicit_product, leaves, scaled, sgd_step
+
+__all__ = ['Unrolled']
+
+
+@dataclass(frozen=True)
+class Unrolled(Hypergradient):
+    """Differentiate through one SGD step of the weights.
+
+    Parameters
+    ----------
+    by
+        How the second derivative meets the vector: ``'finite_difference'`` (the papers) or ``'exact'`` (double
+        backward).
+    """
+
+    by: By = 'finite_difference'
+    unrolls = True
+
+    def __post_init__(self) -> None:
+        if self.by not in ('finite_difference', 'exact'):
+            raise ValueError(f"by must be 'finite_difference' or 'exact', not {self.by!r}")
+
+    def ahead(self, step: Step) -> tuple[Parameters, Parameters]:
+        """W' and the training gradient at W."""
+        learner = step.learner
+        training = gradient(learner.loss(step.train.images, step.train.labels), learner.weights)
+        return leaves(sgd_step(learner.weights, training, **vars(learner.sgd_step()))), training
+
+    def indirect(self, step: Step, vector: Parameters) -> Parameters:
+        """-lr (d2 L_tr / dA dW) . vector, at the live W and A."""
+        learner = step.learner
+
+        def architecture_gradient(weights: Parameters, create_graph: bool) -> Parameters:
+            alphas = leaves(learner.alphas)
+            return gradient(
+                learner.loss(step.train.images, step.train.labels, weights, alphas), alphas, create_graph=create_graph
+            )
+
+        return scaled(self.product(architecture_gradient, learner.weights, vector), -learner.sgd_step().lr)
+
+    def product(
+        self, gradient: Callable[[Parameters, bool], Parameters], parameters: Parameters, vector: Parameters
+    ) -> Parameters:
+        """The implicit product by the method of choice."""
+        return implicit_product(gradient, parameters, vector, self.by)

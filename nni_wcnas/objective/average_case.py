@@ -1,0 +1,51 @@
+"""AverageCase: the architecture minimises the mean validation loss.
+
+    dA = d L(W', A, D_val) / dA
+
+with W' = W under ``FirstOrder`` (DARTS, first order; NNI's own strategy) and one SGD step ahead under ``Unrolled``
+(DARTS, second order). Acts on every ``every``-th batch. Cost: one forward and backward through the supernet, two more
+passes and the lookahead when unrolled. The neutral member of its axis.
+
+References
+----------
+Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019, equations 3 and 7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nni_wcnas.contracts import ArchitectureUpdate, Objective, Step
+from nni_wcnas.functional.hypergradient import gradient, gradients, leaves
+
+__all__ = ['AverageCase']
+
+
+@dataclass(frozen=True)
+class AverageCase(Objective):
+    """Minimise the mean validation loss.
+
+    Parameters
+    ----------
+    every
+        Update the architecture on every ``every``-th batch.
+    """
+
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+
+    def architecture_step(self, step: Step) -> ArchitectureUpdate:
+        """dA of the validation loss."""
+        if not step.hypergradient.unrolls:
+            # The evaluator's own training step on the validation batch: any evaluator will do, as with NNI's DARTS.
+            loss = step.evaluator_loss(step.val)
+            return ArchitectureUpdate(gradient(loss, step.learner.alphas), {'A': loss.item()})
+        weights, _ = step.hypergradient.ahead(step)
+        alphas = leaves(step.learner.alphas)
+        loss = step.learner.loss(step.val.images, step.val.labels, weights, alphas)
+        direct, vector = gradients(loss, alphas, weights)
+        indirect = step.hypergradient.indirect(step, vector)
+        return ArchitectureUpdate({name: direct[name] + indirect[name] for name in alphas}, {'A': loss.item()})

@@ -1,0 +1,137 @@
+"""The registry: every member of every axis, by the name that settings files use.
+
+One explicit table, no registration at import time. To add a member: one file, one row here, one test class.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nni.nas.hub.pytorch import DARTS as HubDARTS
+from nni.nas.hub.pytorch import NasBench201, ProxylessNAS
+
+from nni_wcnas import data, hypergradient, objective, presets, relaxation, schedule, selection, smoothing, tester
+from nni_wcnas.spaces.darts import DARTS
+
+__all__ = ['Option', 'OPTIONS', 'AXES', 'list_options', 'option', 'build']
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of the registry."""
+
+    axis: str
+    name: str
+    factory: Callable[..., Any]
+    description: str
+    paper: str
+
+
+_DARTS = 'Liu et al., DARTS, ICLR 2019'
+_WCNAS = 'Improving NAS by Minimizing Worst-Case Validation Loss, IEEE TAI 2026'
+_NNI = 'Microsoft NNI 3.0'
+
+OPTIONS: tuple[Option, ...] = (
+    Option('relaxation', 'softmax', relaxation.Softmax, 'mix operations with softmax(alpha)', _DARTS),
+    Option('objective', 'average_case', objective.AverageCase, 'mean validation loss', _DARTS),
+    Option(
+        'objective',
+        'worst_case',
+        objective.WorstCase,
+        'loss on images that a tester generates, kept meaningful',
+        _WCNAS,
+    ),
+    Option('hypergradient', 'first_order', hypergradient.FirstOrder, 'weights taken as they are', _DARTS),
+    Option(
+        'hypergradient',
+        'unrolled',
+        hypergradient.Unrolled,
+        'weights one SGD step ahead; by finite_difference or exact',
+        _DARTS,
+    ),
+    Option('smoothing', 'no_smoothing', smoothing.NoSmoothing, 'architecture left alone in the weight step', _DARTS),
+    Option(
+        'selection',
+        'magnitude',
+        selection.Magnitude,
+        'two strongest edges, strongest operation; by probability or logit',
+        _DARTS,
+    ),
+    Option('schedule', 'single_stage', schedule.SingleStage, 'one supernet, start to end', _DARTS),
+    Option('preset', 'darts', presets.darts, 'DARTS, first order', _DARTS),
+    Option('preset', 'darts_2nd', presets.darts_2nd, 'DARTS, second order', _DARTS),
+    Option('preset', 'wcnas', presets.wcnas, 'a base method that minimises its worst case', _WCNAS),
+    Option(
+        'tester',
+        'fq_gan',
+        tester.FQGAN,
+        'class-conditional GAN with feature quantisation',
+        'Zhao et al., Feature Quantization, ICML 2020',
+    ),
+    Option('space', 'darts', DARTS, 'official DARTS search network, any number of classes', _DARTS),
+    Option('space', 'hub_darts', HubDARTS, "NNI's DARTS space, 10 classes", _NNI),
+    Option('space', 'nasbench201', NasBench201, "NNI's NAS-Bench-201 space", 'Dong and Yang, NAS-Bench-201, ICLR 2020'),
+    Option('space', 'proxylessnas', ProxylessNAS, "NNI's ProxylessNAS space", 'Cai et al., ProxylessNAS, ICLR 2019'),
+    Option(
+        'data',
+        'digits',
+        data.Digits,
+        "scikit-learn's handwritten digits, embedded, 16 pixels",
+        'Alpaydin and Kaynak, UCI 1998',
+    ),
+    Option('data', 'cifar10', data.CIFAR10, 'CIFAR-10', 'Krizhevsky, 2009'),
+    Option('data', 'cifar100', data.CIFAR100, 'CIFAR-100', 'Krizhevsky, 2009'),
+    Option('data', 'fashion_mnist', data.FashionMNIST, 'Fashion-MNIST', 'Xiao et al., 2017'),
+    Option('data', 'svhn', data.SVHN, 'Street View House Numbers', 'Netzer et al., 2011'),
+    Option('data', 'image_folder', data.ImageFolder, 'a folder of images for each class', 'torchvision'),
+)
+
+AXES: tuple[str, ...] = ('relaxation', 'objective', 'hypergradient', 'smoothing', 'selection', 'schedule')
+"""The six axes of ``Search``; the registry also names presets, testers, spaces and data sets."""
+
+
+def list_options(axis: str) -> tuple[str, ...]:
+    """Names on one axis, in the order of the registry.
+
+    Examples
+    --------
+    >>> list_options('hypergradient')
+    ('first_order', 'unrolled')
+    """
+    names = tuple(row.name for row in OPTIONS if row.axis == axis)
+    if not names:
+        raise ValueError(f'{axis!r} is not an axis; there are {", ".join(dict.fromkeys(row.axis for row in OPTIONS))}')
+    return names
+
+
+def option(axis: str, name: str) -> Option:
+    """The row of one member.
+
+    Raises
+    ------
+    ValueError
+        When there is none; the message names the nearest ones.
+    """
+    for row in OPTIONS:
+        if (row.axis, row.name) == (axis, name):
+            return row
+    known = list_options(axis)
+    near = difflib.get_close_matches(str(name), known, n=2, cutoff=0.5)
+    raise ValueError(
+        f'{name!r} is not a known {axis}'
+        + (f'; did you mean {" or ".join(near)}?' if near else f'; there are {", ".join(known)}')
+    )
+
+
+def build(axis: str, name: str, **arguments: Any) -> Any:
+    """Make a member from its name and arguments, as a settings file does.
+
+    Examples
+    --------
+    >>> build('selection', 'magnitude', by='logit')
+    Magnitude(by='logit')
+    """
+    return option(axis, name).factory(**arguments)

@@ -1,0 +1,80 @@
+"""Magnitude: keep what weighs most.
+
+For each node: the strength of an edge is its largest score over the operations other than 'none'; the two strongest
+edges stay, each with its strongest operation (Liu et al., 2019, section 2.4).
+
+``by='probability'`` ranks edges by the mixing weights, as the official code does: softmax includes 'none', so a large
+'none' costs an edge its place. ``by='logit'`` ranks by the raw parameters, as NNI's own export does, ties and all (the
+larger source first, then the operation later in the alphabet). The two rules disagree whenever edges differ in the
+normaliser of their softmax. Acts once, at export; costs nothing.
+
+References
+----------
+Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019, section 2.4; quark0/darts f276dd3,
+cnn/model_search.py line 133.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nni_wcnas.contracts import CellGenotype, CellScores, Choice, Selection
+
+__all__ = ['Magnitude']
+
+
+@dataclass(frozen=True)
+class Magnitude(Selection):
+    """Select by the size of mixing weights or of raw logits.
+
+    Parameters
+    ----------
+    by
+        ``'probability'`` (the official rule, default) or ``'logit'`` (NNI's rule).
+    """
+
+    by: Literal['probability', 'logit'] = 'probability'
+
+    def __post_init__(self) -> None:
+        if self.by not in ('probability', 'logit'):
+            raise ValueError(f"by must be 'probability' or 'logit', not {self.by!r}")
+
+    def select(self, scores: CellScores) -> CellGenotype:
+        """Keep the ``num_ops_per_node`` strongest edges of each node.
+
+        Raises
+        ------
+        ValueError
+            When a score is not finite: a diverged search has no cell.
+        """
+        matrix = scores.probabilities if self.by == 'probability' else scores.logits
+        if not matrix.isfinite().all():
+            raise ValueError(
+                'the architecture parameters are not finite, so no cell can be read off: the search diverged; '
+                'lower the learning rates or clip gradients'
+            )
+        rows = matrix.tolist()
+        return tuple(self._node(rows, scores, node) for node in range(scores.num_nodes))
+
+    def _node(self, rows: list[list[float]], scores: CellScores, node: int) -> tuple[Choice, ...]:
+        candidates = [
+            (value, source, name)
+            for source, edge in enumerate(scores.edges_into(node))
+            for value, name in zip(rows[edge], scores.operations)
+            if name != 'none'
+        ]
+        if self.by == 'logit':
+            candidates.sort(reverse=True)
+        else:  # stable: ties keep the lower source, then the earlier operation
+            candidates.sort(key=lambda candidate: -candidate[0])
+        first: list[tuple[float, int, str]] = []
+        rest: list[tuple[float, int, str]] = []
+        for candidate in candidates:
+            (rest if any(candidate[1] == chosen[1] for chosen in first) else first).append(candidate)
+        # Nodes with fewer sources than kept edges repeat a source with its next best operation.
+        ranked = first + rest
+        return tuple(
+            Choice(name, source)
+            for _, source, name in (ranked[k % len(ranked)] for k in range(scores.num_ops_per_node))
+        )

@@ -1,0 +1,195 @@
+"""The candidate operations of the DARTS cell.
+
+A newcomer adds an operation by one entry in :data:`OPERATIONS`: a function of ``(channels, stride, affine)`` whose
+module maps ``(N, C, H, W)`` to ``(N, C, ceil(H / stride), ceil(W / stride))``. Every operation here obeys that rule for
+odd sizes too, so that the edges of a node can always be added.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ['OPERATIONS', 'FactorizedReduce', 'Operation', 'ReLUConvNorm', 'SeparableConv', 'Zero', 'build_operation']
+
+Operation = Callable[[int, int, bool], nn.Module]
+"""Builds an operation from the number of channels, the stride and whether batch norm has learnable scale and shift."""
+
+
+class ReLUConvNorm(nn.Sequential):
+    """ReLU, convolution, batch norm: ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Channels before and after.
+    kernel_size, stride, padding
+        Of the convolution; the default keeps the size.
+    affine
+        Whether the batch norm has learnable scale and shift.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, padding: int = 0, *,
+                 affine: bool = True):
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False),
+            nn.BatchNorm2d(out_channels, affine=affine),
+        )
+
+
+class SeparableConv(nn.Sequential):
+    """``repeats`` times (ReLU, depthwise convolution, pointwise convolution, batch norm).
+
+    Only the first depthwise convolution has the stride.
+
+    Parameters
+    ----------
+    channels
+        Channels before and after.
+    kernel_size
+        Odd side of the depthwise kernel; the padding keeps the size.
+    stride
+        1 or 2.
+    dilation
+        Of the depthwise kernel.
+    repeats
+        2 for the papers' ``sep_conv``, 1 for their ``dil_conv``.
+    affine
+        Whether batch norm has learnable scale and shift.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, stride: int = 1, *, dilation: int = 1, repeats: int = 1,
+                 affine: bool = True):
+        padding = dilation * (kernel_size - 1) // 2
+        layers: list[nn.Module] = []
+        for repeat in range(repeats):
+            layers += [
+                nn.ReLU(),
+                nn.Conv2d(channels, channels, kernel_size, stride if repeat == 0 else 1, padding, dilation,
+                          groups=channels, bias=False),
+                nn.Conv2d(channels, channels, 1, bias=False),
+                nn.BatchNorm2d(channels, affine=affine),
+            ]
+        super().__init__(*layers)
+
+
+class FactorizedReduce(nn.Module):
+    """Halve the size: two pointwise convolutions of stride 2, the second on the input shifted by (1, 1), side by side.
+
+    Odd sizes work: the shifted input is then padded by one row or column of zeros, and the output has ``ceil(H / 2)``
+    rows.
+
+    Parameters
+    ----------
+    in_channels, out_channels
+        Channels before and after; the two convolutions share ``out_channels``, the second takes the odd one.
+    affine
+        Whether the batch norm has learnable scale and shift.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, affine: bool = True):
+        super().__init__()
+        if out_channels < 2:
+            raise ValueError(f'out_channels is {out_channels}, but they are split in two: give at least 2')
+        self.relu = nn.ReLU()
+        self.conv_even = nn.Conv2d(in_channels, out_channels // 2, 1, bias=False)
+        self.conv_odd = nn.Conv2d(in_channels, out_channels - out_channels // 2, 1, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels, affine=affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` to ``(N, out_channels, ceil(H / 2), ceil(W / 2))``."""
+        x = self.relu(x)
+        height, width = x.shape[-2:]
+        shifted = F.pad(x, (-1, width % 2, -1, height % 2))  # A negative pad cuts the first row and column off.
+        # Striding before a pointwise convolution is the same map, and avoids oneDNN's strided one
+        # (see _has_unsafe_layout in strategy.py).
+        return self.norm(torch.cat([self.conv_even(x[:, :, ::2, ::2]), self.conv_odd(shifted[:, :, ::2, ::2])], dim=1))
+
+
+class Zero(nn.Module):
+    """The absent edge: zeros of the strided size.
+
+    Parameters
+    ----------
+    stride
+        1 or 2.
+    """
+
+    def __init__(self, stride: int = 1):
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` to zeros of shape ``(N, C, ceil(H / stride), ceil(W / stride))``."""
+        return torch.zeros_like(x[:, :, ::self.stride, ::self.stride])
+
+    def extra_repr(self) -> str:
+        """Show the stride."""
+        return f'stride={self.stride}'
+
+
+def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
+    """An edge without weights, unless it has to halve the size."""
+    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine=affine)
+
+
+OPERATIONS: dict[str, Operation] = {
+    'none': lambda channels, stride, affine: Zero(stride),
+    'max_pool_3x3': lambda channels, stride, affine: nn.MaxPool2d(3, stride, padding=1),
+    'avg_pool_3x3': lambda channels, stride, affine: nn.AvgPool2d(3, stride, padding=1, count_include_pad=False),
+    'skip_connect': _skip,
+    'sep_conv_3x3': lambda channels, stride, affine: SeparableConv(channels, 3, stride, repeats=2, affine=affine),
+    'sep_conv_5x5': lambda channels, stride, affine: SeparableConv(channels, 5, stride, repeats=2, affine=affine),
+    'dil_conv_3x3': lambda channels, stride, affine: SeparableConv(channels, 3, stride, dilation=2, affine=affine),
+    'dil_conv_5x5': lambda channels, stride, affine: SeparableConv(channels, 5, stride, dilation=2, affine=affine),
+}
+"""The operations by name, in the order of the DARTS code."""
+
+
+def build_operation(name: str, channels: int, stride: int = 1, *, affine: bool = True,
+                    pool_norm: bool = False) -> nn.Module:
+    """Build the operation of one edge.
+
+    Parameters
+    ----------
+    name
+        A key of :data:`OPERATIONS`.
+    channels
+        Channels before and after.
+    stride
+        1, or 2 on the edges of a reduction cell that leave the cell's inputs.
+    affine
+        Whether batch norm has learnable scale and shift: False while searching, True in the final network.
+    pool_norm
+        Whether pools are followed by a batch norm without scale and shift: True while searching, False in the final
+        network.
+
+    Returns
+    -------
+    torch.nn.Module
+        Maps ``(N, channels, H, W)`` to ``(N, channels, ceil(H / stride), ceil(W / stride))``.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown (the nearest known one is named) or the stride is neither 1 nor 2.
+
+    Examples
+    --------
+    >>> build_operation('max_pool_3x3', 16, 2)
+    MaxPool2d(kernel_size=3, stride=2, padding=1, dilation=1, ceil_mode=False)
+    """
+    if name not in OPERATIONS:
+        nearest = difflib.get_close_matches(str(name), OPERATIONS, n=1, cutoff=0.0)[0]
+        raise ValueError(f'unknown operation {name!r}: did you mean {nearest!r}? Known are {", ".join(OPERATIONS)}')
+    if stride not in (1, 2):
+        raise ValueError(f'stride is {stride}, but an edge of a cell has stride 1 or 2')
+    operation = OPERATIONS[name](channels, stride, affine)
+    if pool_norm and isinstance(operation, (nn.MaxPool2d, nn.AvgPool2d)):
+        return nn.Sequential(operation, nn.BatchNorm2d(channels, affine=False))
+    return operation

@@ -1,0 +1,256 @@
+"""Search: the one NNI strategy, a member of each of six axes."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.nn.pytorch import ModelSpace
+from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedCell
+from nni.nas.strategy import DARTS
+from pytorch_lightning import LightningModule
+from torch import nn
+
+from nni_wcnas.contracts import Hypergradient, Objective, Schedule, Selection, Smoothing, Weighting
+from nni_wcnas.evaluator import SearchEvaluator
+from nni_wcnas.functional.mixing import running_sum, stacked_sum
+from nni_wcnas.hypergradient import FirstOrder
+from nni_wcnas.module import SearchModule
+from nni_wcnas.objective import AverageCase
+from nni_wcnas.relaxation import Softmax
+from nni_wcnas.schedule import SingleStage
+from nni_wcnas.selection import Magnitude
+from nni_wcnas.smoothing import NoSmoothing
+from nni_wcnas.supernet import MixingWeights, RelaxedCell
+
+__all__ = ['Search']
+
+_logger = logging.getLogger(__name__)
+
+
+class Search(DARTS):
+    """Differentiable architecture search, composed of six choices.
+
+    With every axis at its neutral member (the defaults), ``selection=Magnitude(by='logit')`` and
+    ``channels_last=False``, this is
+    ``nni.nas.strategy.DARTS``, bit for bit. It runs wherever that strategy runs: on NNI's hub spaces, inside
+    ``NasExperiment``, with any Lightning evaluator of one optimiser; the worst-case objective wants a
+    :class:`~nni_wcnas.evaluator.SearchEvaluator` with a tester.
+
+    Parameters
+    ----------
+    relaxation
+        How the discrete choice is made continuous.
+    objective
+        What the architecture minimises.
+    hypergradient
+        How the inner problem enters the architecture's gradient.
+    smoothing
+        What the architecture is while the weights learn.
+    selection
+        How the cell is read off.
+    schedule
+        Which supernets are trained, for how long.
+    channels_last
+        Train the supernet in the channels-last memory format: faster on CPU and GPU, equal up to rounding.
+    arc_learning_rate
+        Learning rate of Adam (0.5, 0.999) on the architecture, weight decay 1e-3.
+    gradient_clip_val
+        Clip the norm of the weights' gradient; None does not clip.
+    log_prob_every_n_step
+        Log the mixing weights every so many batches.
+    mutation_hooks
+        As in NNI's one-shot strategies.
+
+    Raises
+    ------
+    ValueError
+        When two members cannot work together; the message names both and says why.
+
+    Examples
+    --------
+    >>> from nni_wcnas import AverageCase, Search, Unrolled
+    >>> Search(hypergradient=Unrolled(), objective=AverageCase(every=2)).objective
+    AverageCase(every=2)
+    """
+
+    def __init__(
+        self,
+        *,
+        relaxation: Weighting | None = None,
+        objective: Objective | None = None,
+        hypergradient: Hypergradient | None = None,
+        smoothing: Smoothing | None = None,
+        selection: Selection | None = None,
+        schedule: Schedule | None = None,
+        channels_last: bool = True,
+        arc_learning_rate: float = 3e-4,
+        gradient_clip_val: float | None = None,
+        log_prob_every_n_step: int = 10,
+        mutation_hooks: list[Any] | None = None,
+    ) -> None:
+        self.relaxation, self.objective = relaxation or Softmax(), objective or AverageCase()
+        self.hypergradient, self.smoothing = hypergradient or FirstOrder(), smoothing or NoSmoothing()
+        self.selection, self.schedule = selection or Magnitude(), schedule or SingleStage()
+        self.channels_last = channels_last
+        self._check_members()
+        _check_numbers(arc_learning_rate, gradient_clip_val, log_prob_every_n_step)
+        (self.stage,) = self.schedule.stages()
+        super().__init__(
+            arc_learning_rate=arc_learning_rate,
+            gradient_clip_val=gradient_clip_val,
+            log_prob_every_n_step=log_prob_every_n_step,
+            warmup_epochs=self.stage.warmup,
+            mutation_hooks=mutation_hooks,
+        )
+
+    def _check_members(self) -> None:
+        for axis, kind in _AXES.items():
+            if not isinstance(getattr(self, axis), kind):
+                raise TypeError(
+                    f'{axis} must be one of the members of its axis (see `nni-wcnas options`), '
+                    f'not {getattr(self, axis)!r}'
+                )
+        if self.hypergradient.unrolls and self.relaxation.is_stochastic:
+            raise ValueError(
+                f'{_kind(self.relaxation)} draws new mixing weights in each pass and {_kind(self.hypergradient)} '
+                'differentiates through one pass at another: use hypergradient=FirstOrder()'
+            )
+        if getattr(self.objective, 'reuse_gradient', False) and not self.hypergradient.unrolls:
+            raise ValueError(
+                f'{_kind(self.objective)} wants to reuse the gradient of the lookahead, but '
+                f'{_kind(self.hypergradient)} makes none: use hypergradient=Unrolled() or reuse_gradient=False'
+            )
+
+    def extra_repr(self) -> str:
+        """The members, as they would be written."""
+        return ', '.join(f'{axis}={getattr(self, axis)!r}' for axis in _AXES)
+
+    # ------------------------------------------------------------------------------------------------------------------
+    # NNI's seams
+
+    def configure_softmax(self) -> nn.Module:
+        """The relaxation, for layer, input and depth choices."""
+        return MixingWeights(self.relaxation)
+
+    def default_mutation_hooks(self) -> list[Any]:
+        """NNI's, with our cell in the place of its own."""
+        return [
+            RelaxedCell.mutate if hook == DifferentiableMixedCell.mutate else hook
+            for hook in super().default_mutation_hooks()
+        ]
+
+    def run_hook(self, hook: Any, name: str, module: nn.Module, memo: dict[str, Any]) -> Any:
+        """Hand the members to the modules that need them."""
+
+        def with_members(module: nn.Module, name: str, memo: dict[str, Any], kwargs: dict[str, Any]) -> Any:
+            return hook(
+                module,
+                name,
+                memo,
+                {
+                    **kwargs,
+                    'weighting': self.relaxation,
+                    'selection': self.selection,
+                    'mix': running_sum if self.channels_last else stacked_sum,
+                },
+            )
+
+        return super().run_hook(with_members, name, module, memo)
+
+    def mutate_model(self, model: ModelSpace) -> ModelSpace:
+        """Turn the space into a supernet, in place."""
+        supernet = super().mutate_model(model)
+        if self.channels_last and _has_unsafe_layout(supernet):
+            _logger.warning(
+                'This supernet stays in the plain memory layout: torch corrupts memory on strided pointwise '
+                'convolutions of fewer '
+                'than 8 channels in channels-last on the CPU. A larger width makes the search faster.'
+            )
+        elif self.channels_last:
+            supernet.to(memory_format=torch.channels_last)
+            supernet.register_forward_pre_hook(_to_channels_last)
+        return supernet
+
+    def mutate_evaluator(self, evaluator: Lightning) -> Lightning:
+        """Wrap the evaluator's module; validate on clean images where the evaluator has them."""
+        mutated = super().mutate_evaluator(evaluator)
+        if self.stage.epochs is not None:
+            mutated.trainer.fit_loop.max_epochs = self.stage.epochs
+        epochs = mutated.trainer.max_epochs
+        if epochs is not None and 0 < epochs <= self.stage.warmup:
+            raise ValueError(
+                f'warmup={self.stage.warmup} leaves none of the {epochs} epochs to search in; lower warmup or raise '
+                'max_epochs'
+            )
+        if isinstance(evaluator, SearchEvaluator):
+            mutated.val_dataloaders = evaluator.validation_dataloader()
+        return mutated
+
+    def configure_oneshot_module(self, training_module: LightningModule) -> SearchModule:
+        """The training step; refuses an evaluator that the objective cannot use."""
+        if self.objective.needs_tester and getattr(training_module, 'tester', None) is None:
+            raise ValueError(
+                f'{_kind(self.objective)} needs a tester, and this evaluator has none: use '
+                'SearchEvaluator(data, tester=FQGAN(num_classes=...)) from nni_wcnas'
+            )
+        return SearchModule(
+            training_module,
+            objective=self.objective,
+            hypergradient=self.hypergradient,
+            smoothing=self.smoothing,
+            arc_learning_rate=self.arc_learning_rate,
+            gradient_clip_val=self.gradient_clip_val,
+            log_prob_every_n_step=self.log_prob_every_n_step,
+            warmup_epochs=self.warmup_epochs,
+        )
+
+    def val_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
+        """Validate after each epoch (NNI's own strategies do not)."""
+        del train_dataloader_fn  # Unused: validation never sees the training half.
+        return val_dataloader_fn()
+
+
+_AXES = {
+    'relaxation': Weighting,
+    'objective': Objective,
+    'hypergradient': Hypergradient,
+    'smoothing': Smoothing,
+    'selection': Selection,
+    'schedule': Schedule,
+}
+
+
+def _check_numbers(arc_learning_rate: float, gradient_clip_val: float | None, log_prob_every_n_step: int) -> None:
+    if not 0 <= arc_learning_rate < math.inf:
+        raise ValueError(f'arc_learning_rate must be 0 or more and finite, not {arc_learning_rate}')
+    if gradient_clip_val is not None and not 0 < gradient_clip_val < math.inf:
+        raise ValueError(f'gradient_clip_val must be positive and finite, or None for no clip, not {gradient_clip_val}')
+    if log_prob_every_n_step < 1:
+        raise ValueError(f'log_prob_every_n_step must be at least 1 batch, not {log_prob_every_n_step}')
+
+
+def _kind(member: object) -> str:
+    return type(member).__name__
+
+
+def _has_unsafe_layout(model: nn.Module) -> bool:
+    """Whether oneDNN (torch 2.15, AVX2) would write out of bounds in the backward pass of one of the convolutions in
+    channels-last."""
+    return any(
+        isinstance(conv, nn.Conv2d) and conv.kernel_size == (1, 1) and conv.stride != (1, 1) and conv.in_channels < 8
+        for conv in model.modules()
+    )
+
+
+def _to_channels_last(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Forward pre-hook: images of shape ``(N, C, H, W)`` in the channels-last memory format."""
+    del module  # Unused: only the input changes its layout.
+    return tuple(
+        x.contiguous(memory_format=torch.channels_last) if isinstance(x, torch.Tensor) and x.dim() == 4 else x
+        for x in inputs
+    )

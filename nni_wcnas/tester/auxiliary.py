@@ -1,0 +1,233 @@
+"""The auxiliary model V: a classifier that learns from generated images and is judged on real ones, so that it tells
+whether they mean anything.
+
+:class:`TiedAuxiliary` is the discriminator's trunk with a two-layer head of its own: few parameters, cheap look-ahead.
+:class:`TimmAuxiliary` is any classifier of timm. Both take one SGD step on generated images when told so, on every
+batch in the papers' tables. Cost of a step: one forward pass through trunk and head and one backward pass through the
+head, or one of each through the classifier.
+
+References
+----------
+The tied form is the parameter sharing of the worst-case search paper, section 3.3; its separate form there is
+``TimmAuxiliary('resnet18', ...)``. Deviations of the tied head: it normalises the trunk's features (their scale is the
+sum over pixels and drifts with the discriminator).
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torch.optim import SGD
+
+from nni_wcnas.contracts import Auxiliary, NamedOptimizer, Parameters, SGDStep, Tester
+from nni_wcnas.functional.frozen import frozen_statistics
+from nni_wcnas.tester import storage
+from nni_wcnas.tester.fq_gan import FQGAN
+from nni_wcnas.tester.sgd import check_rates, cosine_sgd, next_step
+
+__all__ = ['TiedAuxiliary', 'TimmAuxiliary', 'make_auxiliary']
+
+_logger = logging.getLogger(__name__)
+
+
+class TiedAuxiliary(Auxiliary):
+    """The discriminator's trunk, which this model never trains, and a two-layer head, which is all of V.
+
+    The trunk is the tester's own and is no submodule here: it is moved, trained and saved with the tester.
+
+    Parameters
+    ----------
+    tester
+        Whose trunk to share.
+    hidden
+        Units of the head's hidden layer.
+    lr, momentum, weight_decay, min_lr
+        SGD on the head; its rate falls to ``min_lr`` on a half cosine.
+    pretrained
+        File that pre-training wrote, to take the head from.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range, or the file holds no head or another one.
+
+    Examples
+    --------
+    >>> tester = FQGAN(10, image_size=16, width=8, dictionary_size=16)
+    >>> sorted(TiedAuxiliary(tester).learnable())
+    ['head.1.bias', 'head.1.weight', 'head.3.bias', 'head.3.weight']
+    """
+
+    def __init__(self, tester: FQGAN, hidden: int = 128, *, lr: float = 0.025, momentum: float = 0.9,
+                 weight_decay: float = 3e-4, min_lr: float = 1e-3, pretrained: str | Path | None = None):
+        super().__init__()
+        if hidden < 1:
+            raise ValueError(f'The head needs at least one hidden unit, but hidden is {hidden}.')
+        check_rates('auxiliary', lr, min_lr, momentum, weight_decay)
+        self._shared = (tester,)  # A tuple hides it from nn.Module, which would register it.
+        width = tester.discriminator.trunk.width
+        self.head = nn.Sequential(nn.LayerNorm(width, elementwise_affine=False), nn.Linear(width, hidden), nn.ReLU(),
+                                  nn.Linear(hidden, tester.num_classes))
+        self._rates = {'lr': lr, 'momentum': momentum, 'weight_decay': weight_decay, 'min_lr': min_lr}
+        self._optimizer: SGD | None = None
+        if pretrained is not None:
+            self._load(pretrained)
+
+    def learnable(self) -> Parameters:
+        """V: the live parameters of the head."""
+        return dict(self.named_parameters())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images ``(N, 3, H, W)`` in [-1, 1], differentiable in images and head; the trunk is a constant."""
+        trunk = self._shared[0].discriminator.trunk
+        constant = {name: value.detach() for name, value in trunk.named_parameters()}
+        with frozen_statistics(trunk):
+            features = functional_call(trunk, constant, (images,))
+        return self.head(features)
+
+    def loss(self, images: Tensor, labels: Tensor, parameters: Parameters | None = None) -> Tensor:
+        """Cross-entropy, differentiable in ``images`` and ``parameters``; changes nothing."""
+        return _frozen_loss(self, images, labels, parameters)
+
+    def train_step(self, images: Tensor, labels: Tensor) -> float:
+        """One SGD step of the head; returns the loss."""
+        return _sgd_update(self, self._optimizer, images, labels)
+
+    def optimizers(self, epochs: int) -> list[NamedOptimizer]:
+        """Build SGD with cosine annealing for the head; remembers it."""
+        self._optimizer, scheduler = cosine_sgd(self.parameters(), epochs=epochs, **self._rates)
+        return [NamedOptimizer('auxiliary', self._optimizer, scheduler)]
+
+    def sgd_step(self) -> SGDStep:
+        """The numbers of the head's next step."""
+        return next_step(_built(self._optimizer), self.learnable())
+
+    def _load(self, path: str | Path) -> None:
+        """Take the head from a file of pre-training."""
+        state = storage.read(path)['auxiliary']
+        if state is None:
+            raise ValueError(f'{path} holds no auxiliary model; pre-train with one, or leave pretrained out.')
+        own = {name: tuple(value.shape) for name, value in self.state_dict().items()}
+        found = {name: tuple(value.shape) for name, value in state.items()}
+        if own != found:
+            raise ValueError(f'{path} holds an auxiliary model with parameters {found}, but the head has {own}; '
+                             'choose the same hidden or pre-train again.')
+        self.load_state_dict(state)
+
+
+class TimmAuxiliary(Auxiliary):
+    """Any classifier of timm, trained from scratch and apart from the tester.
+
+    Parameters
+    ----------
+    name
+        Model name, such as ``'resnet18'``.
+    num_classes
+        Number of classes.
+    lr, momentum, weight_decay, min_lr
+        SGD; its rate falls to ``min_lr`` on a half cosine.
+    **options
+        For ``timm.create_model``, such as ``img_size`` of a vision transformer.
+
+    Raises
+    ------
+    ValueError
+        If timm does not know the name, naming near ones, or a value is out of its range.
+    """
+
+    def __init__(self, name: str = 'resnet18', *, num_classes: int, lr: float = 0.025, momentum: float = 0.9,
+                 weight_decay: float = 3e-4, min_lr: float = 1e-3, **options: Any):
+        super().__init__()
+        check_rates('auxiliary', lr, min_lr, momentum, weight_decay)
+        if not timm.is_model(name):
+            near = difflib.get_close_matches(name, timm.list_models(), n=5) or ['resnet18', 'resnet50']
+            raise ValueError(f'timm has no model {name!r}; near names are {", ".join(near)}, '
+                             'and \'tied\' shares the discriminator.')
+        self.classifier = timm.create_model(name, num_classes=num_classes, **options)
+        self._rates = {'lr': lr, 'momentum': momentum, 'weight_decay': weight_decay, 'min_lr': min_lr}
+        self._optimizer: SGD | None = None
+
+    def learnable(self) -> Parameters:
+        """V: the live parameters of the classifier."""
+        return dict(self.named_parameters())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images ``(N, 3, H, W)`` in [-1, 1]."""
+        return self.classifier(images)
+
+    def loss(self, images: Tensor, labels: Tensor, parameters: Parameters | None = None) -> Tensor:
+        """Cross-entropy, differentiable in ``images`` and ``parameters``; no running statistic moves."""
+        return _frozen_loss(self, images, labels, parameters)
+
+    def train_step(self, images: Tensor, labels: Tensor) -> float:
+        """One SGD step; returns the loss."""
+        return _sgd_update(self, self._optimizer, images, labels)
+
+    def optimizers(self, epochs: int) -> list[NamedOptimizer]:
+        """Build SGD with cosine annealing; remembers it."""
+        self._optimizer, scheduler = cosine_sgd(self.parameters(), epochs=epochs, **self._rates)
+        return [NamedOptimizer('auxiliary', self._optimizer, scheduler)]
+
+    def sgd_step(self) -> SGDStep:
+        """The numbers of the next step."""
+        return next_step(_built(self._optimizer), self.learnable())
+
+
+def make_auxiliary(name: str, tester: Tester) -> Auxiliary:
+    """Build the auxiliary model of a tester.
+
+    Parameters
+    ----------
+    name
+        ``'tied'``, or the name of a timm classifier.
+    tester
+        Gives the trunk and, if it was loaded from a file that holds one, the head; or only the number of classes.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    TypeError
+        If the name is ``'tied'`` and the tester has no discriminator to share.
+    """
+    if name != 'tied':
+        return TimmAuxiliary(name, num_classes=tester.num_classes)
+    if not isinstance(tester, FQGAN):
+        raise TypeError(f'A tied auxiliary model shares a discriminator, and {type(tester).__name__} has none; '
+                         'name a timm classifier such as \'resnet18\'.')
+    stored = storage.read(tester.pretrained)['auxiliary'] if tester.pretrained is not None else None
+    if stored is None or 'head.1.weight' not in stored:
+        _logger.info('The head of the tied auxiliary model starts untrained.')
+        return TiedAuxiliary(tester)
+    return TiedAuxiliary(tester, len(stored['head.1.weight']), pretrained=tester.pretrained)
+
+
+def _frozen_loss(model: Auxiliary, images: Tensor, labels: Tensor, parameters: Parameters | None) -> Tensor:
+    """Cross-entropy of ``model``, at other parameters if given, without moving its statistics."""
+    with frozen_statistics(model):
+        logits = model(images) if parameters is None else functional_call(model, parameters, (images,))
+    return F.cross_entropy(logits, labels)
+
+
+def _sgd_update(model: Auxiliary, optimizer: SGD | None, images: Tensor, labels: Tensor) -> float:
+    """One step of ``model`` on detached images."""
+    optimizer = _built(optimizer)
+    loss = F.cross_entropy(model(images.detach()), labels)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def _built(optimizer: SGD | None) -> SGD:
+    """The optimiser, or a refusal if there is none yet."""
+    if optimizer is None:
+        raise RuntimeError('The auxiliary model has no optimiser yet; call optimizers(epochs) first.')
+    return optimizer

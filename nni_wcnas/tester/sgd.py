@@ -1,0 +1,46 @@
+"""Plain SGD with cosine annealing, and the numbers of its next step as the hypergradient needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from nni_wcnas.contracts import Parameters, SGDStep
+
+__all__ = ['check_rates', 'cosine_sgd', 'next_step']
+
+
+def check_rates(owner: str, lr: float, min_lr: float, momentum: float, weight_decay: float) -> None:
+    """Refuse a learning rate that would anneal upwards, and values outside of their range.
+
+    Raises
+    ------
+    ValueError
+        Naming the value, its limit and the remedy.
+    """
+    if not 0 <= min_lr <= lr or lr == 0:
+        raise ValueError(f'The {owner} learning rate {lr} must be positive and anneals down to min_lr, '
+                         f'but min_lr is {min_lr}; '
+                         'choose min_lr between 0 and the learning rate.')
+    if not 0 <= momentum < 1:
+        raise ValueError(f'The {owner} momentum must lie in [0, 1), but is {momentum}.')
+    if weight_decay < 0:
+        raise ValueError(f'The {owner} weight decay must not be negative, but is {weight_decay}.')
+
+
+def cosine_sgd(parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float, min_lr: float,
+               epochs: int) -> tuple[SGD, CosineAnnealingLR]:
+    """Build SGD whose rate falls from ``lr`` to ``min_lr`` on a half cosine over ``epochs`` scheduler steps."""
+    optimizer = SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return optimizer, CosineAnnealingLR(optimizer, T_max=max(epochs, 1), eta_min=min_lr)
+
+
+def next_step(optimizer: SGD, parameters: Parameters) -> SGDStep:
+    """Read off the next step of an optimiser with one parameter group; no momentum buffers before its first step."""
+    group = optimizer.param_groups[0]
+    states = {name: optimizer.state.get(parameter, {}).get('momentum_buffer') for name, parameter in parameters.items()}
+    buffers = {name: buffer for name, buffer in states.items() if buffer is not None}
+    return SGDStep(lr=group['lr'], momentum=group['momentum'], weight_decay=group['weight_decay'], buffers=buffers)

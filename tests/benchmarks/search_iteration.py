@@ -1,0 +1,224 @@
+"""Seconds and peak memory of one search iteration, and passes through the supernet, against NNI's own strategy.
+
+    python tests/benchmarks/search_iteration.py    # DARTS space, 16 channels, 8 cells, CIFAR shape, batch 16
+    python tests/benchmarks/search_iteration.py --batch-size 4 --threads 1 --json record.json --check
+
+All contenders train at the same time in one process and take turns, a batch each, so that a noisy machine disturbs all
+alike. An iteration is one training batch with all that belongs to it (architecture, weights, adversary). Ratios are
+medians over the rounds; ``wcnas`` is compared over whole cycles of 8 batches. Peak memory is that of a process of its
+own, above the import of torch and NNI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from typing import Any
+
+import nni
+import nni.nas.strategy as nni_strategy
+import torch
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.hub.pytorch import DARTS as HubDARTS
+from nni.nas.space import RawFormatModelSpace
+from pytorch_lightning.callbacks import Callback
+
+import nni_wcnas as wc
+from nni_wcnas.data import ImageData, ImageSet, TensorStore
+
+CONTENDERS = {
+    'nni': lambda: nni_strategy.DARTS(gradient_clip_val=5.0),
+    'darts': wc.presets.darts,
+    'darts_2nd': wc.presets.darts_2nd,
+    'wcnas': wc.presets.wcnas,
+}
+
+
+LIMITS = {('darts', 'nni'): 1.0, ('darts_2nd', 'darts'): 2.6}
+"""Seconds of the one to those of the other, at most."""
+PASSES = {'wcnas': 1.63}
+"""Passes through the supernet a batch, at most."""
+
+
+class Turns(Callback):
+    """Let a contender train one batch when it is its turn; time it and count passes through its supernet."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.mine, self.theirs = threading.Semaphore(0), threading.Semaphore(0)
+        self.seconds: list[float] = []
+        self.passes = 0
+
+    def on_train_start(self, trainer, module) -> None:
+        module.training_module.model.register_forward_pre_hook(self._count)
+
+    def _count(self, module, inputs) -> None:
+        self.passes += 1
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx) -> None:
+        self.mine.acquire()
+        self.start = time.perf_counter()
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        if module.device.type == 'cuda':
+            torch.cuda.synchronize()
+        self.seconds.append(time.perf_counter() - self.start)
+        self.theirs.release()
+
+
+def run(name: str, options: argparse.Namespace, turns: Turns) -> None:
+    """Train one contender on random images of CIFAR's shape."""
+    torch.manual_seed(0)
+    count = max(40, options.batch_size * options.batches * 2)  # every class in both halves
+    store = TensorStore(torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8), torch.arange(count) % 10)
+    images = ImageSet('noise', tuple('0123456789'), 32, (0.5,) * 3, (0.25,) * 3, store, store)
+    tester = wc.FQGAN(10) if name == 'wcnas' else None
+    evaluator = wc.SearchEvaluator(
+        ImageData(images, batch_size=options.batch_size),
+        tester=tester,
+        max_epochs=1,
+        callbacks=[turns],
+        limit_val_batches=0,
+        enable_progress_bar=False,
+        accelerator=options.device,
+        devices=1,
+    )
+    space = HubDARTS(width=options.width, num_cells=options.cells, dataset='cifar')
+    CONTENDERS[name]()(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
+
+
+def interleaved(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Seconds a batch and passes a batch of every contender."""
+    all_turns = {name: Turns(name) for name in options.contenders}
+    threads = [
+        threading.Thread(target=run, args=(name, options, turns), daemon=True) for name, turns in all_turns.items()
+    ]
+    for thread in threads:
+        thread.start()
+        time.sleep(2)  # one after the other: they share torch's random state while they are built
+    for number in range(options.batches):
+        for name, turns in all_turns.items():
+            turns.mine.release()
+            turns.theirs.acquire()
+            print(f'batch {number + 1}/{options.batches} {name}: {turns.seconds[-1]:.2f} s', file=sys.stderr)
+    for thread in threads:
+        thread.join()
+    return {name: _summary(turns, all_turns, options) for name, turns in all_turns.items()}
+
+
+def _summary(turns: Turns, all_turns: dict[str, Turns], options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds a batch, ratios to the others, passes a batch; of more than 8 batches the first 8 are warm-up."""
+    warm = 8 if options.batches > 8 else 0
+    own = turns.seconds[warm:]
+    ratios = {}
+    for other, their in all_turns.items():
+        rounds = list(zip(own, their.seconds[warm:]))
+        # Batches of wcnas differ by design: whole cycles are compared. The others are compared round by round.
+        whole = sum(mine for mine, _ in rounds) / sum(theirs for _, theirs in rounds)
+        by_round = statistics.median(mine / theirs for mine, theirs in rounds)
+        ratios[other] = whole if 'wcnas' in (other, turns.name) else by_round
+    seconds = statistics.mean(own) if turns.name == 'wcnas' else statistics.median(own)
+    return {'seconds': seconds, 'ratios': ratios, 'passes': turns.passes / options.batches}
+
+
+def peak_memory(name: str, options: argparse.Namespace) -> float:
+    """MB of a process that trains one contender for one batch, above the imports."""
+    arguments = [
+        sys.executable,
+        __file__,
+        '--only',
+        name,
+        *(
+            f'--{key}={getattr(options, key.replace("-", "_"))}'
+            for key in ('width', 'cells', 'batch-size', 'threads', 'device')
+        ),
+    ]
+    return float(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def only(name: str, options: argparse.Namespace) -> None:
+    """One batch in this process; print its peak memory in MB."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    turns = Turns(name)
+    options.batches = 1
+    turns.mine.release()
+    run(name, options, turns)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--width', type=int, default=16)
+    parser.add_argument('--cells', type=int, default=8)
+    parser.add_argument('--batch-size', type=int, default=16)
+    parser.add_argument(
+        '--batches', type=int, default=16, help='a multiple of 8; of more than 8 the first 8 are warm-up'
+    )
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
+    parser.add_argument('--contenders', nargs='+', choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument('--check', action='store_true', help='exit with 1 when a limit of LIMITS is passed')
+    parser.add_argument('--no-memory', action='store_true')
+    parser.add_argument('--json', help='write the record there')
+    parser.add_argument('--only', choices=CONTENDERS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    warnings.filterwarnings('ignore')
+    for name in ('nni', 'pytorch_lightning'):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    torch.set_num_threads(options.threads)
+    if options.only:
+        only(options.only, options)
+        return
+    record = {
+        'machine': platform.processor() or platform.machine(),
+        'python': platform.python_version(),
+        'torch': torch.__version__,
+        'nni': nni.__version__,
+        'options': {k: v for k, v in vars(options).items() if k != 'only'},
+        'results': interleaved(options),
+    }
+    for name, result in record['results'].items():
+        if not options.no_memory:
+            result['peak_mb'] = peak_memory(name, options)
+        print(_line(name, result))
+    if options.check:
+        _check(record['results'])
+    if options.json:
+        with open(options.json, 'w') as file:
+            json.dump(record, file, indent=2)
+
+
+def _check(results: dict[str, dict[str, Any]]) -> None:
+    over = [
+        f'{one} takes {results[one]["ratios"][other]:.2f} of {other}, more than {limit}'
+        for (one, other), limit in LIMITS.items()
+        if one in results and results[one]['ratios'].get(other, 0) > limit
+    ]
+    over += [f'{name}: more than {limit} passes' for name, limit in PASSES.items() if results[name]['passes'] > limit]
+    if over:
+        raise SystemExit('; '.join(over))
+
+
+def _line(name: str, result: dict[str, Any]) -> str:
+    ratios = '  '.join(
+        f'{ratio:.2f} of {other}' for other, ratio in result['ratios'].items() if other in ('nni', 'darts')
+    )
+    memory = f'  {result["peak_mb"]:.0f} MB' if 'peak_mb' in result else ''
+    return f'{name:10} {result["seconds"]:8.3f} s  {ratios}  {result["passes"]:.3f} passes a batch{memory}'
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,174 @@
+"""The search command end to end: its files, resuming, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from nni_wcnas import load_architecture
+from nni_wcnas.evaluation.recording import RunDirectory
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_files(finished: Path) -> None:
+    """Everything that a run directory promises."""
+    run = RunDirectory(finished)
+    assert load_architecture(run.architecture).space == 'darts'
+    rows = run.read_history()
+    assert [row['epoch'] for row in rows] == [0, 1, 2]
+    assert {
+        'loss_A',
+        'loss_B',
+        'loss_W',
+        'loss_G',
+        'loss_S',
+        'loss_V',
+        'val_accuracy',
+        'val_accuracy_hard',
+        'entropy',
+        'skips',
+        'momentum',
+        'weight',
+        'lr',
+        'reference_error',
+    } <= set(rows[-1])
+    assert list(run.generated()) == [0, 1, 2]
+    assert all(
+        path.stat().st_size for path in (run.report, run.cell('normal'), run.cell('reduce'), *run.generated().values())
+    )
+    settings = run.read_settings()
+    assert settings['search']['learning_rate'] == 0.025 and settings['versions']['nni']
+    torch.load(run.checkpoint, weights_only=True)
+
+
+def test_killed_and_resumed(finished: Path, settings_file: Path, tmp_path: Path, command: Command) -> None:
+    """SIGKILL in the middle of the second epoch changes nothing in the end."""
+    run = RunDirectory(tmp_path / 'run')
+    words = [sys.executable, '-m', 'nni_wcnas.cli', 'search', str(settings_file), '--run', str(run.path)]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'}
+    )
+    assert process.stdout is not None and process.stdout.readline().startswith('epoch 1/2')
+    deadline = time.monotonic() + 60
+    while not run.checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not run.architecture.exists()
+    resumed = command('search', settings_file, '--run', run.path, '--resume')
+    assert resumed.returncode == 0, resumed.stderr
+    whole = RunDirectory(finished)
+    assert run.architecture.read_bytes() == whole.architecture.read_bytes()
+    first, second = (torch.load(one.checkpoint, weights_only=True)['state_dict'] for one in (whole, run))
+    assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    for ours, theirs in zip(run.read_history(), whole.read_history(), strict=True):
+        assert {**ours, 'seconds': 0} == {**theirs, 'seconds': 0}
+
+
+def test_refuses_a_taken_directory_and_other_settings(finished: Path, settings_file: Path, here: Command) -> None:
+    """Each in one sentence, exit code 2."""
+    taken = here('search', settings_file, '--run', finished)
+    assert taken.returncode == 2 and taken.stderr.strip().endswith(
+        'continue it with --resume, or give another directory with --run'
+    )
+    other = here('search', settings_file, '--run', finished, '--resume', '--set', 'search.learning_rate=0.1')
+    assert other.returncode == 2 and 'search.learning_rate differs' in other.stderr
+    assert 'Traceback' not in taken.stderr + other.stderr
+
+
+def test_refuses_half_a_checkpoint(finished: Path, settings_file: Path, tmp_path: Path, here: Command) -> None:
+    """A truncated file is named, not loaded."""
+    run = RunDirectory(tmp_path / 'run')
+    run.checkpoint.parent.mkdir(parents=True)
+    content = RunDirectory(finished).checkpoint.read_bytes()
+    run.checkpoint.write_bytes(content[: len(content) // 2])
+    run.settings.write_bytes(RunDirectory(finished).settings.read_bytes())
+    refused = here('search', settings_file, '--run', run.path, '--resume')
+    assert refused.returncode == 2 and 'Traceback' not in refused.stderr
+    assert str(run.checkpoint) in refused.stderr and 'not a complete checkpoint' in refused.stderr
+
+
+def test_interrupted(settings_file: Path, tmp_path: Path) -> None:
+    """Ctrl-C: exit code 130 and the command that continues."""
+    words = [
+        sys.executable,
+        '-m',
+        'nni_wcnas.cli',
+        'search',
+        str(settings_file),
+        '--run',
+        str(tmp_path / 'run'),
+        '--set',
+        'search.epochs=50',
+    ]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'}
+    )
+    assert process.stdout is not None and process.stdout.readline().startswith('epoch 1/50')
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert 'Continue with: nni-wcnas search' in errors and '--resume' in errors and 'Traceback' not in errors
+
+
+def test_retrain_evaluate_report(finished: Path, tmp_path: Path, here: Command) -> None:
+    """What follows a search."""
+    folder = tmp_path / 'retrained'
+    data = '{name: digits, limit: 120, batch_size: 30}'
+    words = ('retrain', finished, '--data', data, '--epochs', '1', '--channels', '4', '--cells', '3', '--run', folder)
+    assert (done := here(*words)).returncode == 0, done.stderr
+    again = here(*words)
+    assert again.returncode == 2 and '--resume' in again.stderr
+    measured = here('evaluate', folder)
+    assert measured.returncode == 0, measured.stderr
+    assert 'hardest 10%' in measured.stdout
+    assert {'error', 'error_hard', 'parameters', 'macs'} <= json.loads((folder / 'measures.json').read_text()).keys()
+    checkpoint = folder / 'checkpoints' / 'last.ckpt'
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[: len(whole) // 2])
+    damaged = here('evaluate', folder)
+    assert damaged.returncode == 2 and 'last.ckpt: not a complete checkpoint' in damaged.stderr
+    checkpoint.write_bytes(whole)
+    absurd = here('retrain', finished, '--data', data, '--epochs', '0', '--run', tmp_path / 'none')
+    assert absurd.returncode == 2 and not (tmp_path / 'none').exists()
+    assert here('report', folder).returncode == 0
+    missing = here('evaluate', finished)
+    assert missing.returncode == 2 and 'nni-wcnas retrain' in missing.stderr
+    wrong = here('retrain', finished, '--data', 'digit', '--run', tmp_path / 'x')
+    assert wrong.returncode == 2 and 'did you mean digits?' in wrong.stderr
+
+
+def test_pretrain(settings_file: Path, tmp_path: Path, here: Command) -> None:
+    """A pre-trained tester is written, and taken by a check of the settings that name it."""
+    out = tmp_path / 'tester.pt'
+    done = here('pretrain', settings_file, out, '--steps', '2')
+    assert done.returncode == 0, done.stderr
+    assert here('pretrain', settings_file, out, '--steps', '2').returncode == 2
+    settings = yaml.safe_load(settings_file.read_text())
+    settings['tester']['pretrained'] = 'tester.pt'
+    settings_file.write_text(yaml.safe_dump(settings))
+    from nni_wcnas.cli.settings import load_settings
+
+    assert load_settings(settings_file).tester is not None
+
+
+def test_help_is_instant(here: Command) -> None:
+    """No heavy import before the arguments are read; examples in each help."""
+    code = 'import sys; import nni_wcnas.cli.parser; sys.exit(bool({"torch", "nni", "pydantic"} & {*sys.modules}))'
+    assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+    for name in ('search', 'trial', 'run', 'pretrain', 'retrain', 'evaluate', 'report', 'options'):
+        with pytest.raises(SystemExit):
+            here(name, '--help')
+    assert 'worst_case' in here('options').stdout

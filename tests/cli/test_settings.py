@@ -1,0 +1,258 @@
+"""Every mistake in a settings file has its own line: file, line number, key, what and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from nni_wcnas.cli.problems import CommandError, SettingsError
+from nni_wcnas.cli.settings import differing_key, load_settings, resolved
+
+TINY = """\
+data: {name: digits, limit: 120, batch_size: 30}
+space: {name: darts, width: 4, num_cells: 3}
+method: {preset: wcnas, every: 2}
+search: {epochs: 2}
+tester: {name: fq_gan, width: 8, dictionary_size: 32, latent: 16}
+"""
+
+
+def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> list[str]:
+    """The lines that a file is refused with, without its folder."""
+    path.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, overrides, parameters or None)
+    return [line.replace(f'{path.parent}/', '') for line in str(caught.value).splitlines()]
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'expected'),
+    [
+        ('limit: 120', 'limmit: 120', 's.yml:1: data.limmit: is not a known key here; did you mean limit?'),
+        ('limit: 120', 'limit: many', "s.yml:1: data.limit: must be a whole number, not 'many'; change it"),
+        ('limit: 120', 'limit: 3', 's.yml:1: data.limit: limit=3 is too small'),
+        ('batch_size: 30', 'batch_size: 1', 's.yml:1: data.batch_size: batch_size=1 is too small'),
+        ('name: digits', 'name: digit', "s.yml:1: data.name: 'digit' is not a known data; did you mean digits?"),
+        ('name: digits', 'nam: digits', 's.yml:1: data: has no name; add it, e.g. `name: digits`'),
+        ('name: digits', 'name: cifar10', 's.yml:1: data.root: is missing; add it'),
+        ('name: digits', 'name: cifar10, root: nowhere', 's.yml:1: data.root: The folder nowhere does not exist'),
+        ('width: 4, num', 'width: 3, num', 's.yml:2: space.width: width must be an even number'),
+        ('num_cells: 3', 'num_cells: 2', 's.yml:2: space.num_cells: num_cells must be at least 3'),
+        ('num_cells: 3', 'num_classes: 7', 's.yml:2: space.num_classes: num_classes is 7, but digits has 10 classes'),
+        (
+            'num_cells: 3',
+            'operations: [none, zoom]',
+            "s.yml:2: space.operations: operations: 'zoom' is not one of none",
+        ),
+        ('space: {name: darts, width: 4, num_cells: 3}', 'space: nowhere.yml', 'nowhere.yml: cannot be read'),
+        (
+            'preset: wcnas',
+            'preset: wcnass',
+            "s.yml:3: method.preset: 'wcnass' is not a known preset; did you mean wcnas?",
+        ),
+        (
+            'preset: wcnas',
+            'preset: wcnas, base: dart',
+            "s.yml:3: method.base: base must be one of darts, darts_2nd, not 'dart'",
+        ),
+        ('preset: wcnas', 'preset: darts', 's.yml:3: method.every: is not a known key here'),
+        ('every: 2', 'every: 0', 's.yml:3: method.every: every must be at least 1 batch, not 0'),
+        ('every: 2', 'trade_off: -1', 's.yml:3: method.trade_off: trade_off must be 0 or more and finite, not -1'),
+        (
+            'every: 2',
+            'hypergradient: {name: unrolled, by: guess}',
+            "s.yml:3: method.hypergradient.by: 'guess' is not one of",
+        ),
+        (
+            'every: 2',
+            'hypergradient: first_order, reuse_gradient: true',
+            's.yml:3: method.hypergradient: WorstCase wants to reuse',
+        ),
+        ('every: 2', 'relaxation: softmaxx', "s.yml:3: method.relaxation.name: 'softmaxx' is not a known relaxation"),
+        ('epochs: 2', 'epochs: 2, warmup: 2', 's.yml:4: search.warmup: leaves none of the 2 epochs to search in'),
+        ('epochs: 2', 'epochs: 0', 's.yml:4: search.epochs: must be at least 1, not 0; change it'),
+        ('epochs: 2', 'epochs: two', "s.yml:4: search.epochs: must be a whole number, not 'two'; change it"),
+        ('epochs: 2', 'min_learning_rate: 0.1', 's.yml:4: search.min_learning_rate: is above learning_rate (0.025)'),
+        ('name: fq_gan', 'name: gan', "s.yml:5: tester.name: 'gan' is not a known tester"),
+        (
+            'name: fq_gan',
+            'name: fq_gan, image_size: 32',
+            's.yml:5: tester.image_size: image_size is 32, but digits has 16',
+        ),
+        (
+            'name: fq_gan',
+            'name: fq_gan, num_classes: 3',
+            's.yml:5: tester.num_classes: num_classes is 3, but digits has 10',
+        ),
+        (
+            'name: fq_gan',
+            'name: fq_gan, pretrained: no.pt',
+            's.yml:5: tester.pretrained: there is no pretrained file no.pt',
+        ),
+        (
+            'name: fq_gan',
+            'name: fq_gan, momentum: 2.0',
+            's.yml:5: tester.momentum: momentum must lie strictly between 0 and 1',
+        ),
+        (
+            'tester: {name: fq_gan, width: 8, dictionary_size: 32, latent: 16}',
+            '',
+            's.yml:3: method: WorstCase needs a tester; add',
+        ),
+        (
+            'search:',
+            'auxiliary: resnet19\nsearch:',
+            "s.yml:4: auxiliary: 'resnet19' is neither tied nor a classifier of timm",
+        ),
+        ('search:', 'difficulty: {path: no.npy}\nsearch:', 's.yml:4: difficulty.path: The file no.npy does not exist'),
+        (
+            'search:',
+            'difficulty: {kind: voices}\nsearch:',
+            "s.yml:4: difficulty.kind: 'voices' is not one of scores, votes",
+        ),
+        ('search:', 'retrain: {cells: 2}\nsearch:', 's.yml:4: retrain.cells: must be at least 3, not 2; change it'),
+        ('search:', 'sead: 1\nsearch:', 's.yml:4: sead: is not a known key here; did you mean seed?'),
+        ('search:', 'seed: 1\nseed: 2\nsearch:', 's.yml:5: seed: is written twice; keep one of them'),
+        ('search:', 'device: gpu\nsearch:', "s.yml:4: device: 'gpu' is not one of auto, cpu, cuda"),
+        ('search:', 'search: [', 's.yml:5: is not YAML'),
+    ],
+)
+def test_names_the_line_and_the_remedy(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    """One mistake, one line."""
+    lines = complaints(tmp_path / 's.yml', TINY.replace(old, new, 1))
+    assert any(line.startswith(expected) for line in lines), lines
+    assert len(lines) == 1 or 'nam:' in new, lines
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    """Structure, names, values and combinations, in one go."""
+    text = TINY.replace('limit: 120', 'limit: 3').replace('width: 4', 'widht: 4').replace('every: 2', 'every: 0')
+    text = text.replace('epochs: 2', 'epochs: 2, warmup: 5') + 'seed: x\n'
+    keys = {line.split(': ')[1] for line in complaints(tmp_path / 's.yml', text)}
+    assert keys == {'data.limit', 'space.widht', 'method.every', 'search.warmup', 'seed'}
+
+
+def test_hub_darts_has_ten_classes(tmp_path: Path) -> None:
+    """NNI's space cannot classify three kinds of images."""
+    from PIL import Image
+
+    for name in 'abc':
+        (tmp_path / 'images' / name).mkdir(parents=True)
+        for index in range(20):
+            Image.new('RGB', (32, 32), (index, 0, 0)).save(tmp_path / 'images' / name / f'{index}.png')
+    text = 'data: {name: image_folder, root: images, batch_size: 4}\nspace: hub_darts\nmethod: darts\n'
+    (line,) = complaints(tmp_path / 's.yml', text)
+    assert line == "s.yml:2: space: NNI's DARTS space has 10 classes and images has 3; use `name: darts`"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without a GPU')
+def test_gpu_that_is_not_there(tmp_path: Path) -> None:
+    """Said before anything runs."""
+    (line,) = complaints(tmp_path / 's.yml', TINY + 'device: cuda\n')
+    assert line == 's.yml:6: device: asks for a GPU, and this machine has none; use auto or cpu'
+
+
+def test_one_mistake_hides_no_other(tmp_path: Path) -> None:
+    """A broken section does not keep the others, nor its own other keys, from being checked."""
+    text = """\
+data: {name: digitz}
+space: {name: darts, operations: [skip_conect]}
+method: {preset: wcnass, trade_of: 1.0}
+search: {epoch: 2, epochs: 1, warmup: 1}
+tester: {name: fq_gan, dictionary_size: -1}
+"""
+    lines = ' '.join(complaints(tmp_path / 's.yml', text))
+    for key in (
+        'data.name',
+        'space.operations',
+        'method.preset',
+        'method.trade_of',
+        'search.epoch:',
+        'search.warmup',
+        'tester.dictionary_size',
+    ):
+        assert key in lines, key
+    assert len(complaints(tmp_path / 's.yml', text)) == 7
+
+
+@pytest.mark.parametrize(
+    ('override', 'message'),
+    [
+        ('method.arc_learning_rate=-3', 'arc_learning_rate must be 0 or more and finite'),
+        ('method.log_prob_every_n_step=0', 'log_prob_every_n_step must be at least 1 batch'),
+        ('method.gradient_clip_val=-1', 'gradient_clip_val must be positive and finite'),
+        ('method.trade_off=.inf', 'trade_off'),
+    ],
+)
+def test_numbers_of_the_strategy(tmp_path: Path, override: str, message: str) -> None:
+    """Wrong values are refused before anything runs."""
+    (line,) = complaints(tmp_path / 's.yml', TINY, override)
+    assert message in line
+
+
+def test_lengths_given_twice(tmp_path: Path) -> None:
+    """The schedule's lengths are the search's; two different ones are a mistake."""
+    schedule = 'method: {preset: darts, schedule: {name: single_stage, epochs: 3, warmup: 1}}\n'
+    (tmp_path / 's.yml').write_text('data: digits\nspace: darts\n' + schedule)
+    settings = load_settings(tmp_path / 's.yml')
+    assert (settings.search.epochs, settings.search.warmup) == (3, 1)
+    (tmp_path / 'again.yml').write_text(yaml.safe_dump(resolved(settings)))
+    assert load_settings(tmp_path / 'again.yml').search == settings.search
+    (line,) = complaints(tmp_path / 's.yml', 'data: digits\nspace: darts\n' + schedule + 'search: {epochs: 5}\n')
+    assert line == 's.yml:3: method.schedule.epochs: is 3 here and 5 in search.epochs; keep one of them'
+
+
+def test_set(tmp_path: Path) -> None:
+    """Overrides are YAML, reach into sections, and are blamed by name."""
+    (tmp_path / 's.yml').write_text(TINY)
+    settings = load_settings(tmp_path / 's.yml', ['search.epochs=7', 'method.arc_learning_rate=1e-3', 'space.width=8'])
+    assert (settings.search.epochs, settings.method['arc_learning_rate'], settings.space['width']) == (7, 0.001, 8)
+    assert load_settings(tmp_path / 's.yml', ['method=darts']).method == {'preset': 'darts'}
+    assert complaints(tmp_path / 's.yml', TINY, 'serch.epochs=1')[0].startswith(
+        '--set serch.epochs=1: serch: is not a known'
+    )
+    with pytest.raises(CommandError, match='write key=value'):
+        load_settings(tmp_path / 's.yml', ['search.epochs'])
+
+
+def test_proposals_of_a_tuner(tmp_path: Path) -> None:
+    """Nested choices keep what the new option takes too; mistakes are the tuner's."""
+    path = tmp_path / 's.yml'
+    path.write_text(TINY.replace('every: 2', 'every: 2, arc_learning_rate: 0.1'))
+    same = load_settings(path, [], {'method': {'_name': 'wcnas', 'trade_off': 0.5}, 'seed': 3, 'tester.width': 4})
+    assert same.method == {'preset': 'wcnas', 'every': 2, 'arc_learning_rate': 0.1, 'trade_off': 0.5}
+    assert (same.seed, same.tester) == (3, {'name': 'fq_gan', 'width': 4, 'dictionary_size': 32, 'latent': 16})
+    other = load_settings(path, [], {'method': {'_name': 'darts'}})
+    assert other.method == {'preset': 'darts', 'arc_learning_rate': 0.1}
+    lines = complaints(path, TINY, method={'_name': 'wcnas', 'tradeoff': 0.5})
+    assert lines == ['tuner: method.tradeoff: is not a known key here; did you mean trade_off?']
+
+
+def test_resolved_is_a_settings_file(tmp_path: Path) -> None:
+    """What a run writes down can be fed back and says the same."""
+    path = tmp_path / 's.yml'
+    path.write_text(TINY)
+    everything = resolved(load_settings(path))
+    assert everything['method']['trade_off'] == 1.0 and everything['versions']['torch']
+    (tmp_path / 'again.yml').write_text(yaml.safe_dump(everything))
+    again = resolved(load_settings(tmp_path / 'again.yml'))
+    assert differing_key(everything, again) is None
+    assert differing_key(everything, resolved(load_settings(path, ['tester.width=16']))) == 'tester.width'
+
+
+def test_checking_draws_nothing(tmp_path: Path) -> None:
+    """The random state after a check is that before it."""
+    (tmp_path / 's.yml').write_text(TINY)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    load_settings(tmp_path / 's.yml')
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize('name', ['digits.trial.yml', 'c10.trial.yml'])
+def test_shipped_settings(name: str) -> None:
+    """The files of the repository are right."""
+    load_settings(Path(__file__).parents[2] / 'experiments' / name, build=name.startswith('digits'))

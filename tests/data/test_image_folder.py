@@ -1,0 +1,146 @@
+"""Folders of images, written by the tests."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from nni_wcnas.data import DataError, ImageFolder
+
+
+def write(folder, count, colour, size=(20, 12), mode='RGB'):
+    folder.mkdir(parents=True)
+    for number in range(count):
+        pixels = np.full((*size, 3), colour, dtype=np.uint8)
+        pixels[0, 0] = number
+        Image.fromarray(pixels).convert(mode).save(folder / f'{number}.png')
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path / 'blue', 10, (0, 0, 200))
+    write(tmp_path / 'red', 5, (200, 0, 0))
+    return tmp_path
+
+
+def test_a_fifth_of_each_class_is_held_out(folder):
+    data = ImageFolder(folder)
+    assert data.class_names == ('blue', 'red') and data.image_size == 32 and data.name == folder.name
+    train, test = data.images.train, data.images.test
+    assert train.labels.bincount().tolist() == [8, 4] and test.labels.bincount().tolist() == [2, 1]
+    assert not set(train.paths) & set(test.paths) and len(set(train.paths) | set(test.paths)) == 15
+    for indices in (data.weight_indices, data.architecture_indices):
+        assert train.labels[indices].bincount().tolist() == [4, 2]
+    assert ImageFolder(str(folder)).images.train.paths == train.paths
+
+
+def test_official_parts(folder, tmp_path_factory):
+    root = tmp_path_factory.mktemp('official')
+    (folder / 'blue').rename(root / 'blue')
+    (folder / 'red').rename(root / 'red')
+    (root / 'train').mkdir()
+    for name in ('blue', 'red'):
+        (root / name).rename(root / 'train' / name)
+        write(root / 'test' / name, 2, (9, 9, 9))
+    (root / 'train' / 'red' / 'notes.txt').write_text('not an image')
+    data = ImageFolder(root)
+    assert data.images.train.labels.bincount().tolist() == [10, 5] and data.images.test.labels.bincount().tolist() == [
+        2,
+        2,
+    ]
+    assert all('test' in path.parts for path in data.images.test.paths)
+
+
+def test_batches_show_the_files(folder):
+    data = ImageFolder(folder, image_size=16, batch_size=4, augment=False)
+    for batch in data.evaluation_dataloader('train'):
+        assert batch.images.shape == (len(batch.labels), 3, 16, 16)
+        centre = ((batch.clean[:, :, 8, 8] + 1) * 127.5).round()
+        expected = torch.where(batch.labels[:, None] == 1, torch.tensor([200.0, 0, 0]), torch.tensor([0, 0, 200.0]))
+        assert centre.equal(expected)
+    assert sum(len(batch.labels) for batch in data.train_dataloader()) == 6
+
+
+def test_size_of_the_image_is_kept_by_the_short_side(tmp_path):
+    for name in ('a', 'b'):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            pixels = np.zeros((16, 48, 3), dtype=np.uint8)
+            pixels[:, 16:32] = 255  # The centre square of a wide image.
+            Image.fromarray(pixels).save(tmp_path / name / f'{number}.png')
+    data = ImageFolder(tmp_path, image_size=16)
+    assert (data.images.train.read(torch.tensor([0])) == 255).all()
+
+
+@pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', '1'])
+def test_any_mode_becomes_three_channels(tmp_path, mode):
+    for name in ('a', 'b'):
+        write(tmp_path / name, 3, (255, 255, 255), mode=mode)
+    images = ImageFolder(tmp_path, image_size=8).images.train.read(torch.tensor([0, 1]))
+    assert images.shape == (2, 3, 8, 8) and images.dtype == torch.uint8 and (images[:, :, 4, 4] == 255).all()
+
+
+def test_options_of_the_folder(folder):
+    data = ImageFolder(folder, flip=False, mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.5))
+    assert not data.augmentation.flip and data.mean == (0.1, 0.2, 0.3) and data.std == (0.5, 0.5, 0.5)
+
+
+def refused(root, **options):
+    with pytest.raises(DataError) as caught:
+        ImageFolder(root, **options)
+    return str(caught.value)
+
+
+def test_errors_name_path_and_remedy(folder, tmp_path_factory):
+    missing = folder / 'missing'
+    assert (
+        refused(missing)
+        == f'The folder {missing} does not exist; pass the folder that holds one folder for each class.'
+    )
+    assert (
+        refused(folder / 'blue')
+        == f'The image folder {folder / "blue"} has 0 class folders; a classifier needs at least two.'
+    )
+    assert refused(folder, image_size=4) == 'image_size=4 is too small; use at least 8.'
+    (folder / 'green').mkdir()
+    assert refused(folder) == f'The class folder {folder / "green"} holds no images; add some or remove it.'
+    (folder / 'green').rmdir()
+    write(folder / 'train' / 'a', 1, (0, 0, 0))
+    assert refused(folder) == (
+        f'{folder} has a folder train but no folder test; add it, or pass {folder / "train"} to have '
+        f'a fifth of it held out.'
+    )
+    write(folder / 'train' / 'b', 1, (0, 0, 0))
+    write(folder / 'test' / 'a', 1, (0, 0, 0))
+    write(folder / 'test' / 'c', 1, (0, 0, 0))
+    assert (
+        refused(folder)
+        == f'The class b is in only one of {folder / "train"} and {folder / "test"}; give both the same class folders.'
+    )
+
+
+def test_one_class_is_too_few(tmp_path):
+    write(tmp_path / 'only', 4, (0, 0, 0))
+    assert refused(tmp_path) == f'The image folder {tmp_path} has 1 class folders; a classifier needs at least two.'
+
+
+def test_too_few_images_for_two_halves(tmp_path):
+    write(tmp_path / 'a', 2, (0, 0, 0))
+    write(tmp_path / 'b', 2, (0, 0, 0))
+    assert 'half holds no example of class' in refused(tmp_path)
+
+
+@pytest.mark.parametrize('damage', ['text', 'truncated', 'removed'])
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_file_that_cannot_be_read_is_named(folder, damage, workers):
+    data = ImageFolder(folder, num_workers=workers)
+    path = data.images.train.paths[3]
+    if damage == 'text':
+        path.write_text('not an image')
+    elif damage == 'truncated':
+        path.write_bytes(path.read_bytes()[:60])
+    else:
+        path.unlink()
+    with pytest.raises(DataError, match=r'The image .* cannot be read \(.*\); replace or remove the file.') as caught:
+        list(data.evaluation_dataloader('train'))
+    assert str(path) in str(caught.value)

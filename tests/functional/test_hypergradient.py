@@ -1,0 +1,227 @@
+"""The multi-level mathematics against closed forms, torch.func and double autograd, in float64."""
+
+import pytest
+import torch
+
+from nni_wcnas.functional.hypergradient import (
+    full_precision,
+    gradient,
+    gradients,
+    implicit_product,
+    lookahead,
+    replayed,
+    sgd_step,
+)
+
+METHODS = ['exact', 'finite_difference']
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def _leaf(*values):
+    return torch.tensor(values).requires_grad_()
+
+
+# ------------------------------------------------------------------------------------------------------------ lookahead
+
+
+@pytest.mark.parametrize(('momentum', 'weight_decay'), [(0.0, 0.0), (0.9, 0.0), (0.0, 0.3), (0.9, 0.3)])
+@pytest.mark.parametrize('steps_before', [0, 3])
+def test_lookahead_is_the_optimizers_next_step(momentum, weight_decay, steps_before):
+    torch.manual_seed(0)
+    parameter = torch.nn.Parameter(torch.randn(5))
+    optimizer = torch.optim.SGD([parameter], 0.1, momentum, weight_decay=weight_decay)
+
+    def loss(p):
+        return (p['w'].sin() * p['w']).sum()
+
+    for _ in range(steps_before):
+        optimizer.zero_grad()
+        loss({'w': parameter}).backward()
+        optimizer.step()
+    buffer = optimizer.state[parameter].get('momentum_buffer') if steps_before else None
+    before = parameter.detach().clone()
+    ahead = lookahead(
+        loss,
+        {'w': parameter},
+        lr=0.1,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        buffers={} if buffer is None else {'w': buffer.clone()},
+    )
+    assert torch.equal(parameter, before), 'the live parameter moved'
+    assert ahead['w'].is_leaf and ahead['w'].requires_grad
+    optimizer.zero_grad()
+    loss({'w': parameter}).backward()
+    optimizer.step()
+    torch.testing.assert_close(ahead['w'], parameter, rtol=0, atol=1e-15)
+
+
+def test_lookahead_keeps_the_graph_when_told():
+    a, w = _leaf(0.7), _leaf(1.5)
+    ahead = lookahead(lambda p: (a * p['w'] ** 2).sum(), {'w': w}, lr=0.1, create_graph=True)
+    (slope,) = torch.autograd.grad(ahead['w'].sum(), a)
+    torch.testing.assert_close(slope, -0.1 * 2 * w.detach(), rtol=0, atol=1e-15)  # d(w - lr 2 a w)/da
+
+
+def test_parameters_without_influence_stay_where_they_are():
+    ahead = lookahead(lambda p: (p['used'] ** 2).sum(), {'used': _leaf(1.0), 'unused': _leaf(2.0)}, lr=0.1)
+    assert ahead['unused'].item() == 2.0 and ahead['used'].item() == pytest.approx(0.8)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# implicit product
+
+
+@pytest.mark.parametrize('by', METHODS)
+def test_product_on_a_bilinear_loss_is_the_matrix(by):
+    torch.manual_seed(0)
+    matrix, w, v = torch.randn(3, 4), torch.randn(4), torch.randn(4)
+    a = torch.randn(3).requires_grad_()
+
+    def target_gradient(p, create_graph):
+        return gradient(a @ matrix @ p['w'], {'a': a}, create_graph=create_graph)
+
+    product = implicit_product(target_gradient, {'w': w}, {'w': v}, by)
+    torch.testing.assert_close(product['a'], matrix @ v, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize('by', METHODS)
+def test_product_against_torch_func(by):
+    torch.manual_seed(1)
+    a, w, v = torch.randn(3), torch.randn(4), torch.randn(4)
+    features = torch.randn(6, 4)
+
+    def loss(a, w):
+        return torch.tanh(features @ w * torch.sigmoid(a).repeat(2)).square().mean()
+
+    expected = torch.func.jacfwd(torch.func.grad(loss, 0), 1)(a, w) @ v
+    leaf = a.clone().requires_grad_()
+    product = implicit_product(
+        lambda p, g: gradient(loss(leaf, p['w']), {'a': leaf}, create_graph=g), {'w': w}, {'w': v}, by
+    )
+    atol = 1e-12 if by == 'exact' else 1e-5 * float(v.norm())  # epsilon squared times the third derivative
+    torch.testing.assert_close(product['a'], expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize('by', METHODS)
+def test_zero_vector_gives_zero_and_separable_loss_gives_zero(by):
+    a, w = _leaf(1.0), _leaf(2.0)
+    bilinear = implicit_product(
+        lambda p, g: gradient((a * p['w']).sum(), {'a': a}, create_graph=g), {'w': w}, {'w': torch.zeros(1)}, by
+    )
+    separable = implicit_product(
+        lambda p, g: gradient((a**2).sum() + (p['w'] ** 2).sum(), {'a': a}, create_graph=g),
+        {'w': w},
+        {'w': torch.ones(1)},
+        by,
+    )
+    assert bilinear['a'].item() == 0.0
+    assert separable['a'].item() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_unknown_method_is_refused():
+    with pytest.raises(ValueError, match='finite_difference.*exact.*cg'):
+        implicit_product(lambda p, g: p, {}, {}, 'cg')
+
+
+# --------------------------------------------------------------------------------------------------------- whole chains
+
+
+@pytest.mark.parametrize('by', METHODS)
+def test_two_levels_against_the_closed_form(by):
+    """L_val = a w - 2 a + 1, L_tr = w^2 - 2 a w + a^2: the example of DARTS' figure 2, from (2, -2) with a step of
+    0.5."""
+    a, w, lr = _leaf(2.0), _leaf(-2.0), 0.5
+
+    def train(p, alpha):
+        return (p['w'] ** 2 - 2 * alpha * p['w'] + alpha**2).sum()
+
+    ahead = lookahead(lambda p: train(p, a), {'w': w}, lr=lr)
+    assert ahead['w'].item() == pytest.approx(2.0)  # w - 0.5 (2 w - 2 a) = a
+    direct, vector = gradients((a * ahead['w'] - 2 * a + 1).sum(), {'a': a}, ahead)
+    product = implicit_product(lambda p, g: gradient(train(p, a), {'a': a}, create_graph=g), {'w': w}, vector, by)
+    # W' = a whatever w: L_val(W'(a), a) = a^2 - 2 a + 1 with slope 2 a - 2 = 2.
+    assert (direct['a'] - lr * product['a']).item() == pytest.approx(2.0, abs=1e-7)
+
+
+@pytest.mark.parametrize('by', METHODS)
+@pytest.mark.parametrize('momentum', [0.0, 0.9])
+def test_three_levels_against_double_autograd(by, momentum):
+    """B -> G' -> V' -> F: two products, one plus sign in all; momentum and weight decay change the point, not the
+    factors."""
+    torch.manual_seed(2)
+    b, g, v = torch.randn(2).requires_grad_(), torch.randn(3).requires_grad_(), torch.randn(3).requires_grad_()
+    mix = torch.randn(3, 2)
+    numbers = {'momentum': momentum, 'weight_decay': 0.1}
+    buffers_g, buffers_v = {'g': torch.randn(3)}, {'v': torch.randn(3)}
+
+    def generation(p, beta):
+        return (p['g'] * (mix @ beta)).sum() + (p['g'] ** 2).sum() / 2
+
+    def auxiliary(p, q):
+        return (p['v'] ** 2 * q['g']).sum() / 2
+
+    def outer(p):
+        return (p['v'] ** 2).sum()
+
+    ahead_g = lookahead(lambda p: generation(p, b), {'g': g}, lr=0.3, buffers=buffers_g, create_graph=True, **numbers)
+    ahead_v = lookahead(
+        lambda p: auxiliary(p, ahead_g), {'v': v}, lr=0.2, buffers=buffers_v, create_graph=True, **numbers
+    )
+    (expected,) = torch.autograd.grad(outer(ahead_v), b)
+
+    g1 = lookahead(lambda p: generation(p, b), {'g': g}, lr=0.3, buffers=buffers_g, **numbers)
+    v1 = lookahead(lambda p: auxiliary(p, g1), {'v': v}, lr=0.2, buffers=buffers_v, **numbers)
+    v_v = gradient(outer(v1), v1)
+    g_g = implicit_product(lambda p, c: gradient(auxiliary(p, g1), g1, create_graph=c), {'v': v}, v_v, by)
+    d_b = implicit_product(lambda p, c: gradient(generation(p, b), {'b': b}, create_graph=c), {'g': g}, g_g, by)
+    torch.testing.assert_close((-0.3) * (-0.2) * d_b['b'], expected, rtol=0, atol=1e-7)
+    assert expected.abs().min() > 1e-3, 'a vanishing reference would prove nothing'
+
+
+# ----------------------------------------------------------------------------------------------------------- conditions
+
+
+def test_replayed_draws_the_same_mask_and_leaves_the_random_state():
+    draw = replayed(lambda: torch.rand(4), torch.device('cpu'))
+    before = torch.get_rng_state()
+    first, second = draw(), draw()
+    assert torch.equal(first, second)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_finite_difference_through_dropout_sees_one_mask():
+    torch.manual_seed(3)
+    w, v, a = torch.randn(50), torch.randn(50), torch.ones(1).requires_grad_()
+    dropped = replayed(lambda p: torch.nn.functional.dropout(p['w'], 0.5), torch.device('cpu'))
+
+    def target_gradient(p, create_graph):
+        return gradient((a * dropped(p)).sum(), {'a': a}, create_graph=create_graph)
+
+    exact, difference = (implicit_product(target_gradient, {'w': w}, {'w': v}, by)['a'] for by in METHODS)
+    torch.testing.assert_close(exact, difference, rtol=1e-9, atol=0)
+
+
+def test_full_precision_switches_reduced_precision_off_and_on_again():
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        with full_precision(torch.device('cpu')):
+            assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+            assert (
+                torch.ones(2, 2, dtype=torch.float32) @ torch.ones(2, 2, dtype=torch.float32)
+            ).dtype is torch.float32
+        assert (torch.ones(2, 2, dtype=torch.float32) @ torch.ones(2, 2, dtype=torch.float32)).dtype is torch.bfloat16
+    assert torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32
+
+
+def test_sgd_step_is_differentiable_in_its_inputs():
+    w, g = _leaf(1.0), _leaf(2.0)
+    stepped = sgd_step({'w': w}, {'w': g}, lr=0.1, weight_decay=0.5)['w']
+    by_w, by_g = torch.autograd.grad(stepped.sum(), [w, g])
+    assert by_w.item() == pytest.approx(0.95) and by_g.item() == pytest.approx(-0.1)

@@ -1,0 +1,253 @@
+"""Real experiments: NNI's manager, its REST answers, its page in a browser, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import psutil
+import pytest
+import torch
+
+from nni_wcnas.cli.experiment import free_port, load_experiment
+from nni_wcnas.cli.problems import CommandError
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which('chromium')
+SETTINGS = """\
+data: {name: digits, limit: 120, batch_size: 30}
+space: {name: darts, width: 4, num_cells: 3, operations: [none, max_pool_3x3, skip_connect, sep_conv_3x3]}
+method: {preset: wcnas, every: 2}
+search: {epochs: 1}
+tester: {name: fq_gan, width: 8, dictionary_size: 32, latent: 16}
+retrain: {epochs: 1, channels: 4, cells: 3}
+directory: runs
+"""
+EXPERIMENT = """\
+searchSpace:
+  method: {_type: choice, _value: [{_name: wcnas, trade_off: {_type: uniform, _value: [0.5, 2]}}]}
+  seed: {_type: randint, _value: [0, 9]}
+trialCommand: nni-wcnas trial tiny.trial.yml
+trialConcurrency: 1
+trialGpuNumber: 0
+maxTrialNumber: 2
+experimentWorkingDirectory: nni
+tuner: {name: Random, classArgs: {seed: 0}}
+trainingService: {platform: local}
+"""
+
+
+@pytest.fixture
+def experiment_file(tmp_path: Path) -> Path:
+    """Two tiny trials."""
+    (tmp_path / 'tiny.trial.yml').write_text(SETTINGS)
+    (tmp_path / 'tiny.yml').write_text(EXPERIMENT)
+    return tmp_path / 'tiny.yml'
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The command on the path, and a home of its own for nnictl's list of experiments."""
+    scripts = Path(sys.executable).parent
+    return {
+        **os.environ,
+        'PATH': f'{scripts}{os.pathsep}{os.environ["PATH"]}',
+        'OMP_NUM_THREADS': '1',
+        'HOME': str(tmp_path),
+        'NNI_WCNAS_CACHE': str(tmp_path / 'cache'),
+    }
+
+
+def managers(folder: Path) -> list[psutil.Process]:
+    """Living processes that name a folder in their command."""
+    found = []
+    for process in psutil.process_iter(['cmdline']):
+        if any(str(folder) in word for word in process.info['cmdline'] or []) and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+def get(port: int, path: str) -> Any:
+    """One answer of the manager."""
+    with urlopen(f'http://localhost:{port}/api/v1/nni/{path}', timeout=20) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture
+def created(experiment_file: Path, environment: dict[str, str]) -> Iterator[int]:
+    """An experiment that nnictl created; always stopped."""
+    port = free_port(18080)
+    nnictl = [shutil.which('nnictl', path=environment['PATH']) or 'nnictl']
+    started = subprocess.run(
+        [*nnictl, 'create', '--config', str(experiment_file), '--port', str(port)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert started.returncode == 0, started.stdout + started.stderr
+    try:
+        yield port
+    finally:
+        subprocess.run(
+            [*nnictl, 'stop', '--port', str(port)], env=environment, capture_output=True, timeout=60, check=False
+        )
+        _, left = psutil.wait_procs(managers(experiment_file.parent), timeout=15)
+        for process in left:
+            process.kill()
+        assert not left
+
+
+def test_nnictl(created: int, tmp_path: Path) -> None:
+    """Two trials succeed; results and page show what the trial reported."""
+    deadline = time.monotonic() + 240
+    while get(created, 'check-status')['status'] not in ('DONE', 'ERROR') and time.monotonic() < deadline:
+        time.sleep(1)
+    jobs = get(created, 'trial-jobs')
+    assert [job['status'] for job in jobs] == ['SUCCEEDED'] * 2, [Path(job['logPath'], 'trial.stderr') for job in jobs]
+    metrics = get(created, 'metric-data')
+    for job in jobs:
+        own = [metric for metric in metrics if metric['trialJobId'] == job['trialJobId']]
+        identifier = str(json.loads(job['hyperParameters'][0])['parameter_id'])
+        assert sorted((metric['type'], metric['parameterId']) for metric in own) == [
+            ('FINAL', identifier),
+            ('PERIODICAL', identifier),
+        ]
+        final = json.loads(json.loads(next(metric['data'] for metric in own if metric['type'] == 'FINAL')))
+        assert {'default', 'accuracy', 'parameters', 'skips', 'entropy'} <= final.keys()
+        runs = list((tmp_path / 'runs').glob(f'*/{job["trialJobId"]}/report.html'))
+        assert len(runs) == 1
+    if not CHROMIUM:
+        pytest.skip('Debian\'s chromium is not installed; everything but the page was checked')
+    else:
+        page = browse(created, tmp_path)
+        assert all(job['trialJobId'] in page for job in jobs) and re.search('Succeeded', page, re.IGNORECASE)
+
+
+def browse(port: int, folder: Path) -> str:
+    """The detail page as headless Chromium sees it; a screenshot beside it."""
+    flags = [
+        '--headless',
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+        f'--user-data-dir={folder / "chromium"}',
+        '--virtual-time-budget=15000',
+        '--window-size=1400,1600',
+    ]
+    address = f'http://localhost:{port}/detail'
+    subprocess.run(
+        [str(CHROMIUM), *flags, f'--screenshot={folder / "page.png"}', address],
+        capture_output=True,
+        timeout=90,
+        check=True,
+    )
+    return subprocess.run(
+        [str(CHROMIUM), *flags, '--dump-dom', address], capture_output=True, text=True, timeout=90, check=True
+    ).stdout
+
+
+def test_run_command(experiment_file: Path, environment: dict[str, str]) -> None:
+    """One command from the experiment to the best cell, and no process left."""
+    experiment_file.write_text(EXPERIMENT.replace('maxTrialNumber: 2', 'maxTrialNumber: 1'))
+    done = subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'nni_wcnas.cli',
+            'run',
+            str(experiment_file),
+            '--port',
+            '18180',
+            '--set',
+            'method=darts',
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (best,) = (experiment_file.parent / 'runs').glob('*/best.json')
+    assert (best.parent / 'report.html').exists() and str(best) in done.stdout
+    assert not managers(experiment_file.parent)
+
+
+def test_run_command_interrupted(experiment_file: Path, environment: dict[str, str]) -> None:
+    """Ctrl-C in the middle of a trial ends everything that was started."""
+    words = [sys.executable, '-m', 'nni_wcnas.cli', 'run', str(experiment_file), '--port', '18280']
+    process = subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if '1 running' in line:
+            break
+    started = psutil.Process(process.pid).children(recursive=True)
+    assert any('nni_wcnas.cli' in child.cmdline() for child in started)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 130 and 'Traceback' not in errors, errors
+    assert not [child for child in started if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without a GPU')
+def test_missing_gpu(experiment_file: Path) -> None:
+    """Said at once, with the way out, which works."""
+    experiment_file.write_text(
+        EXPERIMENT.replace('trialGpuNumber: 0', 'trialGpuNumber: 1').replace(
+            'platform: local', 'platform: local, useActiveGpu: true'
+        )
+    )
+    with pytest.raises(CommandError, match=r'asks for 1 GPU a trial .* --cpu`$'):
+        load_experiment(experiment_file, [], cpu=False)
+    config, settings = load_experiment(experiment_file, [], cpu=True)
+    assert (
+        config.trial_gpu_number == 0
+        and settings.device == 'cpu'
+        and str(config.trial_command).endswith('--set device=cpu')
+    )
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        (
+            'trialCommand: nni-wcnas trial tiny.trial.yml',
+            'trialCommand: python trial.py',
+            'write `nni-wcnas trial SETTINGS.yml`',
+        ),
+        ('trialConcurrency: 1', 'trialConcurency: 1', 'not an NNI experiment file'),
+        ('tiny.trial.yml', 'nowhere.yml', 'cannot be read'),
+    ],
+)
+def test_wrong_experiment(experiment_file: Path, old: str, new: str, message: str) -> None:
+    """Refused before anything is started."""
+    experiment_file.write_text(EXPERIMENT.replace(old, new))
+    with pytest.raises(CommandError, match=message):
+        load_experiment(experiment_file, [], cpu=False)
+
+
+@pytest.mark.parametrize('name', ['digits.yml', 'c10.yml'])
+def test_shipped_experiments(name: str) -> None:
+    """NNI takes the files of the repository."""
+    from nni.experiment.config import ExperimentConfig
+
+    config = ExperimentConfig.load(str(ROOT / 'experiments' / name))
+    config.validate()

@@ -1,0 +1,44 @@
+"""AverageCase, first order and unrolled, against one differentiation through the unrolled step."""
+
+import pytest
+import torch
+from toy import toy_step
+
+from nni_wcnas import AverageCase, FirstOrder, Unrolled
+from nni_wcnas.functional.hypergradient import lookahead
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize(('by', 'tolerance'), [('exact', 1e-12), ('finite_difference', 2e-5)])
+def test_unrolled(by, tolerance):
+    step = toy_step(Unrolled(by=by))
+    learner = step.learner
+    ahead = lookahead(
+        lambda p: learner.loss(*step.train[:2], p), learner.weights, create_graph=True, **vars(learner.sgd_step())
+    )
+    (expected,) = torch.autograd.grad(learner.loss(*step.val[:2], ahead), list(learner.alphas.values()))
+    computed = AverageCase().architecture_step(step).alphas['alpha']
+    torch.testing.assert_close(computed, expected, rtol=0, atol=tolerance)
+    (direct,) = torch.autograd.grad(
+        learner.loss(*step.val[:2], {n: w.detach() for n, w in ahead.items()}), list(learner.alphas.values())
+    )
+    assert (expected - direct).abs().max() > 1e-3, 'the indirect part must matter for this test to mean anything'
+
+
+def test_first_order_is_the_plain_gradient():
+    step = toy_step(FirstOrder())
+    (expected,) = torch.autograd.grad(step.learner.loss(*step.val[:2]), list(step.learner.alphas.values()))
+    update = AverageCase().architecture_step(step)
+    assert torch.equal(update.alphas['alpha'], expected)
+    assert update.losses == {'A': pytest.approx(step.learner.loss(*step.val[:2]).item())}
+
+
+def test_every_is_validated():
+    with pytest.raises(ValueError, match='every must be at least 1 batch, not 0'):
+        AverageCase(every=0)

@@ -1,0 +1,175 @@
+"""Equations 7-16 of papers/wcnas against one differentiation through the whole unrolled chain."""
+
+import pytest
+import torch
+from toy import toy_step
+
+from nni_wcnas import FirstOrder, Unrolled, WorstCase
+from nni_wcnas.functional.decorrelation import decorrelation
+from nni_wcnas.functional.hypergradient import lookahead
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def _reference(step, objective, unroll=True):
+    """min_A max_B objective by double autograd; noise drawn in the order of the step."""
+    tester, auxiliary, learner, count = step.tester, step.auxiliary, step.learner, len(step.train.labels)
+    z0, z1, z2 = (tester.noise(count) for _ in range(3))
+
+    def ahead(loss, parameters, numbers):
+        return lookahead(loss, parameters, create_graph=True, **vars(numbers))
+
+    g = ahead(lambda p: tester.generation_loss(z0, p)[0], tester.generator_parameters(), tester.generator_step())
+    v = ahead(
+        lambda p: auxiliary.loss(tester.generate(z1, g), z1.labels, p), auxiliary.learnable(), auxiliary.sgd_step()
+    )
+    w = (
+        ahead(lambda p: learner.loss(*step.train[:2], p), learner.weights, learner.sgd_step())
+        if unroll
+        else learner.weights
+    )
+    worst, features = learner.loss_and_features(learner.renormalise(tester.generate(z2, g)), z2.labels, w)
+    total = (
+        worst
+        + objective.decov * decorrelation(features)
+        - objective.trade_off * auxiliary.loss(step.val.clean, step.val.labels, v)
+    )
+    total = total + objective.average_weight * learner.loss(step.val.images, step.val.labels, w)
+    names = [*learner.alphas, *tester.hyperparameters()]
+    values = torch.autograd.grad(total, [*learner.alphas.values(), *tester.hyperparameters().values()])
+    return dict(zip(names, values))
+
+
+def _computed(step, objective):
+    update = objective.architecture_step(step)
+    return {**update.alphas, **update.hyperparameters}
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        {},
+        {'trade_off': 0.0},
+        {'trade_off': 3.0},
+        {'average_weight': 0.0},
+        {'average_weight': 2.5},
+        {'decov': 0.0},
+        {'decov': 2.0},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('momentum', [0.0, 0.9])
+@pytest.mark.parametrize('by', ['exact', 'finite_difference'])
+def test_gradients_of_a_and_b(arguments, momentum, by):
+    objective = WorstCase(**arguments)
+    torch.manual_seed(7)
+    expected = _reference(toy_step(Unrolled(), momentum=momentum), objective)
+    torch.manual_seed(7)
+    computed = _computed(toy_step(Unrolled(by=by), momentum=momentum), objective)
+    # Central differences with a total perturbation of 0.01 err by its square times third derivatives.
+    tolerance = 1e-10 if by == 'exact' else 2e-5
+    for name, value in expected.items():
+        assert value.abs().max() > 1e-4, f'{name}: a vanishing reference would prove nothing'
+        torch.testing.assert_close(computed[name], value, rtol=0, atol=tolerance, msg=name)
+
+
+def test_first_order_leaves_the_weights_where_they_are_and_keeps_the_testers_chain():
+    torch.manual_seed(7)
+    expected = _reference(toy_step(FirstOrder()), WorstCase(), unroll=False)
+    torch.manual_seed(7)
+    computed = _computed(toy_step(FirstOrder()), WorstCase())
+    for name, value in expected.items():
+        torch.testing.assert_close(computed[name], value, rtol=0, atol=2e-5, msg=name)
+
+
+def test_step_changes_nothing():
+    step = toy_step(Unrolled())
+    tensors = [
+        *step.learner.weights.values(),
+        *step.learner.alphas.values(),
+        *step.tester.parameters(),
+        *step.auxiliary.parameters(),
+    ]
+    before = [t.detach().clone() for t in tensors]
+    WorstCase().architecture_step(step)
+    assert all(torch.equal(t, b) for t, b in zip(tensors, before))
+    assert all(t.grad is None for t in tensors)
+
+
+def _update(**arguments):
+    torch.manual_seed(5)
+    step = toy_step(Unrolled(by='exact'))
+    torch.manual_seed(9)
+    update = WorstCase(**arguments).architecture_step(step)
+    return update.alphas['alpha'], torch.stack(list(update.hyperparameters.values()))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'moves_a', 'moves_b'),
+    [
+        ({'trade_off': 0.0}, False, True),  # lambda reaches B only: V' does not depend on A
+        ({'average_weight': 0.0}, True, False),  # gamma reaches A only: D_val does not depend on B
+        ({'decov': 0.0}, True, True),
+        ({'every': 3}, False, False),
+        ({'hyperparameter_lr': 1.0}, False, False),
+        ({'reuse_gradient': True}, False, False),
+    ],
+    ids=str,
+)
+def test_each_argument_changes_what_it_claims_and_nothing_else(arguments, moves_a, moves_b):
+    (a, b), (a0, b0) = _update(**arguments), _update()
+    assert torch.equal(a, a0) is not moves_a
+    assert torch.equal(b, b0) is not moves_b
+
+
+def test_b_has_two_live_components_and_lambda_scales_one_term_linearly():
+    _, none = _update(trade_off=0.0)
+    _, one = _update(trade_off=1.0)
+    _, two = _update(trade_off=2.0)
+    assert none.abs().min() > 1e-6 and one.abs().min() > 1e-6
+    torch.testing.assert_close(two - none, 2 * (one - none), rtol=1e-9, atol=0)
+
+
+def test_reused_gradient_is_the_training_gradient():
+    step = toy_step(Unrolled())
+    gradient = WorstCase(reuse_gradient=True).architecture_step(step).weight_gradient
+    expected = torch.autograd.grad(step.learner.loss(*step.train[:2]), list(step.learner.weights.values()))
+    assert all(torch.equal(gradient[name], value) for name, value in zip(step.learner.weights, expected))
+    assert WorstCase().architecture_step(step).weight_gradient is None
+
+
+def test_losses_are_those_of_the_objective():
+    losses = WorstCase(trade_off=2.0, average_weight=0.5).architecture_step(toy_step(Unrolled())).losses
+    assert losses['A'] == pytest.approx(losses['generated'] + 0.5 * losses['real'])
+    assert losses['B'] == pytest.approx(losses['generated'] - 2.0 * losses['meaning'])
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'trade_off': -1.0}, 'trade_off must be 0 or more and finite, not -1.0'),
+        ({'average_weight': float('nan')}, 'average_weight must be 0 or more'),
+        ({'trade_off': float('inf')}, 'trade_off must be 0 or more and finite, not inf'),
+        ({'decov': -0.1}, 'decov must be 0 or more'),
+        ({'every': 0}, 'every must be at least 1 batch, not 0'),
+        ({'hyperparameter_lr': 0.0}, 'hyperparameter_lr must be positive and finite'),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        WorstCase(**arguments)
+
+
+def test_missing_tester_and_missing_clean_images():
+    step = toy_step(Unrolled())
+    step.val = step.val._replace(clean=None)
+    with pytest.raises(ValueError, match='needs unaugmented validation images'):
+        WorstCase().architecture_step(step)
+    step.tester = None
+    with pytest.raises(ValueError, match='needs a tester and an auxiliary model'):
+        WorstCase().architecture_step(step)

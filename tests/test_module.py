@@ -1,0 +1,294 @@
+"""The training step on real digits with a real GAN: who moves when, and nothing else."""
+
+import math
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import Callback
+from worst_case_search import make_parts, run
+
+import nni_wcnas as wc
+from nni_wcnas.contracts import Batch
+
+
+def _groups(module):
+    tester, auxiliary = module.training_module.tester, module.training_module.auxiliary
+    return {
+        'W': module.weights(),
+        'A': module.architecture(),
+        'G': tester.generator_parameters(),
+        'S': tester.discriminator_parameters(),
+        'B': tester.hyperparameters(),
+        'V': auxiliary.learnable(),
+    }
+
+
+def _snapshot(module):
+    return {name: {key: p.detach().clone() for key, p in group.items()} for name, group in _groups(module).items()}
+
+
+def _moved(before, after):
+    return {
+        name for name in before if any(not torch.equal(before[name][key], after[name][key]) for key in before[name])
+    }
+
+
+class AtFirstBatch(Callback):
+    """Run a probe on the module before its first step."""
+
+    def __init__(self, probe):
+        self.probe, self.result = probe, None
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if batch_idx == 0 and trainer.current_epoch == 0:
+            self.result = self.probe(module, batch)
+
+
+def _probe(function, strategy=None, **arguments):
+    callback = AtFirstBatch(function)
+    run(strategy or wc.presets.wcnas(), callbacks=[callback], limit_train_batches=1, limit_val_batches=0, **arguments)
+    return callback.result
+
+
+def test_three_groups_are_disjoint_and_exhaustive():
+    def probe(module, batch):
+        optimised = [
+            [id(p) for group in optimizer.param_groups for p in group['params']]
+            for optimizer in module.trainer.optimizers
+        ]
+        learnt = {id(p) for p in module.parameters() if p.requires_grad}
+        groups = {name: {id(p) for p in group.values()} for name, group in _groups(module).items()}
+        return optimised, learnt, groups, [type(o).__name__ for o in module.trainer.optimizers]
+
+    optimised, learnt, groups, kinds = _probe(probe)
+    flat = [p for group in optimised for p in group]
+    assert len(flat) == len(set(flat)), 'two optimisers share a parameter'
+    assert set(flat) == learnt, 'a parameter that learns has no optimiser, or the reverse'
+    assert sum(map(len, groups.values())) == len(set().union(*groups.values())) == len(learnt)
+    assert [set(group) for group in optimised] == [groups[name] for name in 'WGSVBA']
+    assert kinds == ['SGD', 'SGD', 'Adam', 'SGD', 'Adam', 'Adam']
+
+
+def test_each_phase_moves_its_own_group_only():
+    def probe(module, batch):
+        step = module._step(batch, 0)
+        states = [_snapshot(module)]
+        module._architecture_phase(step)
+        states.append(_snapshot(module))
+        module._weight_phase(step, batch['train'], 0, None)
+        states.append(_snapshot(module))
+        module.objective.adversary_step(step, update_generator=False)
+        states.append(_snapshot(module))
+        module.objective.adversary_step(step, update_generator=True)
+        states.append(_snapshot(module))
+        return [_moved(a, b) for a, b in zip(states, states[1:])]
+
+    assert _probe(probe) == [{'A', 'B'}, {'W'}, {'S', 'V'}, {'S', 'V', 'G'}]
+
+
+def test_architecture_phase_leaves_every_buffer_and_the_weights_gradients():
+    def probe(module, batch):
+        before = {name: b.clone() for name, b in module.named_buffers()}
+        module._architecture_phase(module._step(batch, 0))
+        changed = [name for name, b in module.named_buffers() if not torch.equal(before[name], b)]
+        return changed, [name for name, p in module.weights().items() if p.grad is not None]
+
+    assert _probe(probe) == ([], [])
+
+
+def test_a_descends_and_b_ascends():
+    def probe(module, batch):
+        step = module._step(batch, 0)
+        torch.manual_seed(1)
+        update = module.objective.architecture_step(step)
+        before = _snapshot(module)
+        torch.manual_seed(1)
+        module._architecture_phase(step)
+        after = _snapshot(module)
+        along = {}
+        for name, gradients in (('A', update.alphas), ('B', update.hyperparameters)):
+            along[name] = sum(((after[name][key] - before[name][key]) * g).sum().item() for key, g in gradients.items())
+        return along
+
+    along = _probe(probe)
+    assert along['A'] < 0 < along['B']
+
+
+class Passes(Callback):
+    """Count forward passes through the supernet and note which batches move A, B and G."""
+
+    def setup(self, trainer, module, stage):
+        self.count, self.due = 0, []
+        module.model.register_forward_pre_hook(self._pass)
+
+    def _pass(self, module, inputs):
+        self.count += module.training
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        self.before = _snapshot(module)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        moved = _moved(self.before, _snapshot(module))
+        self.due.append(moved & {'A', 'B', 'G'})
+        assert moved >= {'S', 'V', 'W'}
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'each', 'passes'),
+    [
+        ({}, 8, 1.625),
+        ({'reuse_gradient': True}, 8, 1.5),
+        ({'hypergradient': wc.FirstOrder()}, 8, 1.25),
+        ({'average_weight': 0.0}, 8, 1.5),
+        ({'every': 4}, 4, 2.25),
+    ],
+    ids=str,
+)
+def test_a_b_and_g_move_on_every_nth_batch_within_the_budget_of_passes(arguments, each, passes):
+    counter = Passes()
+    run(wc.presets.wcnas(**arguments), callbacks=[counter], limit=128, limit_train_batches=8, limit_val_batches=0)
+    assert counter.due == [{'A', 'B', 'G'} if i % each == 0 else set() for i in range(8)]
+    assert counter.count / 8 == passes
+
+
+def test_unrolled_average_case_takes_five_passes():
+    counter = Passes()
+    counter.on_train_batch_start = counter.on_train_batch_end = lambda *_: None
+    run(wc.presets.darts_2nd(), callbacks=[counter], limit_train_batches=2, limit_val_batches=0)
+    assert counter.count == 10
+
+
+def test_warmup_leaves_a_and_b_but_trains_the_rest():
+    class Epochs(Callback):
+        def __init__(self):
+            self.states = []
+
+        def on_train_epoch_start(self, trainer, module):
+            self.states.append(_snapshot(module))
+
+        def on_train_end(self, trainer, module):
+            self.states.append(_snapshot(module))
+
+    epochs = Epochs()
+    run(wc.presets.wcnas(schedule=wc.SingleStage(warmup=1)), callbacks=[epochs], epochs=2)
+    start, warm, end = epochs.states
+    assert _moved(start, warm) == {'W', 'G', 'S', 'V'}
+    assert _moved(warm, end) == {'W', 'G', 'S', 'V', 'A', 'B'}
+
+
+def test_learning_rates_follow_the_cosine_of_the_tables():
+    class Rates(Callback):
+        def __init__(self):
+            self.rates = []
+
+        def on_train_epoch_start(self, trainer, module):
+            self.rates.append([optimizer.param_groups[0]['lr'] for optimizer in trainer.optimizers])
+
+    rates = Rates()
+    tester = wc.FQGAN(10, image_size=16, width=4, latent=8, dictionary_size=8, generator_lr=0.01, min_lr=0.002)
+    run(wc.presets.wcnas(), callbacks=[rates], epochs=4, tester=tester, limit_train_batches=1, limit_val_batches=0)
+    cosine = [(1 + math.cos(math.pi * e / 4)) / 2 for e in range(4)]
+    w, g, s, v, b, a = zip(*rates.rates)
+    assert w == pytest.approx([0.001 + 0.024 * c for c in cosine]) and v == pytest.approx(w)
+    assert g == pytest.approx([0.002 + 0.008 * c for c in cosine])
+    assert set(s) == {2e-4} and set(b) == set(a) == {3e-4}
+
+
+def test_gradient_clipping_acts_on_the_weights_alone():
+    def probe(module, batch):
+        step = module._step(batch, 0)
+        before = _snapshot(module)
+        module._weight_phase(step, batch['train'], 0, None)
+        norm = torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in module.weights().values()]))
+        return norm.item(), _moved(before, _snapshot(module))
+
+    clipped, moved = _probe(probe, wc.presets.wcnas(gradient_clip_val=1e-3))
+    free, _ = _probe(probe, wc.presets.wcnas(gradient_clip_val=None))
+    assert clipped == pytest.approx(1e-3, rel=1e-3) and free > 0.1 and moved == {'W'}
+
+
+def test_lookahead_is_the_weight_step_that_follows():
+    """W' of an architecture batch is where SGD goes from the same batch, momentum and decay included, when nothing is
+    clipped."""
+
+    class Compare(Callback):
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            if batch_idx == 2:
+                step = module._step(batch, batch_idx)
+                ahead, _ = step.hypergradient.ahead(step)
+                module._weight_phase(step, batch['train'], batch_idx, None)
+                self.largest = max((ahead[name] - p).abs().max().item() for name, p in module.weights().items())
+                self.momentum = len(step.learner.sgd_step().buffers)
+
+    compare = Compare()
+    run(wc.presets.darts_2nd(gradient_clip_val=None), callbacks=[compare], limit_train_batches=3, limit_val_batches=0)
+    assert compare.momentum > 0 and compare.largest < 1e-6
+
+
+def test_search_sees_the_testers_images_in_the_learners_statistics():
+    def probe(module, batch):
+        clean = next(iter(wc.data.Digits(limit=64).evaluation_dataloader('architecture')))
+        return clean, module._step(batch, 0).learner.renormalise(clean.clean)
+
+    batch, renormalised = _probe(probe)
+    torch.testing.assert_close(renormalised, batch.images, rtol=0, atol=1e-5)
+    assert isinstance(batch, Batch) and batch.clean.min() >= -1 and batch.clean.max() <= 1
+
+
+def test_uninterrupted_and_resumed_searches_end_bit_for_bit_alike(tmp_path):
+    def search(folder, **arguments):
+        strategy = run(wc.presets.wcnas(every=2), epochs=3, checkpoint_directory=tmp_path / folder, **arguments)
+        return strategy.oneshot_module.state_dict(), next(strategy.list_models()).sample
+
+    class Killed(Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            if trainer.current_epoch == 1 and batch_idx == 1:
+                raise RuntimeError('killed')
+
+    whole, sample = search('whole')
+    with pytest.raises(RuntimeError, match='killed'):
+        search('cut', callbacks=[Killed()])
+    torch.manual_seed(99)
+    resumed, again = search('cut', resume=tmp_path / 'cut' / 'last.ckpt', seed=0)
+    assert whole.keys() == resumed.keys()
+    assert [name for name in whole if not torch.equal(whole[name], resumed[name])] == []
+    assert sample == again
+    assert torch.load(tmp_path / 'cut' / 'last.ckpt', weights_only=True)['epoch'] == 2
+
+
+def test_checkpoint_that_was_cut_short_is_refused(tmp_path):
+    run(wc.presets.darts(), checkpoint_directory=tmp_path, limit_train_batches=1)
+    path = tmp_path / 'last.ckpt'
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r'last.ckpt: not a complete checkpoint.*delete it to start'):
+        make_parts(resume=path)
+    with pytest.raises(ValueError, match='there is no checkpoint to resume from'):
+        make_parts(resume=tmp_path / 'none.ckpt')
+
+
+@pytest.mark.parametrize(
+    ('tester', 'message'), [({'num_classes': 9}, 'knows 9 classes and .* has 10'), ({'image_size': 32}, 'of 32 pixels')]
+)
+def test_tester_must_fit_the_data(tester, message):
+    with pytest.raises(ValueError, match=message):
+        make_parts(tester=wc.FQGAN(**{'num_classes': 10, 'image_size': 16, 'width': 4, 'dictionary_size': 8, **tester}))
+
+
+def test_hard_examples_are_measured_apart():
+    strategy = run(wc.presets.darts(), hard=wc.data.Digits(limit=64).architecture_indices[:4], limit_train_batches=1)
+    metrics = strategy.oneshot_module.trainer.callback_metrics
+    assert float(metrics['val_accuracy_hard']) * 4 == int(float(metrics['val_accuracy_hard']) * 4)
+    assert (
+        'val_accuracy_hard'
+        not in run(wc.presets.darts(), limit_train_batches=1).oneshot_module.trainer.callback_metrics
+    )
+
+
+@pytest.mark.parametrize('name', ['resnet10t'])
+def test_any_timm_model_may_be_the_auxiliary(name):
+    def probe(module, batch):
+        update = module.objective.architecture_step(module._step(batch, 0))
+        return type(module.training_module.auxiliary).__name__, torch.stack(list(update.hyperparameters.values()))
+
+    kind, gradient = _probe(probe, auxiliary=name)
+    assert kind == 'TimmAuxiliary' and gradient.isfinite().all() and (gradient != 0).all()

@@ -1,0 +1,271 @@
+"""Search on NNI's spaces and inside NNI's experiment; refusals; options that act."""
+
+import pytest
+import torch
+from nni.nas.evaluator.pytorch import Classification, DataLoader
+from nni.nas.experiment import NasExperiment
+from nni.nas.hub.pytorch import DARTS as HubDARTS
+from nni.nas.hub.pytorch import NasBench201, ProxylessNAS
+from nni.nas.nn.pytorch import model_context
+from pytorch_lightning.callbacks import Callback
+from torch.utils.data import TensorDataset
+
+from nni_wcnas import (
+    AverageCase,
+    FirstOrder,
+    Magnitude,
+    NoSmoothing,
+    Search,
+    SingleStage,
+    Softmax,
+    Unrolled,
+    WorstCase,
+    presets,
+)
+from nni_wcnas.contracts import Weighting
+from nni_wcnas.functional.frozen import frozen_statistics
+from nni_wcnas.functional.hypergradient import gradient, implicit_product, leaves
+from nni_wcnas.spaces import DARTS
+
+SPACES = {
+    'ours': lambda: DARTS(width=4, num_cells=3, num_classes=7),
+    'hub_darts': lambda: HubDARTS(width=4, num_cells=3, dataset='cifar'),
+    'nasbench201': lambda: NasBench201(4, 1),
+    'proxylessnas': lambda: ProxylessNAS(num_labels=10, base_widths=(8, 8, 8, 8, 8, 8, 8, 8, 8), width_mult=1.0),
+}
+
+
+@pytest.mark.parametrize('name', SPACES)
+def test_sample_freezes_the_space_and_builds_the_same_model(search, name):
+    torch.manual_seed(0)
+    size = 32 if name == 'proxylessnas' else 8
+    strategy = search(
+        presets.darts(), SPACES[name](), images=4, batch_size=2, size=size, classes=7 if name == 'ours' else 10
+    )
+    sample = next(strategy.list_models()).sample
+    frozen = SPACES[name]().freeze(sample)
+    with model_context(sample):
+        built = SPACES[name]()
+    shapes = [{key: value.shape for key, value in model.state_dict().items()} for model in (frozen, built)]
+    assert shapes[0] == shapes[1]
+    assert sum(p.numel() for p in frozen.parameters()) < sum(p.numel() for p in strategy.supernet.parameters())
+    frozen.load_state_dict(built.state_dict())
+    x = torch.randn(2, 3, size, size)
+    if name == 'proxylessnas':  # NNI's freeze rebuilds its batch norms with another epsilon
+        assert frozen(x).shape == built(x).shape == (2, 10)
+    else:
+        assert torch.equal(frozen.eval()(x), built.eval()(x))
+
+
+def test_nas_experiment_exports_dict_and_instance(tmp_path, monkeypatch):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    x, y = torch.randn(8, 3, 8, 8), torch.randint(7, (8,))
+    loader = DataLoader(TensorDataset(x, y), batch_size=4)
+    evaluator = Classification(
+        optimizer=torch.optim.SGD,
+        train_dataloaders=loader,
+        val_dataloaders=loader,
+        num_classes=7,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        accelerator='cpu',
+    )
+    experiment = NasExperiment(SPACES['ours'](), evaluator, presets.darts_2nd())
+    experiment.config.experiment_working_directory = str(tmp_path)
+    experiment.run()
+    (sample,) = experiment.export_top_models(formatter='dict')
+    (instance,) = experiment.export_top_models(formatter='instance')
+    assert set(sample) == set(SPACES['ours']().simplify())
+    assert instance.eval()(x).shape == (8, 7)
+
+
+def test_unrolled_differs_from_first_order(search):
+    gradients = []
+    for hypergradient in (FirstOrder(), Unrolled(), Unrolled(by='exact')):
+        torch.manual_seed(0)
+        strategy = search(
+            Search(hypergradient=hypergradient, arc_learning_rate=0.0),
+            SPACES['ours'](),
+            images=4,
+            classes=7,
+            limit_val_batches=0,
+        )
+        gradients.append(torch.stack([alpha.grad for alpha in strategy.oneshot_module.arch_parameters()]))
+    first, difference, exact = gradients
+    for other in (difference, exact):
+        assert (first - other).norm() > 1e-2 * first.norm()
+    assert not torch.equal(difference, exact)
+
+
+def test_products_agree_on_a_real_supernet_between_its_kinks():
+    """Float64 and a radius that crosses no rectifier's kink: finite differences equal double backward."""
+    torch.manual_seed(0)
+    supernet = Search(channels_last=False).mutate_model(SPACES['ours']()).double()
+    alphas = {n: p for n, p in supernet.named_parameters() if '_arch_alpha' in n}
+    weights = {n: p for n, p in supernet.named_parameters() if '_arch_alpha' not in n}
+    x, y = torch.randn(4, 3, 8, 8, dtype=torch.float64), torch.randint(7, (4,))
+
+    def target_gradient(parameters, create_graph):
+        a = leaves(alphas)
+        with frozen_statistics(supernet):
+            logits = torch.func.functional_call(supernet, {**parameters, **a}, (x,))
+        return gradient(torch.nn.functional.cross_entropy(logits, y), a, create_graph=create_graph)
+
+    vector = {n: torch.randn_like(p) for n, p in weights.items()}
+    exact = implicit_product(target_gradient, weights, vector, 'exact')
+    difference = implicit_product(target_gradient, weights, vector, 'finite_difference', radius=1e-6)
+    for name, value in exact.items():
+        assert value.norm() > 1e-3
+        torch.testing.assert_close(difference[name], value, rtol=1e-5, atol=1e-7)
+
+
+def test_channels_last_keeps_the_network_in_that_layout(search):
+    layouts = {}
+    for channels_last in (True, False):
+        torch.manual_seed(0)
+        strategy = Search(channels_last=channels_last)
+        supernet = strategy.mutate_model(SPACES['ours']())
+        seen = []
+        supernet.cells[0].register_forward_hook(lambda m, i, o, seen=seen: seen.append(o[-1]))
+        supernet(torch.randn(2, 3, 8, 8))
+        layouts[channels_last] = seen[0].is_contiguous(memory_format=torch.channels_last)
+    assert layouts == {True: True, False: False}
+
+
+def test_layout_that_torch_corrupts_is_not_used(caplog):
+    narrow = Search().mutate_model(HubDARTS(width=2, num_cells=3, dataset='cifar'))
+    assert not narrow._forward_pre_hooks and 'stays in the plain memory layout' in caplog.text
+    assert Search().mutate_model(HubDARTS(width=4, num_cells=3, dataset='cifar'))._forward_pre_hooks
+
+
+def test_frozen_model_carries_no_layout_hook():
+    strategy = Search()
+    supernet = strategy.mutate_model(SPACES['ours']())
+    assert supernet._forward_pre_hooks and not SPACES['ours']()._forward_pre_hooks
+
+
+class FirstEpoch(Callback):
+    """The architecture after the first epoch, and how many epochs there were."""
+
+    def on_train_epoch_end(self, trainer, module):
+        if trainer.current_epoch == 0:
+            self.logits = torch.stack([alpha.detach().clone() for alpha in module.arch_parameters()])
+        self.epochs = trainer.current_epoch + 1
+
+
+def test_schedule_sets_the_number_of_epochs_and_the_warmup(search):
+    def run(schedule, rate=3e-4):
+        torch.manual_seed(0)
+        seen = FirstEpoch()
+        strategy = search(
+            Search(schedule=schedule, arc_learning_rate=rate),
+            SPACES['ours'](),
+            images=4,
+            classes=7,
+            epochs=3,
+            callbacks=[seen],
+        )
+        return seen, torch.stack(strategy.oneshot_module.arch_parameters())
+
+    (start, still), (warm, searched), (free, _) = run(SingleStage(), 0.0), run(SingleStage(2, 1)), run(SingleStage(2))
+    assert (start.epochs, warm.epochs, free.epochs) == (3, 2, 2)
+    assert torch.equal(warm.logits, start.logits) and torch.equal(start.logits, still)
+    assert not torch.equal(free.logits, start.logits) and not torch.equal(searched, start.logits)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'error', 'message'),
+    [
+        ({'objective': WorstCase(reuse_gradient=True)}, ValueError, 'WorstCase.*FirstOrder.*hypergradient=Unrolled'),
+        ({'objective': 'worst_case'}, TypeError, 'objective must be one of the members'),
+        ({'schedule': SingleStage}, TypeError, 'schedule must be one of the members'),
+    ],
+)
+def test_combinations_that_cannot_work(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Search(**arguments)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'epochs': 0}, 'epochs must be at least 1'),
+        ({'warmup': -1}, 'warmup must be 0 or more'),
+        ({'epochs': 2, 'warmup': 2}, 'leaves none of the 2 epochs'),
+    ],
+)
+def test_bad_schedules(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SingleStage(**arguments)
+
+
+def test_stochastic_weights_are_not_unrolled():
+    class Noisy(Weighting):
+        is_stochastic = True
+
+        def weights(self, alpha):
+            return torch.softmax(alpha + torch.rand_like(alpha), -1)
+
+    with pytest.raises(ValueError, match='Noisy draws new mixing weights.*Unrolled.*use hypergradient=FirstOrder'):
+        presets.darts_2nd(relaxation=Noisy())
+    assert isinstance(presets.darts(relaxation=Noisy()).relaxation, Noisy)
+
+
+def test_worst_case_with_a_stock_evaluator_says_what_is_missing(search):
+    with pytest.raises(
+        ValueError,
+        match=r'WorstCase needs a tester, and this evaluator has none: use SearchEvaluator\(data, tester=FQGAN',
+    ):
+        search(presets.wcnas(), SPACES['ours'](), classes=7)
+
+
+def test_unrolled_with_adam_says_what_is_missing(search):
+    with pytest.raises(ValueError, match='plain torch.optim.SGD.*Adam'):
+        search(presets.darts_2nd(), SPACES['ours'](), images=4, classes=7, optimizer=torch.optim.Adam)
+
+
+def test_repr_evaluates_to_an_equal_search():
+    strategy = presets.wcnas(trade_off=2.0, selection=Magnitude(by='logit'))
+    names = {
+        'Search': Search,
+        'WorstCase': WorstCase,
+        'Unrolled': Unrolled,
+        'Magnitude': Magnitude,
+        'SingleStage': SingleStage,
+        'Softmax': Softmax,
+        'NoSmoothing': NoSmoothing,
+        'AverageCase': AverageCase,
+        'FirstOrder': FirstOrder,
+    }
+    again = eval(repr(strategy), names)
+    assert (
+        again.objective == strategy.objective
+        and again.selection == strategy.selection
+        and again.hypergradient == strategy.hypergradient
+    )
+
+
+def test_diverged_search_is_stopped_with_a_sentence(search):
+    with pytest.raises(ValueError, match='not finite after epoch 0.*diverged'):
+        search(Search(), SPACES['ours'](), images=8, classes=7, learning_rate=1e38)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'arc_learning_rate': -3.0}, 'arc_learning_rate must be 0 or more and finite, not -3.0'),
+        ({'arc_learning_rate': float('nan')}, 'arc_learning_rate must be 0 or more'),
+        ({'gradient_clip_val': -1.0}, 'gradient_clip_val must be positive and finite'),
+        ({'log_prob_every_n_step': 0}, 'log_prob_every_n_step must be at least 1 batch, not 0'),
+    ],
+)
+def test_bad_numbers(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Search(**arguments)
+
+
+def test_a_warmup_as_long_as_the_search_is_refused(search):
+    with pytest.raises(ValueError, match='warmup=5 leaves none of the 1 epochs'):
+        search(presets.darts(schedule=SingleStage(warmup=5)), SPACES['ours'](), classes=7)

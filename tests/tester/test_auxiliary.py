@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from small import changed, exact_tester, real_batch, small_tester, snapshot
+
+from nni_wcnas.tester import TiedAuxiliary, TimmAuxiliary, make_auxiliary
+
+
+def _models():
+    tester = small_tester()
+    torch.manual_seed(0)
+    return tester, {'tied': TiedAuxiliary(tester, 7), 'timm': TimmAuxiliary('test_resnet', num_classes=3)}
+
+
+@pytest.mark.parametrize('kind', ['tied', 'timm'])
+def test_loss_changes_nothing_and_is_differentiable_in_images_and_parameters(kind):
+    tester, models = _models()
+    model = models[kind]
+    batch = real_batch()
+    images = batch.clean.clone().requires_grad_()
+    before, tester_before = snapshot(model), snapshot(tester)
+    parameters = {name: value.detach().clone().requires_grad_() for name, value in model.learnable().items()}
+    loss = model.loss(images, batch.labels, parameters)
+    loss.backward()
+    assert torch.equal(loss, model.loss(images, batch.labels))
+    assert images.grad.abs().sum() > 0
+    assert all(value.grad is not None for value in parameters.values())
+    assert not changed(model, before)
+    assert not changed(tester, tester_before)
+    assert all(value.grad is None for value in [*model.parameters(), *tester.parameters()])
+
+
+@pytest.mark.parametrize('kind', ['tied', 'timm'])
+def test_train_step_moves_only_this_model(kind):
+    tester, models = _models()
+    model = models[kind]
+    with pytest.raises(RuntimeError, match='call optimizers'):
+        model.sgd_step()
+    named, = model.optimizers(4)
+    assert named.name == 'auxiliary'
+    step = model.sgd_step()
+    assert (step.lr, step.momentum, step.weight_decay, step.buffers) == (0.025, 0.9, 3e-4, {})
+    tester_before, before = snapshot(tester), snapshot(model)
+    batch = real_batch()
+    images = batch.clean.clone().requires_grad_()
+    losses = [model.train_step(images, batch.labels) for _ in range(4)]
+    assert losses[-1] < losses[0]
+    assert images.grad is None
+    assert not changed(tester, tester_before)
+    assert set(model.learnable()) <= changed(model, before)
+    assert set(model.sgd_step().buffers) == set(model.learnable())
+    named.scheduler.step()
+    assert model.sgd_step().lr < 0.025
+
+
+@pytest.mark.parametrize('kind', ['tied', 'timm'])
+@pytest.mark.parametrize('options', [{'lr': 0.01}, {'momentum': 0.5}, {'weight_decay': 1e-2}])
+def test_options_reach_the_step(kind, options):
+    tester = small_tester()
+    tied = kind == 'tied'
+    model = TiedAuxiliary(tester, **options) if tied else TimmAuxiliary('test_resnet', num_classes=3, **options)
+    named, = model.optimizers(1)
+    step = model.sgd_step()
+    neutral = {'lr': 0.025, 'momentum': 0.9, 'weight_decay': 3e-4}
+    assert {name: getattr(step, name) for name in neutral} == {**neutral, **options}
+    named.optimizer.step()
+    named.scheduler.step()
+    assert model.sgd_step().lr == pytest.approx(1e-3)
+
+
+def test_tied_trunk_is_shared_and_no_submodule():
+    tester = small_tester()
+    model = TiedAuxiliary(tester, 7)
+    assert len(list(model.parameters())) == 4
+    images = real_batch().clean
+    before = model(images)
+    tester.optimizers(1)
+    tester.adversary_step(real_batch(), update_generator=False)
+    assert not torch.equal(before, model(images))
+
+
+def test_tied_gradient_in_images_against_a_central_difference():
+    tester = exact_tester()
+    model = TiedAuxiliary(tester, 7).double()
+    batch = real_batch()
+    images = batch.clean.double().requires_grad_()
+    gradient, = torch.autograd.grad(model.loss(images, batch.labels), images)
+    direction = torch.randn_like(gradient)
+    step = 1e-5
+    above, below = (model.loss(images + sign * step * direction, batch.labels).item() for sign in (1, -1))
+    assert (gradient * direction).sum().item() == pytest.approx((above - below) / (2 * step), rel=1e-6)
+
+
+def test_tied_features_are_quantised_only_when_the_tester_feeds_them():
+    images = real_batch().clean
+    logits = []
+    for feed in (False, True):
+        tester = small_tester(feed_quantized=feed)
+        torch.manual_seed(0)
+        logits.append(TiedAuxiliary(tester, 7)(images))
+    assert not torch.equal(*logits)
+
+
+def test_make_auxiliary():
+    tester = small_tester()
+    assert isinstance(make_auxiliary('tied', tester), TiedAuxiliary)
+    model = make_auxiliary('test_resnet', tester)
+    assert model(torch.zeros(2, 3, 16, 16)).shape == (2, 3)
+    with pytest.raises(ValueError, match=r'resnet18.*tied'):
+        make_auxiliary('resnet19', tester)
+    with pytest.raises(ValueError, match='near names'):
+        TimmAuxiliary('', num_classes=3)
+    with pytest.raises(TypeError, match='timm classifier'):
+        make_auxiliary('tied', torch.nn.Identity())
+
+
+def test_timm_options_are_passed_on():
+    model = TimmAuxiliary('test_vit', num_classes=3, img_size=16, patch_size=8)
+    assert model(torch.zeros(1, 3, 16, 16)).shape == (1, 3)
+
+
+@pytest.mark.parametrize('options', [{'hidden': 0}, {'lr': 1e-4}, {'momentum': -0.1}, {'weight_decay': -1.0}])
+def test_values_out_of_range_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options)).split('_')[0]):
+        TiedAuxiliary(small_tester(), **options)
