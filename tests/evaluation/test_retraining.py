@@ -144,9 +144,12 @@ def test_learns_real_digits(architecture):
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {folder!r})
+import torch
 from tiny_data import DARTS_V2, TinyData
 from nni_wcnas.evaluation.retraining import retrain
 from nni_wcnas.spaces.architecture import Architecture
+
+torch.set_num_threads({threads})  # as many as the process that resumes it: the bits depend on them
 
 class Deadly(TinyData):
     def batch(self, *key):
@@ -160,7 +163,8 @@ retrain(Architecture.from_genotype(DARTS_V2), Deadly(), directory={run!r}, **{qu
 
 def test_killed_and_resumed_ends_in_the_same_bits(architecture, tiny, tmp_path):
     quick = {**QUICK, 'epochs': 4}
-    code = KILLED.format(folder=str(Path(__file__).parent), run=str(tmp_path / 'killed'), quick=quick)
+    code = KILLED.format(folder=str(Path(__file__).parent), run=str(tmp_path / 'killed'), quick=quick,
+                         threads=torch.get_num_threads())
     assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=False).returncode == -signal.SIGKILL
     checkpoint = torch.load(tmp_path / 'killed' / 'checkpoints' / 'last.ckpt', weights_only=True)
     assert [row['epoch'] for row in checkpoint['history']] == [0, 1]
