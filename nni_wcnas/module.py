@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from nni_wcnas.contracts import Batch, Hypergradient, NamedOptimizer, Objective, Parameters, Smoothing, Step
+from nni_wcnas.functional.frozen import constants
 from nni_wcnas.functional.hypergradient import full_precision
 from nni_wcnas.functional.scores import entropy
 from nni_wcnas.learner import SupernetLearner
@@ -154,7 +154,7 @@ class SearchModule(DartsLightningModule):
             return None
         alphas = step.learner.alphas
         with (
-            _without_gradients(alphas),
+            constants(alphas),
             self.smoothing.applied(alphas, lambda a: step.learner.loss(*step.train[:2], alphas=a)),
         ):
             loss = self.objective.weight_loss(step)
@@ -245,19 +245,6 @@ def _descend(optimizer: Any, parameters: Parameters, gradients: Parameters) -> N
     for name, parameter in parameters.items():
         parameter.grad = gradients[name]
     optimizer.step()
-
-
-@contextmanager
-def _without_gradients(parameters: Parameters) -> Iterator[None]:
-    """Spare the weight step the gradients of A, which nobody reads."""
-    learnt = [p for p in parameters.values() if p.requires_grad]
-    for p in learnt:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in learnt:
-            p.requires_grad_(True)
 
 
 def _two_lists(configured: Any) -> tuple[list[Any], list[Any]]:

@@ -57,6 +57,9 @@ class Search(DARTS):
         Which supernets are trained, for how long.
     channels_last
         Train the supernet in the channels-last memory format: faster on CPU and GPU, equal up to rounding.
+    fast_cell
+        Compute what the edges of a cell share once: faster, in less memory, equal up to rounding. Acts in channels-last
+        only; False computes every operation on every edge.
     arc_learning_rate
         Learning rate of Adam (0.5, 0.999) on the architecture, weight decay 1e-3.
     gradient_clip_val
@@ -88,6 +91,7 @@ class Search(DARTS):
         selection: Selection | None = None,
         schedule: Schedule | None = None,
         channels_last: bool = True,
+        fast_cell: bool = True,
         arc_learning_rate: float = 3e-4,
         gradient_clip_val: float | None = None,
         log_prob_every_n_step: int = 10,
@@ -96,7 +100,7 @@ class Search(DARTS):
         self.relaxation, self.objective = relaxation or Softmax(), objective or AverageCase()
         self.hypergradient, self.smoothing = hypergradient or FirstOrder(), smoothing or NoSmoothing()
         self.selection, self.schedule = selection or Magnitude(), schedule or SingleStage()
-        self.channels_last = channels_last
+        self.channels_last, self.fast_cell = channels_last, fast_cell
         self._check_members()
         _check_numbers(arc_learning_rate, gradient_clip_val, log_prob_every_n_step)
         (self.stage,) = self.schedule.stages()
@@ -174,6 +178,9 @@ class Search(DARTS):
         elif self.channels_last:
             supernet.to(memory_format=torch.channels_last)
             supernet.register_forward_pre_hook(_to_channels_last)
+            for cell in supernet.modules():
+                if isinstance(cell, RelaxedCell):
+                    cell.fast = self.fast_cell
         return supernet
 
     def mutate_evaluator(self, evaluator: Lightning) -> Lightning:

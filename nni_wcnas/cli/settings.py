@@ -86,7 +86,7 @@ def resolved(settings: Settings) -> dict[str, Any]:
     strategy = assembly.make_strategy(settings)
     method = {
         name: getattr(strategy, name)
-        for name in ('channels_last', 'arc_learning_rate', 'gradient_clip_val', 'log_prob_every_n_step')
+        for name in ('channels_last', 'fast_cell', 'arc_learning_rate', 'gradient_clip_val', 'log_prob_every_n_step')
     }
     method = {key: value for key, value in method.items() if value is not None}
     preset = settings.method.get('preset')

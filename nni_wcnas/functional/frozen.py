@@ -12,14 +12,14 @@ Modules in evaluation mode change nothing by themselves and are left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import _SpectralNorm
 
-__all__ = ['frozen_statistics']
+__all__ = ['constants', 'frozen_statistics']
 
 
 @contextmanager
@@ -54,6 +54,22 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for child, attribute in changed:
             setattr(child, attribute, True)
+
+
+@contextmanager
+def constants(parameters: Mapping[str, Tensor]) -> Iterator[None]:
+    """Spare the passes inside the context the gradients of these parameters, which nobody reads.
+
+    Backward passes must be inside as well. Parameters that required no gradient before require none afterwards.
+    """
+    learnt = [parameter for parameter in parameters.values() if parameter.requires_grad]
+    for parameter in learnt:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learnt:
+            parameter.requires_grad_(True)
 
 
 def _switch(module: nn.Module) -> str | None:

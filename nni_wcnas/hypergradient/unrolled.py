@@ -46,7 +46,8 @@ class Unrolled(Hypergradient):
     def ahead(self, step: Step) -> tuple[Parameters, Parameters]:
         """W' and the training gradient at W."""
         learner = step.learner
-        training = gradient(learner.loss(step.train.images, step.train.labels), learner.weights)
+        alphas = {name: alpha.detach() for name, alpha in learner.alphas.items()}
+        training = gradient(learner.loss(step.train.images, step.train.labels, alphas=alphas), learner.weights)
         return leaves(sgd_step(learner.weights, training, **vars(learner.sgd_step()))), training
 
     def indirect(self, step: Step, vector: Parameters) -> Parameters:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nni_wcnas.contracts import ArchitectureUpdate, Objective, Step
+from nni_wcnas.functional.frozen import constants
 from nni_wcnas.functional.hypergradient import gradient, gradients, leaves
 
 __all__ = ['AverageCase']
@@ -41,8 +42,9 @@ class AverageCase(Objective):
         """dA of the validation loss."""
         if not step.hypergradient.unrolls:
             # The evaluator's own training step on the validation batch: any evaluator will do, as with NNI's DARTS.
-            loss = step.evaluator_loss(step.val)
-            return ArchitectureUpdate(gradient(loss, step.learner.alphas), {'A': loss.item()})
+            with constants(step.learner.weights):
+                loss = step.evaluator_loss(step.val)
+                return ArchitectureUpdate(gradient(loss, step.learner.alphas), {'A': loss.item()})
         weights, _ = step.hypergradient.ahead(step)
         alphas = leaves(step.learner.alphas)
         loss = step.learner.loss(step.val.images, step.val.labels, weights, alphas)

@@ -19,6 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from nni_wcnas.contracts import CellGenotype, CellScores, Choice, Selection
 
 __all__ = ['Magnitude']
@@ -49,7 +51,7 @@ class Magnitude(Selection):
             When a score is not finite: a diverged search has no cell.
         """
         matrix = scores.probabilities if self.by == 'probability' else scores.logits
-        if not matrix.isfinite().all():
+        if not (matrix < torch.inf).all():  # minus infinity is a pruned candidate; NaN compares false
             raise ValueError(
                 'the architecture parameters are not finite, so no cell can be read off: the search diverged; '
                 'lower the learning rates or clip gradients'

@@ -7,6 +7,7 @@ asks the relaxation for one matrix of mixing weights a forward pass, and is read
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from nni_wcnas.contracts import CellScores, Selection, Weighting
 from nni_wcnas.functional.mixing import Mix, stacked_sum
+from nni_wcnas.supernet.fast_edges import FastEdges
+from nni_wcnas.supernet.plain_edges import PlainEdges
 
 __all__ = ['RelaxedCell', 'MixingWeights']
 
@@ -79,8 +82,13 @@ class RelaxedCell(PathSamplingCell):
         )
         self._weighting: Weighting = mutate_kwargs['weighting']
         self._selection: Selection = mutate_kwargs['selection']
-        self._mix: Mix = mutate_kwargs.get('mix', stacked_sum)
+        mix: Mix = mutate_kwargs.get('mix', stacked_sum)
+        self._plain_edges = PlainEdges(self.ops, mix)
+        self._fast_edges = FastEdges(self._plain_edges, num_predecessors)
+        self.fast = False
+        """Whether to compute the edges together, in the channels-last memory format."""
         self._arch_alpha = self._shared_logits(memo)
+        self._pruned: set[tuple[int, int]] = memo.setdefault(f'{label}/pruned', set())
 
     def _shared_logits(self, memo: dict[str, Any]) -> nn.Parameter:
         key = f'{self.label}/logits'
@@ -102,15 +110,46 @@ class RelaxedCell(PathSamplingCell):
     def forward(self, *inputs: Any) -> Any:
         """Mix every edge, sum the edges into each node, concatenate the nodes."""
         predecessors = preprocess_cell_inputs(self.num_predecessors, *inputs)
-        states: list[Tensor] = self.preprocessor(predecessors)
-        rows = iter(self._weighting.weights(self._arch_alpha).unbind(0))
-        for edges in self.ops:
-            incoming = [
-                self._mix([operation(state) for operation in candidates.values()], next(rows))
-                for state, candidates in zip(list(states), edges)
-            ]
-            states.append(sum(incoming[1:], incoming[0]))
+        edges = self._fast_edges if self.fast else self._plain_edges
+        states = edges(self.preprocessor(predecessors), self._weights(), self._pruned)
         return self.postprocessor(torch.cat(states[self.num_predecessors :], self.concat_dim), predecessors)
+
+    def prune(self, candidates: Iterable[tuple[int, int]]) -> None:
+        """Take candidates out of all cells of this label: they are not computed, and never selected.
+
+        Parameters
+        ----------
+        candidates
+            Pairs of a row (edge) and a column (operation) of the matrix of logits. At least one column of each row
+            stays.
+
+        Raises
+        ------
+        ValueError
+            If there is no such candidate, or none would stay on an edge.
+        """
+        pruned = self._pruned | set(candidates)
+        edges = len(self._arch_alpha)
+        strange = [pair for pair in pruned if not (0 <= pair[0] < edges and 0 <= pair[1] < len(self.op_names))]
+        if strange:
+            raise ValueError(f'there is no candidate {strange[0]}: a cell has {edges} edges of {len(self.op_names)}')
+        for edge in range(edges):
+            if sum(row == edge for row, _ in pruned) == len(self.op_names):
+                raise ValueError(f'edge {edge} would lose its last candidate; keep one')
+        self._pruned |= pruned
+
+    def _logits(self) -> Tensor:
+        """Logits, minus infinity for what was pruned: no weight, and no gradient."""
+        if not self._pruned:
+            return self._arch_alpha
+        rows, columns = zip(*sorted(self._pruned))
+        gone = torch.zeros_like(self._arch_alpha, dtype=torch.bool)
+        gone[list(rows), list(columns)] = True
+        return self._arch_alpha.masked_fill(gone, -torch.inf)
+
+    def _weights(self) -> Tensor:
+        """Mixing weights, shape ``(E, K)`` or, with a hidden 'none', ``(E, K + 1)``."""
+        return self._weighting.weights(self._logits())
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """The one matrix of logits."""
@@ -120,8 +159,8 @@ class RelaxedCell(PathSamplingCell):
     def scores(self) -> CellScores:
         """What a selection needs to know of this cell."""
         return CellScores(
-            self._arch_alpha.detach().cpu(),
-            self._weighting.weights(self._arch_alpha).cpu(),
+            self._logits().detach().cpu(),
+            self._weights().cpu(),
             tuple(self.op_names),
             self.num_predecessors,
             self.num_nodes,

@@ -86,6 +86,7 @@ def run(name: str, options: argparse.Namespace, turns: Turns) -> None:
         ImageData(images, batch_size=options.batch_size),
         tester=tester,
         max_epochs=1,
+        limit_train_batches=options.batches,
         callbacks=[turns],
         limit_val_batches=0,
         enable_progress_bar=False,

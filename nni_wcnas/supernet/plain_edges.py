@@ -1,0 +1,56 @@
+"""The edges of a relaxed cell as the papers write them: each operation on each edge, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from torch import Tensor, nn
+
+from nni_wcnas.functional.mixing import Mix
+
+__all__ = ['PlainEdges']
+
+
+class PlainEdges:
+    """Mix every edge, sum the edges into each node.
+
+    Parameters
+    ----------
+    ops
+        For each node, for each of its sources, the candidate operations by name.
+    mix
+        Adds up an edge.
+    """
+
+    def __init__(self, ops: nn.ModuleList, mix: Mix) -> None:
+        self.ops, self.mix = ops, mix
+
+    def __call__(
+        self, states: Sequence[Tensor], weights: Tensor, pruned: Collection[tuple[int, int]] = ()
+    ) -> list[Tensor]:
+        """All states of the cell, the given predecessors first.
+
+        Parameters
+        ----------
+        states
+            The predecessors, each of shape ``(N, C, H, W)``.
+        weights
+            Mixing weights, shape ``(E, K)`` or ``(E, K + 1)`` with those of a hidden 'none' last.
+        pruned
+            Rows and columns of weights that are zero; those operations are not computed.
+        """
+        states = list(states)
+        rows = iter(enumerate(weights.unbind(0)))
+        for edges in self.ops:
+            incoming = [self._mixed(state, list(edge.values()), *next(rows), pruned)
+                        for state, edge in zip(list(states), edges)]
+            states.append(sum(incoming[1:], incoming[0]))
+        return states
+
+    def _mixed(self, state: Tensor, candidates: Sequence[nn.Module], row: int, weights: Tensor,
+               pruned: Collection[tuple[int, int]]) -> Tensor:
+        """One edge."""
+        kept = [column for column in range(len(candidates)) if (row, column) not in pruned]
+        if len(kept) < len(candidates):
+            weights = weights[kept]
+        return self.mix([candidates[column](state) for column in kept], weights)

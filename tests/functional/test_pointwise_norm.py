@@ -1,0 +1,93 @@
+"""Pointwise convolution and batch norm in one product against the two of them."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from nni_wcnas.functional.pointwise_norm import BatchStatistics, normalised
+
+BRANCHES, ROWS, INPUTS, OUTPUTS = 3, 20, 4, 5
+
+
+@pytest.fixture
+def arguments():
+    """Weights, gain, bias and features, float64."""
+    torch.manual_seed(0)
+    small = [(BRANCHES, OUTPUTS, INPUTS), (BRANCHES, OUTPUTS), (BRANCHES, OUTPUTS)]
+    shapes = [*small, *[(ROWS, INPUTS)] * BRANCHES]
+    return [torch.randn(shape, dtype=torch.float64).add(0.5).requires_grad_() for shape in shapes]
+
+
+def fast(arguments, **options):
+    weights, gain, bias, *features = arguments
+    return normalised(features, weights, gain, bias, 1e-5, **options)
+
+
+def one_after_the_other(arguments, statistics=None):
+    weights, gain, bias, *features = arguments
+    running = statistics or BatchStatistics([None] * BRANCHES, [None] * BRANCHES)
+    return [
+        F.batch_norm(features[i] @ weights[i].T, running.mean[i], running.variance[i], gain[i], bias[i],
+                     statistics is None, 0.0, 1e-5)
+        for i in range(BRANCHES)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize('evaluation', [False, True])
+@pytest.mark.parametrize('total', [False, True])
+def test_values_and_gradients(arguments, total, evaluation):
+    running = BatchStatistics(torch.randn(BRANCHES, OUTPUTS).double(), torch.rand(BRANCHES, OUTPUTS).double())
+    running = running if evaluation else None
+    outputs, _ = fast(arguments, total=total, statistics=running)
+    expected = one_after_the_other(arguments, running)
+    expected = [sum(expected)] if total else expected
+    arriving = [torch.randn_like(x) for x in expected]
+    for mine, theirs in zip(outputs, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+    pairs = zip(
+        torch.autograd.grad(outputs, arguments, arriving), torch.autograd.grad(expected, arguments, arriving),
+        strict=True,
+    )  # fmt: skip
+    for mine, theirs in pairs:
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-11)
+
+
+def test_statistics_are_those_of_the_convolution(arguments):
+    weights, _, _, *features = arguments
+    _, statistics = fast(arguments)
+    outputs = torch.stack([d @ w.T for d, w in zip(features, weights, strict=True)])
+    torch.testing.assert_close(statistics.mean, outputs.mean(1).detach())
+    torch.testing.assert_close(statistics.variance, outputs.var(1, correction=0).detach())
+    assert not statistics.mean.requires_grad and not statistics.variance.requires_grad
+
+
+@pytest.mark.parametrize('total', [False, True])
+def test_second_derivatives(arguments, total):
+    assert torch.autograd.gradgradcheck(lambda *a: tuple(fast(a, total=total)[0]), arguments, atol=1e-4)
+
+
+def test_gradients_of_some_inputs_only(arguments):
+    everything = torch.autograd.grad(fast(arguments)[0][1].square().sum(), arguments)
+    for position in (0, 1, 2, 4):
+        leaves = [x.detach().requires_grad_(i == position) for i, x in enumerate(arguments)]
+        (alone,) = torch.autograd.grad(fast(leaves)[0][1].square().sum(), leaves[position])
+        torch.testing.assert_close(alone, everything[position], rtol=0, atol=1e-12)
+
+
+def test_a_constant_channel_is_finite():
+    features = torch.full((8, 2), 3.1)
+    (output,), statistics = normalised([features], torch.ones(1, 1, 2), torch.ones(1, 1), torch.zeros(1, 1), 1e-5)
+    assert output.isfinite().all() and output.abs().max() < 0.1
+    assert statistics.variance.abs().max() < 1e-4
+
+
+def test_float32_is_as_accurate_as_batch_norm():
+    """Features with a mean of the size of their deviation, as a convolution of rectified ones has."""
+    torch.manual_seed(0)
+    features = torch.randn(4096, 16).relu() @ torch.randn(16, 16) / 4
+    weights, gain, bias = torch.randn(1, 16, 16), torch.ones(1, 16), torch.zeros(1, 16)
+    exact, _ = normalised([features.double()], weights.double(), gain.double(), bias.double(), 1e-5)
+    mine, _ = normalised([features], weights, gain, bias, 1e-5)
+    torchs = F.batch_norm(features @ weights[0].T, None, None, None, None, True)
+    error, usual = (mine[0] - exact[0]).abs().max(), (torchs - exact[0]).abs().max()
+    assert error < 5 * usual < 1e-4
