@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input, conv2d_weight
 
 __all__ = ['depthwise', 'input_gradient', 'weight_gradient']
 
@@ -54,9 +55,9 @@ def _gains(x: Tensor, weight: Tensor) -> bool:
     return (
         x.device.type == 'cpu'
         and x.dtype == weight.dtype == torch.float32
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and not torch.is_autocast_enabled('cpu')
-        and x.is_contiguous(memory_format=torch.channels_last)
+        and bool(x.is_contiguous(memory_format=torch.channels_last))
     )
 
 
@@ -83,16 +84,16 @@ def input_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, pad
     reach = dilation * (weight.shape[-1] - 1)
     if stride == 1 and padding <= reach:
         return F.conv2d(gradient, weight.flip(2, 3), None, 1, reach - padding, dilation, len(weight))
-    return torch.nn.grad.conv2d_input(x.shape, weight, gradient, stride, padding, dilation, len(weight))
+    return conv2d_input(x.shape, weight, gradient, stride, padding, dilation, len(weight))
 
 
 def weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
     """dL/dw, shape of ``weight``, given dL/dy of shape ``(N, C, H', W')``."""
     size = weight.shape[-1]
-    if stride == 1 and dilation == 2 and 2 * padding == 2 * (size - 1):
+    if stride == 1 and dilation == 2 and padding == size - 1:  # the halo of the four images is a whole number
         x, gradient, padding, dilation = _interleaved(x), _interleaved(gradient), padding // 2, 1
     if size == 3 and dilation == 1:
-        return torch.nn.grad.conv2d_weight(x, weight.shape, gradient, stride, padding, dilation, len(weight))
+        return conv2d_weight(x, weight.shape, gradient, stride, padding, dilation, len(weight))
     count, channels, height, width = x.shape
     images = x.permute(2, 3, 0, 1).reshape(1, height, width, -1).permute(0, 3, 1, 2)  # (1, N * C, H, W)
     kernels = gradient.reshape(count * channels, 1, *gradient.shape[2:])

@@ -168,5 +168,6 @@ def _small_gradients(inputs: tuple[Tensor, ...], epsilon: float, to_matrix: Tens
     """Gradients of (mean, covariance, weights, gain), given those of the affine map."""
     with torch.enable_grad():
         leaves = [x.detach().requires_grad_() for x in inputs]
-        matrix, shift, _ = affine(*leaves, epsilon)
+        mean, covariance, weights, gain = leaves
+        matrix, shift, _ = affine(mean, covariance, weights, gain, epsilon)
         return torch.autograd.grad((matrix, shift), leaves, (to_matrix, to_shift))

@@ -82,11 +82,16 @@ class FastEdges:
         leaving: list[list[_Edge]] = [[] for _ in range(self.num_predecessors + len(self.plain.ops))]
         alike: set[Hashable] = set()
         rows = count()
-        for node, edges in enumerate(self.plain.ops):
-            for source, candidates in enumerate(edges):
-                found = [_unless_odd(recognise(op), op, alike) for op in candidates.values()]
+        for node, edges in enumerate(self.plain.candidates()):
+            for source, modules in enumerate(edges):
+                found = [_unless_odd(recognise(module), module, alike) for module in modules]
                 leaving[source].append(_Edge(node, next(rows), found))
         return leaving
+
+    @cached_property
+    def _momentum(self) -> float:
+        """That of all the norms."""
+        return next((norm.momentum for norm in self._norms if norm.momentum is not None), 0.0)
 
     @cached_property
     def _norms(self) -> list[nn.BatchNorm2d]:
@@ -102,7 +107,7 @@ class FastEdges:
         states = list(states)
         nodes = [_Node() for _ in self.plain.ops]
         rows = [row.unbind() for row in weights.unbind()]
-        averages = RunningAverages()
+        averages = RunningAverages(self._momentum)
         for source, leaving in enumerate(self._leaving):
             if source >= self.num_predecessors:
                 states.append(_total(nodes[source - self.num_predecessors], averages))
@@ -118,13 +123,13 @@ class FastEdges:
         return states
 
 
-def _unless_odd(candidate: Candidate, op: nn.Module, alike: set[Hashable]) -> Candidate:
-    """A separable convolution whose numbers differ from the first one's cannot join its products."""
-    if not isinstance(candidate, Separable):
-        return candidate
-    numbers = {(s.depthwise.in_channels, s.pointwise.out_channels, s.norm.eps) for s in candidate.stages}
+def _unless_odd(candidate: Candidate, module: nn.Module, alike: set[Hashable]) -> Candidate:
+    """Operations whose numbers differ from the first one's cannot be computed with it: call them."""
+    numbers: set[Hashable] = {(norm.num_features, norm.eps, norm.momentum) for norm in _norms([candidate])}
+    if isinstance(candidate, Separable):
+        numbers |= {(s.pointwise.in_channels, s.norm.eps, s.norm.momentum) for s in candidate.stages}
     alike |= numbers if not alike else set()
-    return candidate if numbers <= alike else Other(op)
+    return candidate if numbers <= alike else Other(module)
 
 
 def _norms(candidates: Sequence[Candidate]) -> Iterator[nn.BatchNorm2d]:
@@ -193,8 +198,7 @@ def _add_branches(state: Tensor, ways: Sequence[_Way], averages: RunningAverages
 
 
 def _depthwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    (stride, _), (padding, _), (dilation, _) = conv.stride, conv.padding, conv.dilation  # type: ignore[misc]
-    return depthwise(x, conv.weight, stride=stride, padding=int(padding), dilation=dilation)
+    return depthwise(x, conv.weight, stride=conv.stride[0], padding=int(conv.padding[0]), dilation=conv.dilation[0])
 
 
 def _between(features: Sequence[Tensor], stages: Sequence[Stage], averages: RunningAverages) -> list[Tensor]:

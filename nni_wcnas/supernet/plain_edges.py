@@ -41,11 +41,14 @@ class PlainEdges:
         """
         states = list(states)
         rows = iter(enumerate(weights.unbind(0)))
-        for edges in self.ops:
-            incoming = [self._mixed(state, list(edge.values()), *next(rows), pruned)
-                        for state, edge in zip(list(states), edges)]
+        for edges in self.candidates():
+            incoming = [self._mixed(state, modules, *next(rows), pruned) for state, modules in zip(states, edges)]
             states.append(sum(incoming[1:], incoming[0]))
         return states
+
+    def candidates(self) -> list[list[list[nn.Module]]]:
+        """The operations of each source of each node."""
+        return [[list(edge.children()) for edge in node.children()] for node in self.ops.children()]
 
     def _mixed(self, state: Tensor, candidates: Sequence[nn.Module], row: int, weights: Tensor,
                pruned: Collection[tuple[int, int]]) -> Tensor:

@@ -1,14 +1,14 @@
-"""What the fast cell knows about a candidate operation, read off its modules rather than its class.
+"""What the fast cell knows about a candidate operation, read off its layers rather than its class.
 
 So it serves the official operations, those of NNI's hub, and any other built of the same layers. Weights and modes are
-read from the modules at each forward pass, so ``torch.func.functional_call``, ``state_dict`` and ``eval`` work as
-usual.
+read from the layers at each forward pass, so ``torch.func.functional_call``, ``state_dict`` and ``eval`` work as usual.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from nni.nas.hub.pytorch.nasnet import Zero as HubZero
 from torch import nn
@@ -38,8 +38,8 @@ class Separable:
 class Pool:
     """A pool, and perhaps a batch norm."""
 
-    pool: nn.Module
-    norm: nn.BatchNorm2d | None
+    pool: nn.MaxPool2d | nn.AvgPool2d
+    norm: nn.BatchNorm2d | None = None
 
     @property
     def key(self) -> Hashable:
@@ -75,16 +75,15 @@ def recognise(module: nn.Module) -> Candidate:
         return Nothing(module)
     if type(module) is nn.Identity:
         return Identity()
-    layers = _layers(module)
-    if 1 <= len(layers) <= 2 and type(layers[0]) in (nn.MaxPool2d, nn.AvgPool2d):
-        norm = layers[1] if len(layers) == 2 else None
-        if norm is None or _is_norm(norm):
-            return Pool(layers[0], norm)
-    if layers and len(layers) % 4 == 0:
-        groups = [layers[start : start + 4] for start in range(0, len(layers), 4)]
-        if all(_is_stage(group) for group in groups):
-            return Separable(tuple(Stage(*group[1:]) for group in groups))
-    return Other(module)
+    match _layers(module):
+        case [nn.MaxPool2d() | nn.AvgPool2d() as pool]:
+            return Pool(pool)
+        case [nn.MaxPool2d() | nn.AvgPool2d() as pool, norm] if _is_norm(norm):
+            return Pool(pool, norm)
+        case layers:
+            groups = [_stage(layers[start : start + 4]) for start in range(0, len(layers), 4)]
+            stages = tuple(stage for stage in groups if stage is not None)
+            return Separable(stages) if stages and len(stages) == len(groups) else Other(module)
 
 
 def _layers(module: nn.Module) -> list[nn.Module]:
@@ -94,34 +93,34 @@ def _layers(module: nn.Module) -> list[nn.Module]:
     return [module]
 
 
-def _is_stage(layers: list[nn.Module]) -> bool:
-    relu, depthwise, pointwise, norm = layers
-    return (
-        type(relu) is nn.ReLU
-        and not relu.inplace
-        and _is_plain(depthwise, nn.Conv2d)
-        and _is_plain(pointwise, nn.Conv2d)
-        and _is_depthwise(depthwise)
-        and _is_pointwise(pointwise)
-        and _is_norm(norm)
-    )
+def _stage(layers: list[nn.Module]) -> Stage | None:
+    """The four layers as a stage, if they are one."""
+    match layers:
+        case [nn.ReLU(inplace=False), depthwise, pointwise, norm]:
+            if _is_depthwise(depthwise) and _is_pointwise(pointwise) and _is_norm(norm):
+                return Stage(depthwise, pointwise, norm)
+    return None
 
 
-def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """A layer of this kind; also NNI's mutable one, where nothing in it is mutable."""
-    return isinstance(module, kind) and not getattr(module, 'mutable_arguments', None)
+def _is_fixed(module: nn.Module) -> bool:
+    """Not one of NNI's mutable layers, or one in which nothing is mutable."""
+    return not getattr(module, 'mutable_arguments', None)
 
 
-def _is_depthwise(conv: nn.Conv2d) -> bool:
-    square = all(len(set(getattr(conv, name))) == 1 for name in ('kernel_size', 'stride', 'dilation'))
-    symmetric = not isinstance(conv.padding, str) and len(set(conv.padding)) == 1 and conv.padding_mode == 'zeros'
-    return square and symmetric and conv.groups == conv.in_channels == conv.out_channels and conv.bias is None
+def _is_depthwise(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
+    if not isinstance(conv, nn.Conv2d) or not _is_fixed(conv) or isinstance(conv.padding, str):
+        return False
+    square = all(len(set(numbers)) == 1 for numbers in (conv.kernel_size, conv.stride, conv.dilation, conv.padding))
+    bare = conv.bias is None and conv.padding_mode == 'zeros'
+    return square and bare and conv.groups == conv.in_channels == conv.out_channels
 
 
-def _is_pointwise(conv: nn.Conv2d) -> bool:
+def _is_pointwise(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
+    if not isinstance(conv, nn.Conv2d) or not _is_fixed(conv):
+        return False
     shape = conv.kernel_size == conv.stride == (1, 1) and conv.padding == (0, 0)
     return shape and conv.groups == 1 and conv.bias is None
 
 
-def _is_norm(norm: nn.Module) -> bool:
-    return _is_plain(norm, nn.BatchNorm2d) and norm.momentum is not None
+def _is_norm(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+    return isinstance(norm, nn.BatchNorm2d) and _is_fixed(norm) and norm.momentum is not None

@@ -14,10 +14,13 @@ def uses_batch(norm: nn.BatchNorm2d) -> bool:
 
 
 class RunningAverages:
-    """Collects what batch norms saw in one forward pass, and moves all of their averages at once."""
+    """Collects what batch norms of one momentum saw in a forward pass, and moves all of their averages at once."""
 
-    def __init__(self) -> None:
-        self._seen: list[tuple[nn.BatchNorm2d, Tensor, Tensor]] = []
+    def __init__(self, momentum: float) -> None:
+        self._momentum = momentum
+        self._averages: list[Tensor] = []
+        self._values: list[Tensor] = []
+        self._counters: list[Tensor] = []
 
     def add(self, norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
         """Note the mean and biased variance, shape ``(C,)``, of ``count`` values a channel.
@@ -29,19 +32,17 @@ class RunningAverages:
         """
         if count == 1:
             raise ValueError('Batch norm needs more than one value per channel in training; use a larger batch')
-        if norm.training and norm.track_running_stats:
-            self._seen.append((norm, mean, variance * (count / (count - 1))))
+        if not norm.training or not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
+            return
+        self._averages += [norm.running_mean, norm.running_var]
+        self._values += [mean, variance * (count / (count - 1))]
+        if type(norm) is nn.BatchNorm2d and norm.num_batches_tracked is not None:  # NNI's own count no batches
+            self._counters.append(norm.num_batches_tracked)
 
     @torch.no_grad()
     def update(self) -> None:
         """Move the averages as the norms would have."""
-        if not self._seen:
-            return
-        norms = [norm for norm, _, _ in self._seen]
-        momentum = norms[0].momentum
-        for name, position in (('running_mean', 1), ('running_var', 2)):
-            torch._foreach_lerp_(
-                [getattr(norm, name) for norm in norms], [seen[position] for seen in self._seen], momentum)
-        counted = [norm.num_batches_tracked for norm in norms if type(norm) is nn.BatchNorm2d]  # NNI's do not count
-        if counted:
-            torch._foreach_add_(counted, 1)
+        if self._averages:
+            torch._foreach_lerp_(self._averages, self._values, self._momentum)
+        if self._counters:
+            torch._foreach_add_(self._counters, 1)
