@@ -38,6 +38,7 @@ __all__ = [
     'Tester',
     'Auxiliary',
     'Learner',
+    'TrainingPass',
     'Hypergradient',
     'Step',
     'Objective',
@@ -268,9 +269,15 @@ class Learner(ABC):
 
     @abstractmethod
     def loss(
-        self, images: Tensor, labels: Tensor, weights: Parameters | None = None, alphas: Parameters | None = None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        weights: Parameters | None = None,
+        alphas: Parameters | None = None,
+        *,
+        moves_statistics: bool = False,
     ) -> Tensor:
-        """L_tgt: mean loss; the supernet's running statistics stay untouched."""
+        """L_tgt: mean loss; the supernet's running statistics stay untouched unless told otherwise."""
 
     @abstractmethod
     def loss_and_features(
@@ -287,14 +294,25 @@ class Learner(ABC):
         """The numbers of the weight optimiser's next step. Raises ValueError when it is not plain SGD."""
 
 
+class TrainingPass(NamedTuple):
+    """One forward and backward pass on the training batch, at W."""
+
+    gradients: Parameters
+    """dL_tr / dW by name."""
+    loss: float
+
+
 class Hypergradient(ABC):
     """How the inner problem of the learner enters dA."""
 
     unrolls: bool
 
     @abstractmethod
-    def ahead(self, step: Step) -> tuple[Parameters, Parameters | None]:
-        """W' and, where it was computed, the training gradient at W (for reuse by the weight step)."""
+    def ahead(self, step: Step, *, reuse: bool = False) -> tuple[Parameters, TrainingPass | None]:
+        """W' and, where there was one, the training pass behind it.
+
+        With ``reuse`` that pass stands for the weight step's own: running statistics move in it.
+        """
 
     @abstractmethod
     def indirect(self, step: Step, vector: Parameters) -> Parameters:
@@ -336,6 +354,8 @@ class ArchitectureUpdate(NamedTuple):
 class Objective(ABC):
     """What the architecture minimises."""
 
+    reuse_gradient: bool = False
+    """Whether the weight step of an architecture batch takes the lookahead's gradient."""
     every: int
     """A (and B, and the generator) are updated on every ``every``-th batch."""
     needs_tester: bool = False

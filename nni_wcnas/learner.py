@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
@@ -18,7 +19,7 @@ __all__ = ['SupernetLearner']
 class SupernetLearner(Learner):
     """A view of the supernet inside an evaluator's module, for one search iteration.
 
-    All of its losses are evaluated with running statistics untouched and with the random numbers (dropout masks) that
+    Its losses are evaluated with running statistics untouched, unless told otherwise, and with the random numbers (dropout masks) that
     stood at its construction, so that perturbed evaluations differ by the perturbation alone.
 
     Parameters
@@ -52,9 +53,15 @@ class SupernetLearner(Learner):
         return self._alphas
 
     def loss(
-        self, images: Tensor, labels: Tensor, weights: Parameters | None = None, alphas: Parameters | None = None
+        self,
+        images: Tensor,
+        labels: Tensor,
+        weights: Parameters | None = None,
+        alphas: Parameters | None = None,
+        *,
+        moves_statistics: bool = False,
     ) -> Tensor:
-        return self._criterion(self._evaluate(images, weights, alphas), labels)
+        return self._criterion(self._evaluate(images, weights, alphas, moves_statistics), labels)
 
     def loss_and_features(
         self, images: Tensor, labels: Tensor, weights: Parameters | None = None, alphas: Parameters | None = None
@@ -92,9 +99,11 @@ class SupernetLearner(Learner):
         }
         return SGDStep(group['lr'], group['momentum'], group['weight_decay'], buffers)
 
-    def _forward(self, images: Tensor, weights: Parameters | None, alphas: Parameters | None) -> Tensor:
+    def _forward(
+        self, images: Tensor, weights: Parameters | None, alphas: Parameters | None, moves_statistics: bool
+    ) -> Tensor:
         model = self._module.model
-        with frozen_statistics(model):
+        with nullcontext() if moves_statistics else frozen_statistics(model):
             return torch.func.functional_call(
                 model, {**(weights or self._weights), **(alphas or self._alphas)}, (images,)
             )

@@ -124,7 +124,7 @@ class Search(DARTS):
                 f'{_kind(self.relaxation)} draws new mixing weights in each pass and {_kind(self.hypergradient)} '
                 'differentiates through one pass at another: use hypergradient=FirstOrder()'
             )
-        if getattr(self.objective, 'reuse_gradient', False) and not self.hypergradient.unrolls:
+        if self.objective.reuse_gradient and not self.hypergradient.unrolls:
             raise ValueError(
                 f'{_kind(self.objective)} wants to reuse the gradient of the lookahead, but '
                 f'{_kind(self.hypergradient)} makes none: use hypergradient=Unrolled() or reuse_gradient=False'

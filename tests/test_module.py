@@ -151,6 +151,21 @@ def test_a_b_and_g_move_on_every_nth_batch_within_the_budget_of_passes(arguments
     assert counter.count / 8 == passes
 
 
+@pytest.mark.parametrize('every', [1, 8])
+@pytest.mark.parametrize('reuse_gradient', [False, True])
+def test_running_statistics_move_and_the_training_loss_is_logged_whoever_computes_the_gradient(every, reuse_gradient):
+    class Look(Callback):
+        def on_train_end(self, trainer, module):
+            self.seen = module.model.get_buffer('stem.1.num_batches_tracked').item()
+            self.logged = set(trainer.callback_metrics)
+
+    look = Look()
+    run(wc.presets.wcnas(every=every, reuse_gradient=reuse_gradient), callbacks=[look], limit=64,
+        limit_train_batches=4, limit_val_batches=0)  # fmt: skip
+    assert look.seen == 4
+    assert {'loss_W', 'loss_A', 'loss_B'} <= look.logged
+
+
 def test_unrolled_average_case_takes_five_passes():
     counter = Passes()
     counter.on_train_batch_start = counter.on_train_batch_end = lambda *_: None

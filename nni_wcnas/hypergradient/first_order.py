@@ -28,8 +28,9 @@ class FirstOrder(Hypergradient):
 
     unrolls = False
 
-    def ahead(self, step: Step) -> tuple[Parameters, None]:
+    def ahead(self, step: Step, *, reuse: bool = False) -> tuple[Parameters, None]:
         """The weights as they are."""
+        del reuse  # Unused: there is no pass to reuse.
         return leaves(step.learner.weights), None
 
     def indirect(self, step: Step, vector: Parameters) -> Parameters:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nni_wcnas.contracts import Hypergradient, Parameters, Step
+from nni_wcnas.contracts import Hypergradient, Parameters, Step, TrainingPass
 from nni_wcnas.functional.hypergradient import By, gradient, implicit_product, leaves, scaled, sgd_step
 
 __all__ = ['Unrolled']
@@ -43,12 +43,14 @@ class Unrolled(Hypergradient):
         if self.by not in ('finite_difference', 'exact'):
             raise ValueError(f"by must be 'finite_difference' or 'exact', not {self.by!r}")
 
-    def ahead(self, step: Step) -> tuple[Parameters, Parameters]:
-        """W' and the training gradient at W."""
+    def ahead(self, step: Step, *, reuse: bool = False) -> tuple[Parameters, TrainingPass]:
+        """W' and the training pass at W."""
         learner = step.learner
         alphas = {name: alpha.detach() for name, alpha in learner.alphas.items()}
-        training = gradient(learner.loss(step.train.images, step.train.labels, alphas=alphas), learner.weights)
-        return leaves(sgd_step(learner.weights, training, **vars(learner.sgd_step()))), training
+        loss = learner.loss(step.train.images, step.train.labels, alphas=alphas, moves_statistics=reuse)
+        gradients = gradient(loss, learner.weights)
+        stepped = sgd_step(learner.weights, gradients, **vars(learner.sgd_step()))
+        return leaves(stepped), TrainingPass(gradients, loss.item())
 
     def indirect(self, step: Step, vector: Parameters) -> Parameters:
         """-lr (d2 L_tr / dA dW) . vector, at the live W and A."""

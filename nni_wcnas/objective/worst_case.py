@@ -89,7 +89,7 @@ class WorstCase(Objective):
         tester, _ = self._adversary(step)
         count = len(step.train.labels)
         chain = _TesterChain(step, self.trade_off, tester.noise(count), tester.noise(count))
-        weights, training = step.hypergradient.ahead(step)
+        weights, training = step.hypergradient.ahead(step, reuse=self.reuse_gradient)
         alphas = leaves(step.learner.alphas)
         noise = tester.noise(count)
         images = tester.generate(noise, chain.generator)
@@ -109,12 +109,14 @@ class WorstCase(Objective):
         (through_images,) = gradients(images, chain.generator, cotangent=image['images'])
         rise = chain.hyperparameter_gradient(through_images)
         losses |= chain.losses
+        reused = training if self.reuse_gradient else None
+        losses |= {'W': reused.loss} if reused else {}
         losses['B'] = losses['generated'] - self.trade_off * losses.get('meaning', 0.0)
         return ArchitectureUpdate(
             {name: direct[name] + indirect[name] for name in alphas},
             losses,
             rise,
-            training if self.reuse_gradient else None,
+            reused.gradients if reused else None,
         )
 
     def adversary_step(self, step: Step, *, update_generator: bool) -> dict[str, float]:

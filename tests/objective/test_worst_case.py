@@ -137,10 +137,13 @@ def test_b_has_two_live_components_and_lambda_scales_one_term_linearly():
 
 def test_reused_gradient_is_the_training_gradient():
     step = toy_step(Unrolled())
-    gradient = WorstCase(reuse_gradient=True).architecture_step(step).weight_gradient
+    update = WorstCase(reuse_gradient=True).architecture_step(step)
+    gradient = update.weight_gradient
+    assert update.losses['W'] == step.learner.loss(*step.train[:2]).item()
     expected = torch.autograd.grad(step.learner.loss(*step.train[:2]), list(step.learner.weights.values()))
     assert all(torch.equal(gradient[name], value) for name, value in zip(step.learner.weights, expected))
-    assert WorstCase().architecture_step(step).weight_gradient is None
+    plain = WorstCase().architecture_step(step)
+    assert plain.weight_gradient is None and 'W' not in plain.losses
 
 
 def test_losses_are_those_of_the_objective():

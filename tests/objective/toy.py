@@ -28,7 +28,7 @@ class ToyLearner(Learner):
         features = torch.tanh(images.flatten(1) @ weights['first'].T * torch.sigmoid(alphas['alpha']))
         return F.cross_entropy(features @ weights['second'].T, labels), features
 
-    def loss(self, images, labels, weights=None, alphas=None):
+    def loss(self, images, labels, weights=None, alphas=None, *, moves_statistics=False):
         return self.loss_and_features(images, labels, weights, alphas)[0]
 
     def renormalise(self, images):
