@@ -25,6 +25,7 @@ from torch import Tensor
 __all__ = [
     'Parameters',
     'By',
+    'RADIUS',
     'lookahead',
     'implicit_product',
     'gradient',
@@ -38,6 +39,8 @@ __all__ = [
 
 Parameters = dict[str, Tensor]
 By = Literal['finite_difference', 'exact']
+RADIUS = 0.01
+"""Length of the perturbation of a finite difference (Liu et al., 2019)."""
 
 
 def gradient(loss: Tensor, parameters: Parameters, *, create_graph: bool = False) -> Parameters:
@@ -131,7 +134,7 @@ def implicit_product(
     parameters: Parameters,
     vector: Parameters,
     by: By = 'finite_difference',
-    radius: float = 0.01,
+    radius: float = RADIUS,
 ) -> Parameters:
     """(d2 L / d target d params) . vector: equations 12, 15 and 16.
 

@@ -15,9 +15,13 @@ def _float64():
     torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize(('by', 'tolerance'), [('exact', 1e-12), ('finite_difference', 2e-5)])
-def test_unrolled(by, tolerance):
-    step = toy_step(Unrolled(by=by))
+@pytest.mark.parametrize(
+    ('hypergradient', 'tolerance'),
+    [(Unrolled(by='exact'), 1e-12), (Unrolled(radius=1e-4), 1e-7), (Unrolled(), 2e-5)],
+    ids=str,
+)
+def test_unrolled(hypergradient, tolerance):
+    step = toy_step(hypergradient)
     learner = step.learner
     ahead = lookahead(
         lambda p: learner.loss(*step.train[:2], p), learner.weights, create_graph=True, **vars(learner.sgd_step())
@@ -29,6 +33,20 @@ def test_unrolled(by, tolerance):
         learner.loss(*step.val[:2], {n: w.detach() for n, w in ahead.items()}), list(learner.alphas.values())
     )
     assert (expected - direct).abs().max() > 1e-3, 'the indirect part must matter for this test to mean anything'
+
+
+def test_radius_changes_the_difference_and_nothing_else():
+    def alphas(**arguments):
+        return AverageCase().architecture_step(toy_step(Unrolled(**arguments))).alphas['alpha']
+
+    assert torch.equal(alphas(), alphas(radius=0.01)) and not torch.equal(alphas(), alphas(radius=0.1))
+    for arguments, message in (
+        ({'by': 'exact', 'radius': 0.1}, "by='exact' perturbs nothing"),
+        ({'radius': -1.0}, 'radius must be positive'),
+        ({'by': 'cg'}, "must be 'finite_difference' or 'exact', not 'cg'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Unrolled(**arguments)
 
 
 def test_first_order_is_the_plain_gradient():
