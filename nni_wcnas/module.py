@@ -15,7 +15,6 @@ from nni_wcnas.functional.frozen import constants
 from nni_wcnas.functional.hypergradient import full_precision
 from nni_wcnas.functional.scores import entropy
 from nni_wcnas.learner import SupernetLearner
-from nni_wcnas.supernet.cell import RelaxedCell
 
 __all__ = ['SearchModule']
 
@@ -214,13 +213,10 @@ class SearchModule(DartsLightningModule):
                     f'The architecture parameters {name} are not finite after epoch {self.trainer.current_epoch}: '
                     'the search diverged; lower the learning rates or clip gradients'
                 )
-        cells = {cell.label: cell for cell in self.supernet_modules() if isinstance(cell, RelaxedCell)}
-        if cells:
-            rows = [cell.scores().probabilities for cell in cells.values()]
+        rows = [torch.tensor(list(row.values())) for row in self.export_probs().values()]
+        if rows:
             self.log('entropy', torch.stack([entropy(row) for row in rows]).mean())
-            self.log(
-                'skips', float(sum(name == 'skip_connect' for key, name in self.export().items() if '/op_' in key))
-            )
+            self.log('skips', float(sum(chosen == 'skip_connect' for chosen in self.export().values())))
         if self.objective.needs_tester:
             self.log_dict(self.training_module.tester.values())
 

@@ -1,5 +1,7 @@
 """Search on NNI's spaces and inside NNI's experiment; refusals; options that act."""
 
+import math
+
 import pytest
 import torch
 from nni.nas.evaluator.pytorch import Classification, DataLoader
@@ -132,6 +134,17 @@ def test_channels_last_keeps_the_network_in_that_layout(search):
         supernet(torch.randn(2, 3, 8, 8))
         layouts[channels_last] = seen[0].is_contiguous(memory_format=torch.channels_last)
     assert layouts == {True: True, False: False}
+
+
+@pytest.mark.parametrize('name', ['hub_darts', 'nasbench201', 'proxylessnas'])
+def test_skips_and_entropy_are_logged_on_every_space(search, name):
+    strategy = search(Search(), SPACES[name](), images=4, batch_size=2, size=32 if name == 'proxylessnas' else 8)
+    logged = strategy.oneshot_module.trainer.callback_metrics
+    rows = strategy.oneshot_module.export_probs().values()
+    expected = [-sum(p * math.log(p) for p in row.values()) for row in rows]
+    assert logged['entropy'].item() == pytest.approx(sum(expected) / len(expected), rel=1e-5)
+    chosen = list(next(strategy.list_models()).sample.values())
+    assert logged['skips'].item() == chosen.count('skip_connect')
 
 
 def test_layout_that_torch_corrupts_is_not_used(caplog):
