@@ -19,8 +19,8 @@ __all__ = ['SupernetLearner']
 class SupernetLearner(Learner):
     """A view of the supernet inside an evaluator's module, for one search iteration.
 
-    Its losses are evaluated with running statistics untouched, unless told otherwise, and with the random numbers (dropout masks) that
-    stood at its construction, so that perturbed evaluations differ by the perturbation alone.
+    Its losses are evaluated with running statistics untouched, unless told otherwise, and with the random numbers
+    (dropout masks) that stood at its construction, so that perturbed evaluations differ by the perturbation alone.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from nni.nas.oneshot.pytorch.differentiable import DartsLightningModule
+from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
@@ -48,24 +49,42 @@ class SearchModule(DartsLightningModule):
         super().__init__(training_module, **kwargs)
         self.objective, self.hypergradient, self.smoothing = objective, hypergradient, smoothing
         self._restored_random_state: Tensor | None = None
+        self._supernet_modules: list[BaseSuperNetModule] | None = None
+        self._parameter_groups: tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]] | None = None
         self._hyperparameter_optimizer: torch.optim.Optimizer | None = None
 
     # ------------------------------------------------------------------------------------------------------------
     # parameters, optimisers
 
+    def supernet_modules(self) -> list[BaseSuperNetModule]:
+        """What replaced the choices of the space; found once, as a walk through the supernet is slow."""
+        if self._supernet_modules is None:
+            self._supernet_modules = list(super().supernet_modules())
+        return self._supernet_modules
+
     def architecture(self) -> dict[str, nn.Parameter]:
         """A: the architecture parameters by their name in the supernet, sorted."""
+        return self._groups()[0]
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """W: all other parameters of the supernet by name."""
+        return self._groups()[1]
+
+    def _groups(self) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+        """A and W; found once as well: training changes the parameters' values, never which there are."""
+        if self._parameter_groups is None:
+            architecture = self._find_architecture()
+            weights = {name: p for name, p in self.model.named_parameters() if name not in architecture}
+            self._parameter_groups = architecture, weights
+        return self._parameter_groups
+
+    def _find_architecture(self) -> dict[str, nn.Parameter]:
         wanted = {id(p) for module in self.supernet_modules() for p in getattr(module, 'arch_parameters', tuple)()}
         return dict(sorted((name, p) for name, p in self.model.named_parameters() if id(p) in wanted))
 
     def arch_parameters(self) -> list[nn.Parameter]:
         """A, in an order that does not change from run to run."""
         return list(self.architecture().values())
-
-    def weights(self) -> dict[str, nn.Parameter]:
-        """W: all other parameters of the supernet by name."""
-        architecture = self.architecture()
-        return {name: p for name, p in self.model.named_parameters() if name not in architecture}
 
     def configure_optimizers(self) -> Any:
         """Weights first, then the adversary's, then the architecture's."""

@@ -2,11 +2,12 @@
 
     python tests/benchmarks/search_iteration.py    # DARTS space, 16 channels, 8 cells, CIFAR shape, batch 16
     python tests/benchmarks/search_iteration.py --batch-size 4 --threads 1 --json record.json --check
+    python tests/benchmarks/search_iteration.py --sweep    # how the cost grows with batch, width, depth, operations
 
 All contenders train at the same time in one process and take turns, a batch each, so that a noisy machine disturbs all
 alike. An iteration is one training batch with all that belongs to it (architecture, weights, adversary). Ratios are
 medians over the rounds; ``wcnas`` is compared over whole cycles of 8 batches. Peak memory is that of a process of its
-own, above the import of torch and NNI.
+own, above the import of torch and NNI. ``plain`` is ``darts`` without the fast cell.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import nni
@@ -34,17 +36,21 @@ from pytorch_lightning.callbacks import Callback
 
 import nni_wcnas as wc
 from nni_wcnas.data import ImageData, ImageSet, TensorStore
+from nni_wcnas.spaces.operations import OPERATIONS
 
 CONTENDERS = {
     'nni': lambda: nni_strategy.DARTS(gradient_clip_val=5.0),
+    'plain': lambda: wc.presets.darts(fast_cell=False),
     'darts': wc.presets.darts,
     'darts_2nd': wc.presets.darts_2nd,
     'wcnas': wc.presets.wcnas,
 }
 
 
-LIMITS = {('darts', 'nni'): 1.0, ('darts_2nd', 'darts'): 2.6}
+LIMITS = {('darts', 'nni'): 0.4, ('darts_2nd', 'nni'): 1.0, ('darts_2nd', 'darts'): 2.6, ('wcnas', 'nni'): 0.5}
 """Seconds of the one to those of the other, at most."""
+MEMORY_LIMITS = {('darts', 'nni'): 0.7, ('wcnas', 'nni'): 1.0}
+"""Peak memory of the one to that of the other, at most."""
 PASSES = {'wcnas': 1.63}
 """Passes through the supernet a batch, at most."""
 
@@ -93,7 +99,11 @@ def run(name: str, options: argparse.Namespace, turns: Turns) -> None:
         accelerator=options.device,
         devices=1,
     )
-    space = HubDARTS(width=options.width, num_cells=options.cells, dataset='cifar')
+    if options.operations is None:
+        space = HubDARTS(width=options.width, num_cells=options.cells, dataset='cifar')
+    else:
+        operations = tuple(OPERATIONS)[-options.operations :]
+        space = wc.spaces.DARTS(width=options.width, num_cells=options.cells, operations=operations)
     CONTENDERS[name]()(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
 
 
@@ -142,6 +152,7 @@ def peak_memory(name: str, options: argparse.Namespace) -> float:
             f'--{key}={getattr(options, key.replace("-", "_"))}'
             for key in ('width', 'cells', 'batch-size', 'threads', 'device')
         ),
+        *(['--operations', str(options.operations)] if options.operations else []),
     ]
     return float(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()[-1])
 
@@ -160,6 +171,10 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--width', type=int, default=16)
     parser.add_argument('--cells', type=int, default=8)
+    parser.add_argument(
+        '--operations', type=int, choices=range(1, 9), help="candidates of our own space instead of NNI's hub space"
+    )
+    parser.add_argument('--sweep', action='store_true', help='vary one size at a time; nni and darts only')
     parser.add_argument('--batch-size', type=int, default=16)
     parser.add_argument(
         '--batches', type=int, default=16, help='a multiple of 8; of more than 8 the first 8 are warm-up'
@@ -183,14 +198,18 @@ def main() -> None:
     if options.only:
         only(options.only, options)
         return
+    if options.sweep:
+        sweep(options)
+        return
     record = {
-        'machine': platform.processor() or platform.machine(),
+        'machine': machine(options.device),
         'python': platform.python_version(),
         'torch': torch.__version__,
         'nni': nni.__version__,
         'options': {k: v for k, v in vars(options).items() if k != 'only'},
         'results': interleaved(options),
     }
+    print(f'{record["machine"]}, {options.threads} threads, Python {record["python"]}, torch {record["torch"]}')
     for name, result in record['results'].items():
         if not options.no_memory:
             result['peak_mb'] = peak_memory(name, options)
@@ -202,20 +221,54 @@ def main() -> None:
             json.dump(record, file, indent=2)
 
 
+def machine(device: str) -> str:
+    """The processor, and the GPU if one is used."""
+    lines = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').exists() else []
+    names = [line.split(':')[1].strip() for line in lines if line.startswith('model name')]
+    cpu = names[0] if names else platform.processor() or platform.machine()
+    return f'{cpu}, {torch.cuda.get_device_name()}' if device == 'cuda' else cpu
+
+
+SWEEP = {'batch_size': (2, 4, 8), 'width': (8, 16, 32), 'cells': (4, 8, 12), 'operations': (2, 4, 8)}
+"""The middle ones are what the others are varied around, with 8 operations."""
+
+
+def sweep(options: argparse.Namespace) -> None:
+    """Seconds of an iteration when one size grows."""
+    options.contenders, options.batches = ['nni', 'darts'], 3
+    for name, values in SWEEP.items():
+        for value in values:
+            middle = {key: choices[1] for key, choices in SWEEP.items()} | {'operations': 8}
+            vars(options).update(middle | {name: value})
+            results = interleaved(options)
+            seconds = '  '.join(f'{key} {result["seconds"]:.3f} s' for key, result in results.items())
+            print(f'{name:10} {value:3}   {seconds}   ratio {results["darts"]["ratios"]["nni"]:.2f}', flush=True)
+
+
 def _check(results: dict[str, dict[str, Any]]) -> None:
     over = [
         f'{one} takes {results[one]["ratios"][other]:.2f} of {other}, more than {limit}'
         for (one, other), limit in LIMITS.items()
         if one in results and results[one]['ratios'].get(other, 0) > limit
     ]
-    over += [f'{name}: more than {limit} passes' for name, limit in PASSES.items() if results[name]['passes'] > limit]
+    over += [
+        f'{one} needs more than {limit} of the memory of {other}'
+        for (one, other), limit in MEMORY_LIMITS.items()
+        if all('peak_mb' in results.get(name, {}) for name in (one, other))
+        and results[one]['peak_mb'] > limit * results[other]['peak_mb']
+    ]
+    over += [
+        f'{name}: more than {limit} passes'
+        for name, limit in PASSES.items()
+        if name in results and results[name]['passes'] > limit
+    ]
     if over:
         raise SystemExit('; '.join(over))
 
 
 def _line(name: str, result: dict[str, Any]) -> str:
     ratios = '  '.join(
-        f'{ratio:.2f} of {other}' for other, ratio in result['ratios'].items() if other in ('nni', 'darts')
+        f'{ratio:.2f} of {other}' for other, ratio in result['ratios'].items() if other in ('nni', 'plain', 'darts')
     )
     memory = f'  {result["peak_mb"]:.0f} MB' if 'peak_mb' in result else ''
     return f'{name:10} {result["seconds"]:8.3f} s  {ratios}  {result["passes"]:.3f} passes a batch{memory}'
