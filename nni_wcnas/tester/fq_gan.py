@@ -98,7 +98,8 @@ class FQGAN(Tester):
     ema_decay, ema_start
         Moving average of the generator in pre-training: its decay, and for how many generator steps it is a copy. The
         published 0.9999 and 1000 are for far longer runs than the 1000 steps of ``nni-wcnas pretrain``, of which they
-        would average none.
+        would average none. While digits of 16 pixels are learned, in 500 steps at width 32, a classifier erred on 34 %
+        of the average's images with a decay of 0.9, on 47 % with 0.99 and on 36 % of the live generator's.
     pretrained
         File that :func:`nni_wcnas.tester.pretraining.pretrain` or :meth:`save` wrote.
 
@@ -117,7 +118,7 @@ class FQGAN(Tester):
     def __init__(self, num_classes: int, *, image_size: int = 32, width: int = 64, latent: int = 128,
                  dictionary_size: int = 1024, momentum: float = 0.8, weight: float = 1.0, feed_quantized: bool = False,
                  generator_lr: float = 0.001, generator_momentum: float = 0.9, generator_weight_decay: float = 3e-4,
-                 min_lr: float = 1e-4, discriminator_lr: float = 2e-4, ema_decay: float = 0.99, ema_start: int = 100,
+                 min_lr: float = 1e-4, discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
                  pretrained: str | Path | None = None):
         super().__init__()
         given = locals()
