@@ -199,11 +199,17 @@ class Search(DARTS):
         return mutated
 
     def configure_oneshot_module(self, training_module: LightningModule) -> SearchModule:
-        """The training step; refuses an evaluator that the objective cannot use."""
+        """The training step; refuses an evaluator that the objective cannot use, warns of a part that it does not."""
         if self.objective.needs_tester and getattr(training_module, 'tester', None) is None:
             raise ValueError(
                 f'{_kind(self.objective)} needs a tester, and this evaluator has none: use '
                 'SearchEvaluator(data, tester=FQGAN(num_classes=...)) from nni_wcnas'
+            )
+        if not self.objective.needs_tester and _has_adversary(training_module):
+            _logger.warning(
+                '%s trains neither the tester nor the auxiliary model of this evaluator, so both stay as they are: '
+                'leave them out, or search with objective=WorstCase()',
+                _kind(self.objective),
             )
         return SearchModule(
             training_module,
@@ -243,6 +249,10 @@ def _check_numbers(arc_learning_rate: float, gradient_clip_val: float | None, lo
 
 def _kind(member: object) -> str:
     return type(member).__name__
+
+
+def _has_adversary(module: LightningModule) -> bool:
+    return any(getattr(module, part, None) is not None for part in ('tester', 'auxiliary'))
 
 
 def _has_unsafe_layout(model: nn.Module) -> bool:

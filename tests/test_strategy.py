@@ -11,6 +11,7 @@ from nni.nas.hub.pytorch import NasBench201, ProxylessNAS
 from nni.nas.nn.pytorch import model_context
 from pytorch_lightning.callbacks import Callback
 from torch.utils.data import TensorDataset
+from worst_case_search import make_parts, run
 
 from nni_wcnas import (
     AverageCase,
@@ -224,6 +225,17 @@ def test_stochastic_weights_are_not_unrolled():
     with pytest.raises(ValueError, match='Noisy draws new mixing weights.*Unrolled.*use hypergradient=FirstOrder'):
         presets.darts_2nd(relaxation=Noisy())
     assert isinstance(presets.darts(relaxation=Noisy()).relaxation, Noisy)
+
+
+@pytest.mark.parametrize(('strategy', 'warnings'), [(presets.darts, 1), (presets.wcnas, 0)])
+def test_one_warning_of_a_tester_that_nothing_trains(caplog, strategy, warnings):
+    space, evaluator = make_parts(limit=32, limit_val_batches=0)
+    before = {name: value.clone() for name, value in evaluator.module.tester.state_dict().items()}
+    run(strategy(), make=lambda: (space, evaluator))
+    said = [message for message in caplog.messages if 'AverageCase trains neither the tester nor' in message]
+    assert len(said) == warnings
+    after = evaluator.module.tester.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items()) is bool(warnings)
 
 
 def test_worst_case_with_a_stock_evaluator_says_what_is_missing(search):

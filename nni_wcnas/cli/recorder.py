@@ -41,6 +41,9 @@ _NAMES = {'loss_generator': 'loss_G', 'loss_discriminator': 'loss_S'}
 class Recorder(Checkpoint):
     """Writes ``metrics.csv`` and the grids of generated images; epoch 0 is the state before the search.
 
+    The images of the grids and of ``reference_error`` are the live generator's, which are those that the architecture
+    sees; its moving average ends with pre-training.
+
     A ``Checkpoint`` to Lightning, because it calls those after the module's own hook at the end of an epoch, which logs
     the entropy. The history is in its state, so that a resumed search rewrites the file without gaps or repetitions.
 

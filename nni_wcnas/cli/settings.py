@@ -16,6 +16,7 @@ from nni_wcnas.cli.problems import CommandError, Problem, SettingsError
 from nni_wcnas.cli.schema import SearchNumbers, Settings, versions
 from nni_wcnas.options import AXES, list_options, option
 from nni_wcnas.strategy import Search
+from nni_wcnas.tester import make_auxiliary
 
 __all__ = ['differing_key', 'load_settings', 'resolved']
 
@@ -308,7 +309,9 @@ def _check_values(document: Document, settings: Settings, broken: set[str]) -> l
         shape = data if data is not None else _any_data(settings)
         attempt('space', lambda: assembly.make_space(settings, shape))
         if settings.tester is not None:
-            attempt('tester', lambda: assembly.make_tester(settings, shape))
+            tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
+            if tester is not None and assembly.is_auxiliary(settings.auxiliary):
+                attempt('auxiliary', lambda: make_auxiliary(settings.auxiliary, tester))
     return problems
 
 

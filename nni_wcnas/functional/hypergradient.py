@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -41,6 +41,8 @@ Parameters = dict[str, Tensor]
 By = Literal['finite_difference', 'exact']
 RADIUS = 0.01
 """Length of the perturbation of a finite difference (Liu et al., 2019)."""
+_Arguments = ParamSpec('_Arguments')
+_Result = TypeVar('_Result')
 
 
 def gradient(loss: Tensor, parameters: Parameters, *, create_graph: bool = False) -> Parameters:
@@ -221,14 +223,14 @@ def full_precision(device: torch.device) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = cudnn, matmul
 
 
-def replayed(function: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
+def replayed(function: Callable[_Arguments, _Result], device: torch.device) -> Callable[_Arguments, _Result]:
     """Make each call of ``function`` draw the same random numbers (dropout masks, gates) and leave the global random
     state as it was."""
     cuda = [device] if device.type == 'cuda' else []
     cpu_state = torch.get_rng_state()
     cuda_state = torch.cuda.get_rng_state(device) if cuda else None
 
-    def replay(*args: object, **kwargs: object) -> Tensor:
+    def replay(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         with torch.random.fork_rng(devices=cuda):
             torch.set_rng_state(cpu_state)
             if cuda_state is not None:

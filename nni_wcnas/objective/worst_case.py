@@ -16,6 +16,9 @@ On every ``every``-th batch, with momentum and weight decay in each lookahead::
 Cost in passes through the supernet, every-8 and unrolled: 1 + 5/8 a batch (1 + 4/8 with ``reuse_gradient``).
 ``presets.wcnas()`` is the paper's row.
 
+Tester and auxiliary model see the same random numbers (dropout, drop path) in every evaluation of one step, so that
+perturbed evaluations differ by the perturbation alone.
+
 Deviations: the DeCov regulariser R is part of the objective that A minimises and B maximises (one backward pass serves
 both); with ``reuse_gradient`` A and W move together instead of A first.
 
@@ -34,7 +37,15 @@ from torch import Tensor
 
 from nni_wcnas.contracts import ArchitectureUpdate, Auxiliary, Noise, Objective, Parameters, Step, Tester
 from nni_wcnas.functional.decorrelation import decorrelation
-from nni_wcnas.functional.hypergradient import gradient, gradients, leaves, lookahead, scaled, sgd_step
+from nni_wcnas.functional.hypergradient import (
+    gradient,
+    gradients,
+    leaves,
+    lookahead,
+    replayed,
+    scaled,
+    sgd_step,
+)
 
 __all__ = ['WorstCase']
 
@@ -88,11 +99,12 @@ class WorstCase(Objective):
         """dA and dB of the worst-case objective."""
         tester, _ = self._adversary(step)
         count = len(step.train.labels)
-        chain = _TesterChain(step, self.trade_off, tester.noise(count), tester.noise(count))
+        # All noise before the chain, which replays from here on: a mask shall not repeat the numbers of a latent.
+        z0, z1, noise = tester.noise(count), tester.noise(count), tester.noise(count)
+        chain = _TesterChain(step, self.trade_off, z0, z1)
         weights, training = step.hypergradient.ahead(step, reuse=self.reuse_gradient)
         alphas = leaves(step.learner.alphas)
-        noise = tester.noise(count)
-        images = tester.generate(noise, chain.generator)
+        images = chain.generate(noise, chain.generator)
         shown = images.detach().requires_grad_()
         worst, features = step.learner.loss_and_features(step.learner.renormalise(shown), noise.labels, weights, alphas)
         objective = worst + self.decov * decorrelation(features) if self.decov else worst
@@ -140,6 +152,9 @@ class WorstCase(Objective):
 class _TesterChain:
     """From B through G' and V' to the objective: equations 8, 9, 15 and 16.
 
+    Each loss and each image is evaluated with the random numbers that stand at its construction, and leaves the global
+    random state alone.
+
     Parameters
     ----------
     step
@@ -157,8 +172,12 @@ class _TesterChain:
         self.step, self.trade_off, self.noise = step, trade_off, noise
         self.training_noise = training_noise
         self.losses: dict[str, float] = {}
+        device = step.train.labels.device
+        self.generate = replayed(self.tester.generate, device)
+        self.generation_loss = replayed(self.tester.generation_loss, device)
+        self.auxiliary_loss = replayed(self.auxiliary.loss, device)
         live = self.tester.generator_parameters()
-        loss, self.statistics = self.tester.generation_loss(training_noise)
+        loss, self.statistics = self.generation_loss(training_noise)
         self.generator = leaves(sgd_step(live, gradient(loss, live), **vars(self.tester.generator_step())))
 
     def hyperparameter_gradient(self, through_images: Parameters) -> Parameters:
@@ -170,7 +189,7 @@ class _TesterChain:
 
         def rise(generator: Parameters, create_graph: bool) -> Parameters:
             hyperparameters = leaves(self.tester.hyperparameters())
-            loss, _ = self.tester.generation_loss(self.training_noise, generator, hyperparameters, self.statistics)
+            loss, _ = self.generation_loss(self.training_noise, generator, hyperparameters, self.statistics)
             return gradient(loss, hyperparameters, create_graph=create_graph)
 
         product = self.step.hypergradient.product(rise, self.tester.generator_parameters(), vector)
@@ -179,7 +198,7 @@ class _TesterChain:
     def _meaning(self) -> Parameters:
         """d(-lambda L(V', D_val)) / dG' = + lambda lr_v (d2 L(V, f(G', z1)) / dG' dV) . v_V: two minus signs."""
         live, numbers = self.auxiliary.learnable(), self.auxiliary.sgd_step()
-        images = self.tester.generate(self.noise, self.generator).detach()
+        images = self.generate(self.noise, self.generator).detach()
         ahead = lookahead(lambda auxiliary: self._loss(images, auxiliary), live, **vars(numbers))
         val = self.step.val
         if val.clean is None:
@@ -187,17 +206,17 @@ class _TesterChain:
                 'WorstCase needs unaugmented validation images: use a SearchEvaluator with one of the data modules '
                 'of nni_wcnas.data'
             )
-        loss = self.auxiliary.loss(val.clean, val.labels, ahead)
+        loss = self.auxiliary_loss(val.clean, val.labels, ahead)
         self.losses['meaning'] = loss.item()
 
         def fall(auxiliary: Parameters, create_graph: bool) -> Parameters:
             generator = leaves(self.generator)
             return gradient(
-                self._loss(self.tester.generate(self.noise, generator), auxiliary), generator, create_graph=create_graph
+                self._loss(self.generate(self.noise, generator), auxiliary), generator, create_graph=create_graph
             )
 
         product = self.step.hypergradient.product(fall, live, gradient(loss, ahead))
         return scaled(product, self.trade_off * numbers.lr)
 
     def _loss(self, images: Tensor, parameters: Parameters) -> Tensor:
-        return self.auxiliary.loss(images, self.noise.labels, parameters)
+        return self.auxiliary_loss(images, self.noise.labels, parameters)

@@ -15,15 +15,14 @@ sum over pixels and drifts with the discriminator).
 
 from __future__ import annotations
 
-import difflib
 import logging
 from pathlib import Path
 from typing import Any
 
-import timm
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import SGD
 
 from nni_wcnas.contracts import Auxiliary, NamedOptimizer, Parameters, SGDStep, Tester
@@ -31,6 +30,7 @@ from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.tester import storage
 from nni_wcnas.tester.fq_gan import FQGAN
 from nni_wcnas.tester.sgd import check_rates, cosine_sgd, next_step
+from nni_wcnas.tester.timm_classifier import timm_classifier
 
 __all__ = ['TiedAuxiliary', 'TimmAuxiliary', 'make_auxiliary']
 
@@ -114,8 +114,7 @@ class TiedAuxiliary(Auxiliary):
         state = storage.read(path)['auxiliary']
         if state is None:
             raise ValueError(f'{path} holds no auxiliary model; pre-train with one, or leave pretrained out.')
-        own = {name: tuple(value.shape) for name, value in self.state_dict().items()}
-        found = {name: tuple(value.shape) for name, value in state.items()}
+        own, found = _shapes(self.state_dict()), _shapes(state)
         if own != found:
             raise ValueError(f'{path} holds an auxiliary model with parameters {found}, but the head has {own}; '
                              'choose the same hidden or pre-train again.')
@@ -123,7 +122,7 @@ class TiedAuxiliary(Auxiliary):
 
 
 class TimmAuxiliary(Auxiliary):
-    """Any classifier of timm, trained from scratch and apart from the tester.
+    """Any classifier of timm that can take the tester's images, trained from scratch and apart from the tester.
 
     Parameters
     ----------
@@ -131,26 +130,25 @@ class TimmAuxiliary(Auxiliary):
         Model name, such as ``'resnet18'``.
     num_classes
         Number of classes.
+    image_size
+        Side of the images in pixels: the model is built for it where it asks, and tried with it; None tries nothing.
     lr, momentum, weight_decay, min_lr
         SGD; its rate falls to ``min_lr`` on a half cosine.
     **options
-        For ``timm.create_model``, such as ``img_size`` of a vision transformer.
+        For ``timm.create_model``, such as ``patch_size`` of a vision transformer.
 
     Raises
     ------
     ValueError
-        If timm does not know the name, naming near ones, or a value is out of its range.
+        If timm does not know the name, naming near ones, the model cannot take such images, or a value is out of its
+        range.
     """
 
-    def __init__(self, name: str = 'resnet18', *, num_classes: int, lr: float = 0.025, momentum: float = 0.9,
-                 weight_decay: float = 3e-4, min_lr: float = 1e-3, **options: Any):
+    def __init__(self, name: str = 'resnet18', *, num_classes: int, image_size: int | None = None, lr: float = 0.025,
+                 momentum: float = 0.9, weight_decay: float = 3e-4, min_lr: float = 1e-3, **options: Any):
         super().__init__()
         check_rates('auxiliary', lr, min_lr, momentum, weight_decay)
-        if not timm.is_model(name):
-            near = difflib.get_close_matches(name, timm.list_models(), n=5) or ['resnet18', 'resnet50']
-            raise ValueError(f'timm has no model {name!r}; near names are {", ".join(near)}, '
-                             'and \'tied\' shares the discriminator.')
-        self.classifier = timm.create_model(name, num_classes=num_classes, **options)
+        self.classifier = timm_classifier(name, num_classes, image_size, **options)
         self._rates = {'lr': lr, 'momentum': momentum, 'weight_decay': weight_decay, 'min_lr': min_lr}
         self._optimizer: SGD | None = None
 
@@ -163,8 +161,9 @@ class TimmAuxiliary(Auxiliary):
         return self.classifier(images)
 
     def loss(self, images: Tensor, labels: Tensor, parameters: Parameters | None = None) -> Tensor:
-        """Cross-entropy, differentiable in ``images`` and ``parameters``; no running statistic moves."""
-        return _frozen_loss(self, images, labels, parameters)
+        """Cross-entropy, twice differentiable in ``images`` and ``parameters``; no running statistic moves."""
+        with sdpa_kernel(SDPBackend.MATH):  # The fused attentions have no second derivative.
+            return _frozen_loss(self, images, labels, parameters)
 
     def train_step(self, images: Tensor, labels: Tensor) -> float:
         """One SGD step; returns the loss."""
@@ -188,25 +187,45 @@ def make_auxiliary(name: str, tester: Tester) -> Auxiliary:
     name
         ``'tied'``, or the name of a timm classifier.
     tester
-        Gives the trunk and, if it was loaded from a file that holds one, the head; or only the number of classes.
+        Gives the trunk, or only the number of classes and the side of the images; and the model's state, if the tester
+        was loaded from a file that holds one.
 
     Raises
     ------
     ValueError
-        If the name is unknown.
+        If the name is unknown, the model cannot take the tester's images, or the tester's file holds another auxiliary
+        model.
     TypeError
         If the name is ``'tied'`` and the tester has no discriminator to share.
     """
-    if name != 'tied':
-        return TimmAuxiliary(name, num_classes=tester.num_classes)
+    file = tester.pretrained if isinstance(tester, FQGAN) else None
+    stored = storage.read(file)['auxiliary'] if file is not None else None
+    if name == 'tied':
+        model: Auxiliary = _tied(tester, stored)
+    else:
+        model = TimmAuxiliary(name, num_classes=tester.num_classes, image_size=tester.image_size)
+    if stored is None:
+        _logger.info('The auxiliary model %s starts untrained.', name)
+        return model
+    if _shapes(stored) != _shapes(model.state_dict()):
+        raise ValueError(f'{file} holds another auxiliary model than {name!r}; '
+                         'choose the one that it was pre-trained with, or pre-train again.')
+    model.load_state_dict(stored)
+    return model
+
+
+def _tied(tester: Tester, stored: Parameters | None) -> TiedAuxiliary:
+    """An untrained head, as wide as the stored one."""
     if not isinstance(tester, FQGAN):
         raise TypeError(f'A tied auxiliary model shares a discriminator, and {type(tester).__name__} has none; '
                          'name a timm classifier such as \'resnet18\'.')
-    stored = storage.read(tester.pretrained)['auxiliary'] if tester.pretrained is not None else None
     if stored is None or 'head.1.weight' not in stored:
-        _logger.info('The head of the tied auxiliary model starts untrained.')
         return TiedAuxiliary(tester)
-    return TiedAuxiliary(tester, len(stored['head.1.weight']), pretrained=tester.pretrained)
+    return TiedAuxiliary(tester, len(stored['head.1.weight']))
+
+
+def _shapes(state: Parameters) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def _frozen_loss(model: Auxiliary, images: Tensor, labels: Tensor, parameters: Parameters | None) -> Tensor:

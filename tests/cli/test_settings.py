@@ -107,6 +107,11 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
             'auxiliary: resnet19\nsearch:',
             "s.yml:4: auxiliary: 'resnet19' is neither tied nor a classifier of timm",
         ),
+        (
+            'search:',
+            'auxiliary: vgg11\nsearch:',
+            "s.yml:4: auxiliary: The timm model 'vgg11' cannot classify images of 16 pixels; use 'tied' or 'resnet18'",
+        ),
         ('search:', 'difficulty: {path: no.npy}\nsearch:', 's.yml:4: difficulty.path: The file no.npy does not exist'),
         (
             'search:',

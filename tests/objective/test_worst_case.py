@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from toy import toy_step
+from toy import DroppingAuxiliary, ReplayingAuxiliary, ToyAuxiliary, toy_step
 
 from nni_wcnas import FirstOrder, Unrolled, WorstCase
 from nni_wcnas.functional.decorrelation import decorrelation
-from nni_wcnas.functional.hypergradient import lookahead
+from nni_wcnas.functional.hypergradient import leaves, lookahead
+from nni_wcnas.objective.worst_case import _TesterChain
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +92,48 @@ def test_first_order_leaves_the_weights_where_they_are_and_keeps_the_testers_cha
     computed = _computed(toy_step(FirstOrder()), WorstCase())
     for name, value in expected.items():
         torch.testing.assert_close(computed[name], value, rtol=0, atol=2e-5, msg=name)
+
+
+@pytest.mark.parametrize('by', ['exact', 'finite_difference'])
+def test_dropout_in_the_auxiliary_model_is_frozen_within_a_step(by):
+    torch.manual_seed(7)
+    expected = _reference(toy_step(Unrolled(), auxiliary=ReplayingAuxiliary), WorstCase(trade_off=3.0))
+    torch.manual_seed(7)
+    computed = _computed(toy_step(Unrolled(by=by), auxiliary=DroppingAuxiliary), WorstCase(trade_off=3.0))
+    tolerance = 1e-10 if by == 'exact' else 1e-4
+    for name, value in expected.items():
+        torch.testing.assert_close(computed[name], value, rtol=0, atol=tolerance, msg=name)
+
+
+@pytest.mark.parametrize('by', ['exact', 'finite_difference'])
+def test_the_product_through_dropout_is_the_same_twice(by):
+    step = toy_step(Unrolled(by=by), auxiliary=DroppingAuxiliary)
+    chain = _TesterChain(step, 1.0, step.tester.noise(8), step.tester.noise(8))
+    vector = {name: torch.zeros_like(value) for name, value in chain.generator.items()}
+    first, second = chain.hyperparameter_gradient(vector), chain.hyperparameter_gradient(vector)
+    assert all(value.abs() > 1e-6 and torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_a_random_generator_is_frozen_within_a_step():
+    step = toy_step(Unrolled(by='exact'))
+    plain = step.tester.generate
+    step.tester.generate = lambda noise, generator=None: torch.nn.functional.dropout(plain(noise, generator), 0.5)
+    chain = _TesterChain(step, 1.0, step.tester.noise(8), step.tester.noise(8))
+    vector = leaves(chain.generator)
+    first, second = chain.hyperparameter_gradient(vector), chain.hyperparameter_gradient(vector)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize('auxiliary', [ToyAuxiliary, DroppingAuxiliary])
+def test_only_the_noise_is_drawn_from_the_global_random_state(auxiliary):
+    step = toy_step(Unrolled(), auxiliary=auxiliary)
+    torch.manual_seed(3)
+    WorstCase().architecture_step(step)
+    state = torch.get_rng_state()
+    torch.manual_seed(3)
+    for _ in range(3):
+        step.tester.noise(8)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_step_changes_nothing():

@@ -107,10 +107,29 @@ class ToyAuxiliary(Auxiliary):
         return self.numbers
 
 
-def toy_step(hypergradient, *, momentum=0.9, weight_decay=0.05, seed=0):
+class DroppingAuxiliary(ToyAuxiliary):
+    """The same with dropout."""
+
+    def loss(self, images, labels, parameters=None):
+        return super().loss(F.dropout(images, 0.5), labels, parameters)
+
+
+class ReplayingAuxiliary(DroppingAuxiliary):
+    """The same with the random numbers of its first evaluation in all others."""
+
+    state = None
+
+    def loss(self, images, labels, parameters=None):
+        self.state = torch.get_rng_state() if self.state is None else self.state
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self.state)
+            return super().loss(images, labels, parameters)
+
+
+def toy_step(hypergradient, *, momentum=0.9, weight_decay=0.05, seed=0, auxiliary=ToyAuxiliary):
     """A whole search iteration in float64; every group has its own rate and momentum buffers."""
     torch.manual_seed(seed)
-    learner, tester, auxiliary = ToyLearner(None), ToyTester(None), ToyAuxiliary(None)
+    learner, tester, auxiliary = ToyLearner(None), ToyTester(None), auxiliary(None)
     for rate, owner, parameters in (
         (0.11, learner, learner.weights),
         (0.23, tester, tester.generator_parameters()),

@@ -4,6 +4,7 @@ import pytest
 import torch
 from small import changed, exact_tester, real_batch, small_tester, snapshot
 
+from nni_wcnas.functional.hypergradient import gradient, implicit_product, leaves
 from nni_wcnas.tester import TiedAuxiliary, TimmAuxiliary, make_auxiliary
 
 
@@ -118,6 +119,60 @@ def test_make_auxiliary():
 def test_timm_options_are_passed_on():
     model = TimmAuxiliary('test_vit', num_classes=3, img_size=16, patch_size=8)
     assert model(torch.zeros(1, 3, 16, 16)).shape == (1, 3)
+
+
+def test_a_transformer_is_built_for_the_testers_images_and_differentiates_twice():
+    model = make_auxiliary('test_vit', small_tester())
+    assert model.classifier.patch_embed.img_size == (16, 16)
+    batch = real_batch()
+
+    def target_gradient(parameters, create_graph):
+        point = leaves({'images': batch.clean})
+        return gradient(model.loss(point['images'], batch.labels, parameters), point, create_graph=create_graph)
+
+    live = model.learnable()
+    product, = implicit_product(target_gradient, live, live, 'exact').values()
+    assert product.abs().max() > 0
+
+
+@pytest.mark.parametrize('name', ['test_resnet', 'test_vit'])
+def test_trying_the_image_size_draws_nothing_and_moves_nothing(name):
+    torch.manual_seed(0)
+    tried = TimmAuxiliary(name, num_classes=3, image_size=16)
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    options = {'img_size': 16} if name == 'test_vit' else {}
+    plain = TimmAuxiliary(name, num_classes=3, **options)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert tried.training and not changed(tried, snapshot(plain))
+
+
+# Too deep, too deep for a table of its constructor, and too coarse.
+@pytest.mark.parametrize('name', ['convnext_atto', 'maxvit_rmlp_pico_rw_256', 'vit_small_patch32_224'])
+def test_a_model_that_cannot_take_the_testers_images_is_refused(name):
+    with pytest.raises(ValueError, match=f"'{name}' cannot classify images of 16 pixels; use 'tied' or 'resnet18'"):
+        make_auxiliary(name, small_tester())
+
+
+def test_a_pretrained_classifier_is_loaded_and_another_one_refused(tmp_path):
+    tester = small_tester()
+    pretrained = {name: make_auxiliary(name, tester) for name in ('test_resnet', 'tied')}
+    for model in pretrained.values():
+        model.optimizers(1)
+        model.train_step(real_batch().clean, real_batch().labels)
+    for name, model in pretrained.items():
+        tester.save(tmp_path / name, model)
+        loaded = make_auxiliary(name, small_tester(pretrained=tmp_path / name))
+        assert not changed(loaded, snapshot(model))
+    for file, name in (('test_resnet', 'tied'), ('tied', 'test_resnet'), ('test_resnet', 'test_vit')):
+        with pytest.raises(ValueError, match=f"{file} holds another auxiliary model than '{name}'"):
+            make_auxiliary(name, small_tester(pretrained=tmp_path / file))
+
+
+def test_a_file_without_an_auxiliary_model_starts_it_untrained(tmp_path):
+    small_tester().save(tmp_path / 'tester.pt')
+    for name, kind in (('tied', TiedAuxiliary), ('test_resnet', TimmAuxiliary)):
+        assert isinstance(make_auxiliary(name, small_tester(pretrained=tmp_path / 'tester.pt')), kind)
 
 
 @pytest.mark.parametrize('options', [{'hidden': 0}, {'lr': 1e-4}, {'momentum': -0.1}, {'weight_decay': -1.0}])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import changed, parts, real_batch, small_tester, snapshot
+from small import changed, epoch, parts, real_batch, small_tester, snapshot
+
+from nni_wcnas.tester import pretrain
 
 
 def _after_a_step(steps: int = 1, **options):
@@ -28,7 +30,7 @@ def _after_a_step(steps: int = 1, **options):
     ({'discriminator_lr': 1e-3}, 1, {'dictionary', 'discriminator', 'generator', 'average'}),
     ({'ema_decay': 0.5}, 3, set()),
     ({'ema_decay': 0.5, 'ema_start': 1}, 1, set()),
-    ({'ema_decay': 0.5, 'ema_start': 1}, 3, {'average'}),
+    ({'ema_decay': 0.5, 'ema_start': 1}, 3, set()),  # In a search the average is a copy: see below for pre-training.
     ({'min_lr': 0.0002}, 1, set()),
 ])
 def test_training_options_act_where_they_should(options, steps, expected):
@@ -38,6 +40,29 @@ def test_training_options_act_where_they_should(options, steps, expected):
         # From a second step on, the discriminator sees the images that the other generator made.
         expected = expected | (parts(names) & {'discriminator', 'dictionary'} if steps > 1 else set())
     assert parts(names) == expected
+
+
+@pytest.mark.parametrize(('options', 'expected'), [
+    ({}, set()),
+    ({'ema_decay': 0.5}, {'average'}),
+    ({'ema_start': 2}, {'average'}),
+    ({'ema_decay': 0.5, 'ema_start': 9}, {'average'}),
+])
+def test_ema_options_act_in_pre_training_alone(options, expected):
+    def pretrained(**options):
+        tester = small_tester(**{'ema_start': 1, **options})
+        torch.manual_seed(1)
+        pretrain(tester, None, epoch, 4, discriminator_steps=1, progress=False)
+        return tester
+
+    baseline = pretrained()
+    assert changed(baseline.average.module, snapshot(baseline.generator))
+    assert parts(changed(pretrained(**options), snapshot(baseline))) == expected
+
+
+def test_the_average_follows_a_search_as_a_copy():
+    tester = _after_a_step(3, ema_start=0)
+    assert not changed(tester.average.module, snapshot(tester.generator))
 
 
 def test_momentum_acts_on_the_dictionary_alone_when_only_it_is_committed():

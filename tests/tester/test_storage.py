@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import SMALL, changed, real_batch, small_tester, snapshot
+from small import SMALL, changed, epoch, small_tester, snapshot
 
-from nni_wcnas.tester import FQGAN, TiedAuxiliary, make_auxiliary
+from nni_wcnas.tester import FQGAN, TiedAuxiliary, make_auxiliary, pretrain
 
 
 @pytest.fixture
 def trained():
     tester = small_tester(ema_decay=0.5, ema_start=1, momentum=0.7, weight=2.0)
-    tester.optimizers(1)
-    for _ in range(3):
-        tester.adversary_step(real_batch(), update_generator=True)
+    pretrain(tester, None, epoch, 3, discriminator_steps=1, progress=False)
     return tester
 
 

@@ -1,0 +1,75 @@
+"""Trade time for memory: forget what a module computed, and compute it again in the backward pass.
+
+Unlike with ``torch.utils.checkpoint`` alone, the second computation sees the parameters of the first, also inside
+``torch.func.functional_call``, where the live ones are others by then; batch norms normalise as they did, and their
+running statistics stay where the first computation left them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+__all__ = ['recomputed']
+
+
+def recomputed(module: nn.Module, *inputs: Any, **options: Any) -> Any:
+    """Call ``module`` and keep nothing but its inputs; random numbers are drawn again as they were.
+
+    Parameters
+    ----------
+    module
+        Whose forward pass to repeat; its parameters are those of the moment.
+    *inputs, **options
+        Of the forward pass.
+
+    Returns
+    -------
+    What the module returns.
+    """
+    if not torch.is_grad_enabled():
+        return module(*inputs, **options)
+    parameters = dict(module.named_parameters())
+    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
+    modes = [_mode(norm) for norm in norms]
+
+    def call(*inputs: Any) -> Any:
+        return functional_call(module, parameters, inputs, options)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _as_then(norms, modes)
+
+    return checkpoint(call, *inputs, use_reentrant=False, context_fn=contexts)
+
+
+def _mode(norm: _BatchNorm) -> tuple[bool, bool]:
+    """What ``frozen_statistics`` and ``eval`` change."""
+    return norm.training, norm.track_running_stats
+
+
+def _set_modes(norms: Sequence[_BatchNorm], modes: Sequence[tuple[bool, bool]]) -> None:
+    for norm, mode in zip(norms, modes):
+        norm.training, norm.track_running_stats = mode
+
+
+@contextmanager
+def _as_then(norms: Sequence[_BatchNorm], modes: Sequence[tuple[bool, bool]]) -> Iterator[None]:
+    """Batch norms in their earlier modes; modes and statistics are put back."""
+    now = [_mode(norm) for norm in norms]
+    statistics = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
+    values = [buffer.clone() for buffer in statistics]
+    try:
+        _set_modes(norms, modes)
+        yield
+    finally:
+        _set_modes(norms, now)
+        with torch.no_grad():
+            for buffer, value in zip(statistics, values):
+                buffer.copy_(value)

@@ -1,0 +1,80 @@
+"""A classifier of timm for images of a given side, refused before a search rather than in the middle of one.
+
+Most of timm's transformers are built for one side, so that they are told ours; some networks halve an image more often
+than a small one can bear, so that each is tried with one forward pass. Cost: that pass, once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from nni_wcnas.functional.frozen import frozen_statistics
+
+__all__ = ['timm_classifier']
+
+
+def timm_classifier(name: str, num_classes: int, image_size: int | None = None, **options: Any) -> nn.Module:
+    """Build an untrained classifier.
+
+    Parameters
+    ----------
+    name
+        Model name, such as ``'resnet18'``.
+    num_classes
+        Number of classes.
+    image_size
+        Side of the images that it must take, in pixels; None leaves it to timm and tries nothing.
+    **options
+        For ``timm.create_model``.
+
+    Returns
+    -------
+    The classifier, in training mode.
+
+    Raises
+    ------
+    ValueError
+        If timm does not know the name, naming near ones, or the model cannot classify images of this side.
+    """
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=5) or ['resnet18', 'resnet50']
+        raise ValueError(f'timm has no model {name!r}; near names are {", ".join(near)}, '
+                         'and \'tied\' shares the discriminator.')
+    options = {'num_classes': num_classes, **options}
+    if image_size is None:
+        return timm.create_model(name, **options)
+    try:
+        model = _sized(name, image_size, options)
+        fits = _logits_shape(model, image_size) == (2, num_classes)
+    except Exception as error:  # Each architecture fails in its own way, often by an assertion.
+        raise _refusal(name, image_size) from error
+    if not fits:
+        raise _refusal(name, image_size)
+    return model
+
+
+def _sized(name: str, size: int, options: dict[str, Any]) -> nn.Module:
+    """The model for images of this side, whether its constructor asks for it or not."""
+    state = torch.get_rng_state()
+    try:
+        return timm.create_model(name, **{'img_size': size, **options})
+    except TypeError as error:
+        if 'img_size' not in str(error):
+            raise
+    torch.set_rng_state(state)
+    return timm.create_model(name, **options)
+
+
+def _logits_shape(model: nn.Module, size: int) -> tuple[int, ...]:
+    """What one forward pass on two images gives; neither the model nor the global random state moves."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), frozen_statistics(model):
+        return tuple(model(torch.zeros(2, 3, size, size)).shape)
+
+
+def _refusal(name: str, size: int) -> ValueError:
+    return ValueError(f'The timm model {name!r} cannot classify images of {size} pixels; use \'tied\' or \'resnet18\'.')
