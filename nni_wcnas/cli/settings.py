@@ -85,10 +85,7 @@ def resolved(settings: Settings) -> dict[str, Any]:
             plain[kind] = {**{key: value for key, value in defaults.items() if key not in supplied}, **plain[kind]}
     plain['data'].setdefault('seed', settings.seed)
     strategy = assembly.make_strategy(settings)
-    method = {
-        name: getattr(strategy, name)
-        for name in ('channels_last', 'fast_cell', 'arc_learning_rate', 'gradient_clip_val', 'log_prob_every_n_step')
-    }
+    method = {name: getattr(strategy, name) for name in arguments_of(Search) if name not in AXES + _NOT_WRITTEN}
     method = {key: value for key, value in method.items() if value is not None}
     preset = settings.method.get('preset')
     if preset is not None:

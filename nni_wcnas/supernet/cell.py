@@ -19,6 +19,7 @@ from nni_wcnas.contracts import CellScores, Selection, Weighting
 from nni_wcnas.functional.mixing import Mix, stacked_sum
 from nni_wcnas.supernet.fast_edges import FastEdges
 from nni_wcnas.supernet.plain_edges import PlainEdges
+from nni_wcnas.supernet.recomputation import recomputed
 
 __all__ = ['RelaxedCell', 'MixingWeights']
 
@@ -87,6 +88,8 @@ class RelaxedCell(PathSamplingCell):
         self._fast_edges = FastEdges(self._plain_edges, num_predecessors)
         self.fast = False
         """Whether to compute the edges together, in the channels-last memory format."""
+        self.recompute = False
+        """Whether to keep only the inputs, and compute everything again in the backward pass."""
         self._arch_alpha = self._shared_logits(memo)
         self._pruned: set[tuple[int, int]] = memo.setdefault(f'{label}/pruned', set())
 
@@ -107,8 +110,10 @@ class RelaxedCell(PathSamplingCell):
     def _edge_names(self) -> list[str]:
         return [f'{self.label}/{node}_{source}' for node in self.output_node_indices for source in range(node)]
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, again: bool = True) -> Any:
         """Mix every edge, sum the edges into each node, concatenate the nodes."""
+        if self.recompute and again:
+            return recomputed(self, *inputs, again=False)
         predecessors = preprocess_cell_inputs(self.num_predecessors, *inputs)
         edges = self._fast_edges if self.fast else self._plain_edges
         states = edges(self.preprocessor(predecessors), self._weights(), self._pruned)

@@ -7,12 +7,12 @@ running statistics stay where the first computation left them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -36,7 +36,7 @@ def recomputed(module: nn.Module, *inputs: Any, **options: Any) -> Any:
     """
     if not torch.is_grad_enabled():
         return module(*inputs, **options)
-    parameters = dict(module.named_parameters())
+    parameters: dict[str, Tensor] = dict(module.named_parameters())
     norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
     modes = [_mode(norm) for norm in norms]
 
@@ -44,7 +44,7 @@ def recomputed(module: nn.Module, *inputs: Any, **options: Any) -> Any:
         return functional_call(module, parameters, inputs, options)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _as_then(norms, modes)
+        return nullcontext(), _AsThen(norms, modes)
 
     return checkpoint(call, *inputs, use_reentrant=False, context_fn=contexts)
 
@@ -59,17 +59,20 @@ def _set_modes(norms: Sequence[_BatchNorm], modes: Sequence[tuple[bool, bool]]) 
         norm.training, norm.track_running_stats = mode
 
 
-@contextmanager
-def _as_then(norms: Sequence[_BatchNorm], modes: Sequence[tuple[bool, bool]]) -> Iterator[None]:
-    """Batch norms in their earlier modes; modes and statistics are put back."""
-    now = [_mode(norm) for norm in norms]
-    statistics = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
-    values = [buffer.clone() for buffer in statistics]
-    try:
-        _set_modes(norms, modes)
-        yield
-    finally:
-        _set_modes(norms, now)
+class _AsThen:
+    """Batch norms in their earlier modes; modes and statistics are put back. May be entered again and again."""
+
+    def __init__(self, norms: Sequence[_BatchNorm], modes: Sequence[tuple[bool, bool]]) -> None:
+        self.norms, self.modes = norms, modes
+        self.statistics = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
+
+    def __enter__(self) -> None:
+        self.modes_now = [_mode(norm) for norm in self.norms]
+        self.values_now = [buffer.clone() for buffer in self.statistics]
+        _set_modes(self.norms, self.modes)
+
+    def __exit__(self, *error: object) -> None:
+        _set_modes(self.norms, self.modes_now)
         with torch.no_grad():
-            for buffer, value in zip(statistics, values):
+            for buffer, value in zip(self.statistics, self.values_now):
                 buffer.copy_(value)
