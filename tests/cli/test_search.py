@@ -17,6 +17,7 @@ import yaml
 
 from nni_wcnas import load_architecture
 from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.evaluation.retraining import Retraining
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -121,6 +122,37 @@ def test_interrupted(settings_file: Path, tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert 'Continue with: nni-wcnas search' in errors and '--resume' in errors and 'Traceback' not in errors
+
+
+@pytest.mark.parametrize('name', ['retrain', 'trial'])
+def test_interrupted_retraining(
+    name: str, finished: Path, settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Command
+) -> None:
+    """Ctrl-C while a found cell is trained: as in a search, though Lightning makes an exit of it."""
+    epochs = []
+    whole = Retraining.epoch_record
+
+    def interrupted(module: Retraining) -> dict[str, float]:
+        epochs.append(module.current_epoch)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return whole(module)
+
+    monkeypatch.setattr(Retraining, 'epoch_record', interrupted)
+    data = '{name: digits, limit: 120, batch_size: 30}'
+    words = {
+        'retrain': ['retrain', finished, '--data', data, '--epochs', '3', '--channels', '4', '--cells', '3'],
+        'trial': ['trial', settings_file, '--set', f'directory={tmp_path / "runs"}', '--set', 'search.epochs=1'],
+    }[name]
+    words += ['--run', tmp_path / 'run', '--resume'] if name == 'retrain' else []
+    monkeypatch.setattr(sys, 'argv', ['nni-wcnas', *map(str, words)])
+    monkeypatch.setattr(signal, 'signal', lambda *_: None)  # Lightning ignores SIGINT from then on.
+    stopped = here(*words)
+    assert stopped.returncode == 130
+    assert f'Continue with: nni-wcnas {name} ' in stopped.stderr and 'Traceback' not in stopped.stderr
+    (checkpoint,) = tmp_path.rglob('run*/**/checkpoints/last.ckpt' if name == 'retrain' else 'retraining/**/last.ckpt')
+    assert len(torch.load(checkpoint, weights_only=True)['history']) == 1
+    assert (stopped.stderr.count('--resume') == 1) == (name == 'retrain')
 
 
 def test_retrain_evaluate_report(finished: Path, tmp_path: Path, here: Command) -> None:
