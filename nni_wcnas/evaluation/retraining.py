@@ -92,6 +92,8 @@ class Recipe:
             raise ValueError(f'epochs is {self.epochs}: give at least 1')
         if not 0 <= self.drop_path < 1:
             raise ValueError(f'drop_path is {self.drop_path}, but it is a chance: give a number from 0 to below 1')
+        if self.momentum >= 1:
+            raise ValueError(f'momentum is {self.momentum}: give a number from 0 to below 1')
         for name in ('lr', 'min_lr', 'momentum', 'weight_decay', 'gradient_clip', 'auxiliary_weight'):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
