@@ -9,7 +9,7 @@ from typing import Any
 
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.document import Document
-from nni_wcnas.cli.problems import Problem
+from nni_wcnas.cli.problems import Problem, for_settings
 from nni_wcnas.cli.schema import Settings
 
 __all__ = ['check_values']
@@ -75,7 +75,7 @@ def _blamed(document: Document, section: str, message: str) -> tuple[str, ...]:
 
 def _sentence(error: Exception) -> str:
     """Our own messages as they are; any other with a remedy."""
-    text = ' '.join(str(error).split()).rstrip('.')
+    text = for_settings(error)
     if isinstance(error, (ValueError, TypeError, OSError)) and text:
         return text
     return f'cannot be built from these values ({f"{type(error).__name__}: {text}".rstrip(": ")}); change one of them'

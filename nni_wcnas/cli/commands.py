@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.data import DataError
+from nni_wcnas.evaluation.recording import RecordError
 from nni_wcnas.evaluation.retraining import RetrainingError
+from nni_wcnas.spaces.architecture import ArchitectureError
 
 __all__ = ['run']
 
@@ -36,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     }[arguments.command]
     try:
         return command(arguments)
-    except (DataError, RetrainingError) as error:
-        raise CommandError(str(error)) from error
+    except (ArchitectureError, DataError, RecordError, RetrainingError) as error:
+        raise CommandError(for_settings(error)) from error
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -180,6 +181,67 @@ def test_retrain_evaluate_report(finished: Path, tmp_path: Path, here: Command) 
     assert missing.returncode == 2 and 'nni-wcnas retrain' in missing.stderr
     wrong = here('retrain', finished, '--data', 'digit', '--run', tmp_path / 'x')
     assert wrong.returncode == 2 and 'did you mean digits?' in wrong.stderr
+
+
+@pytest.fixture
+def broken(finished: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run, for tests to damage."""
+    return Path(shutil.copytree(finished, tmp_path / 'broken'))
+
+
+def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """Exit code 2 and one line that holds all parts."""
+    assert done.returncode == 2 and done.stderr.count('\n') == 1, done.stderr
+    assert all(part in done.stderr for part in parts), done.stderr
+
+
+def test_bad_paths(finished: Path, settings_file: Path, tmp_path: Path, here: Command) -> None:
+    """A file where a folder must be, and the other way round."""
+    data = '{name: digits, limit: 120, batch_size: 30}'
+    for path in (settings_file, settings_file / 'below'):
+        refused(here('search', settings_file, '--run', path), f'{path} cannot be a folder', 'give another with --run')
+        refused(
+            here('retrain', finished, '--data', data, '--run', path),
+            f'{path} cannot be a folder',
+            'give another with --run',
+        )
+    refused(here('pretrain', settings_file, tmp_path, '--resume'), f'{tmp_path} is a folder; name a file in it')
+    refused(here('pretrain', settings_file, settings_file / 'tester.pt'), 'cannot be a folder', 'name another file')
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'reader', 'remedy'),
+    [
+        ('settings.yml', 'a: [', 'search', 'start a new run in another directory'),
+        ('settings.yml', 'a: [', 'report', 'start a new run in another directory'),
+        ('settings.yml', 'only text', 'report', 'it holds no keys'),
+        ('metrics.csv', 'epoch,lr\n1,fast\n', 'report', 'which writes it again, or delete it'),
+        ('metrics.csv', 'epoch,lr\n1,2,3\n', 'report', 'which writes it again, or delete it'),
+        ('metrics.csv', '\0\ud800', 'report', 'which writes it again, or delete it'),
+        ('measures.json', '[1]', 'report', '`nni-wcnas evaluate`, or delete it'),
+        ('architecture.json', '{', 'report', 'give the architecture.json of a run'),
+    ],
+)
+def test_damaged_files(
+    name: str, content: str, reader: str, remedy: str, broken: Path, settings_file: Path, here: Command
+) -> None:
+    """One sentence with the file and the remedy."""
+    (broken / name).write_bytes(content.encode(errors='surrogatepass'))
+    words = ['search', settings_file, '--run', broken, '--resume'] if reader == 'search' else ['report', broken]
+    refused(here(*words), str(broken / name), remedy)
+
+
+@pytest.mark.parametrize('missing', ['nni_wcnas', 'pytorch-lightning_version', 'state_dict'])
+def test_foreign_checkpoint(missing: str, broken: Path, settings_file: Path, here: Command) -> None:
+    """A checkpoint of something else is no checkpoint of a search."""
+    run = RunDirectory(broken)
+    content = torch.load(run.checkpoint, weights_only=True)
+    del content[missing]
+    torch.save(content, run.checkpoint)
+    refused(
+        here('search', settings_file, '--run', broken, '--resume'),
+        f'{run.checkpoint}: not the checkpoint of a search; delete it to start again',
+    )
 
 
 def test_pretrain(settings_file: Path, tmp_path: Path, here: Command) -> None:

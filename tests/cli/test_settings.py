@@ -40,6 +40,12 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
         ('name: digits', 'nam: digits', 's.yml:1: data: has no name; add it, e.g. `name: digits`'),
         ('name: digits', 'name: cifar10', 's.yml:1: data.root: is missing; add it'),
         ('name: digits', 'name: cifar10, root: nowhere', 's.yml:1: data.root: The folder nowhere does not exist'),
+        (
+            'name: digits, limit: 120',
+            'name: cifar10, root: nowhere',
+            's.yml:1: data.root: The folder nowhere does not exist; pass the folder that holds cifar-10-batches-py, '
+            'or download=True (in settings `download: true`) to fetch CIFAR-10 into it',
+        ),
         ('width: 4, num', 'width: 3, num', 's.yml:2: space.width: width must be an even number'),
         ('num_cells: 3', 'num_cells: 2', 's.yml:2: space.num_cells: num_cells must be at least 3'),
         ('num_cells: 3', 'num_classes: 7', 's.yml:2: space.num_classes: num_classes is 7, but digits has 10 classes'),
