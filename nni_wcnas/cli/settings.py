@@ -29,7 +29,12 @@ _TYPED = ('search.', 'retrain.', 'difficulty.')
 
 
 def load_settings(
-    path: str | Path, overrides: Iterable[str] = (), parameters: Mapping[str, Any] | None = None, *, build: bool = True
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    build: bool = True,
+    proposer: str = 'tuner',
 ) -> Settings:
     """Read, merge and check the settings of one trial.
 
@@ -45,6 +50,8 @@ def load_settings(
         the section's arguments that the new option takes too.
     build
         Whether to build data, space, tester and method once to check the values of their arguments.
+    proposer
+        Who is blamed for mistakes in ``parameters``.
 
     Raises
     ------
@@ -57,7 +64,7 @@ def load_settings(
         _override(document, text)
     _normalise(document, Path.cwd())
     if parameters:
-        _propose(document, parameters)
+        _propose(document, parameters, proposer)
         _normalise(document, Path.cwd())
     settings, problems = validate(Settings, document, (), document.values)
     problems = impossible_numbers(document, problems + _check_sections(document))
@@ -168,7 +175,7 @@ def _override(document: Document, text: str) -> None:
     document.replace(tuple(key.split('.')), parse_value(value), f'--set {text}')
 
 
-def _propose(document: Document, parameters: Mapping[str, Any]) -> None:
+def _propose(document: Document, parameters: Mapping[str, Any], place: str) -> None:
     """What a tuner proposes."""
     for key, value in parameters.items():
         path = tuple(key.split('.'))
@@ -176,9 +183,9 @@ def _propose(document: Document, parameters: Mapping[str, Any]) -> None:
             name_key = 'preset' if path == ('method',) else 'name'
             chosen = {name_key: value['_name'], **{name: part for name, part in value.items() if name != '_name'}}
             _drop_foreign(document, path, name_key, value['_name'])
-            document.merge(chosen, 'tuner', path=path)
+            document.merge(chosen, place, path=path)
         else:
-            document.replace(path, value, 'tuner')
+            document.replace(path, value, place)
 
 
 def _drop_foreign(document: Document, path: tuple[str, ...], name_key: str, name: Any) -> None:
