@@ -120,7 +120,7 @@ def load_experiment(path: str | Path, overrides: list[str], *, cpu: bool) -> tup
         )
     if cpu:
         overrides = [*overrides, 'device=cpu']
-    place, given = str(config.search_space_file or path), [*_given(words), *overrides]
+    place, given = str(canonical.search_space_file or path), [*_given(words), *overrides]
     check_algorithms(canonical, path)
     check_form(canonical.search_space, place)
     refuse_overridden(canonical.search_space, place, given)
