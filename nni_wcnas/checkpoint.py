@@ -12,6 +12,10 @@ import torch
 __all__ = ['CheckpointError', 'check_checkpoint']
 
 
+_KEYS = {'search': {'state_dict', 'pytorch-lightning_version', 'nni_wcnas'}, 'retrain': {'network'}}
+"""What a checkpoint of each kind must hold."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message says which, why and what to do."""
 
@@ -40,11 +44,13 @@ def check_checkpoint(path: str | Path, kind: Literal['search', 'retrain'] = 'sea
         raise CheckpointError(f'{path}: there is no checkpoint to resume from; start the run without resuming')
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, BadZipFile, ValueError, OSError) as error:
+    except (RuntimeError, EOFError, LookupError, pickle.UnpicklingError, BadZipFile, ValueError, OSError) as error:
         raise CheckpointError(
             f'{path}: not a complete checkpoint ({type(error).__name__}), it was cut short or is another kind of '
             'file; delete it to start the run again from its first epoch'
         ) from error
-    if not isinstance(content, dict) or {'search': 'state_dict', 'retrain': 'network'}[kind] not in content:
-        raise CheckpointError(f'{path}: not the checkpoint of a {kind}; make one with `nni-wcnas {kind}`')
+    if not isinstance(content, dict) or not _KEYS[kind] <= content.keys():
+        raise CheckpointError(
+            f'{path}: not the checkpoint of a {kind}; delete it to start again, or make one with `nni-wcnas {kind}`'
+        )
     return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,21 @@ class LearnerModule(LightningModule):
         self.tester, self.auxiliary = tester, auxiliary
         self.learning_rate, self.min_learning_rate = learning_rate, min_learning_rate
         self.momentum, self.weight_decay = momentum, weight_decay
-        self.set_epoch = data.set_epoch
+        self.set_epoch, self.num_classes = data.set_epoch, data.num_classes
         self.register_buffer('mean', torch.tensor(data.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(data.std).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('hard', torch.empty(0, dtype=torch.long) if hard is None else hard, persistent=False)
         self._validation: list[tuple[Tensor, Tensor]] = []
+
+    def set_model(self, model: nn.Module) -> None:
+        """Take the network in; refuses one with fewer classes than the data, whose loss would fail on a label."""
+        layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+        if layers and layers[-1].out_features < self.num_classes:
+            raise ValueError(
+                f'The model space tells {layers[-1].out_features} classes apart and the data have {self.num_classes}: '
+                f'make it with num_classes={self.num_classes} (NNI: num_labels)'
+            )
+        super().set_model(model)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, shape ``(N, classes)``."""
@@ -132,7 +143,8 @@ class SearchEvaluator(Lightning):
     Raises
     ------
     ValueError
-        When the tester's resolution or number of classes is not the data's, or the checkpoint is not complete.
+        When the tester's resolution or number of classes is not the data's, the checkpoint is not complete, or a number
+        is out of range.
     """
 
     def __init__(
@@ -153,6 +165,7 @@ class SearchEvaluator(Lightning):
     ) -> None:
         if tester is not None:
             _check_tester(tester, data)
+        _check_numbers(max_epochs, learning_rate, min_learning_rate, momentum, weight_decay)
         module = LearnerModule(
             data,
             tester,
@@ -216,6 +229,23 @@ def _check_tester(tester: Tester, data: ImageData) -> None:
             f'The tester knows {tester.num_classes} classes and {data.name} has {data.num_classes}: use '
             f'FQGAN(num_classes={data.num_classes})'
         )
+
+
+def _check_numbers(
+    max_epochs: int, learning_rate: float, min_learning_rate: float, momentum: float, weight_decay: float
+) -> None:
+    if max_epochs < 1:
+        raise ValueError(f'max_epochs must be at least 1, not {max_epochs}')
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f'learning_rate must be positive and finite, not {learning_rate}')
+    if not 0 <= min_learning_rate <= learning_rate:
+        raise ValueError(
+            f'min_learning_rate must lie between 0 and learning_rate={learning_rate}, not {min_learning_rate}'
+        )
+    if not 0 <= momentum < 1:
+        raise ValueError(f'momentum must be 0 or more and below 1, not {momentum}')
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(f'weight_decay must be 0 or more and finite, not {weight_decay}')
 
 
 def _resume_arguments(checkpoint: str | Path | None) -> dict[str, Any]:

@@ -7,8 +7,10 @@ Any argument of ``Search`` may be given to override a member or a number: ``dart
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
+from nni_wcnas.contracts import Objective
 from nni_wcnas.hypergradient import Unrolled
 from nni_wcnas.objective import WorstCase
 from nni_wcnas.strategy import Search
@@ -58,6 +60,11 @@ def wcnas(
         As in :class:`~nni_wcnas.objective.WorstCase`.
     **overrides
         Any argument of ``Search``.
+
+    Raises
+    ------
+    ValueError
+        On an unknown base, or a number for an objective that an override replaces.
     """
     if base not in BASES:
         raise ValueError(f'base must be one of {", ".join(BASES)}, not {base!r}')
@@ -69,7 +76,20 @@ def wcnas(
         hyperparameter_lr=hyperparameter_lr,
         reuse_gradient=reuse_gradient,
     )
+    if 'objective' in overrides:
+        _refuse_useless(objective, overrides['objective'])
     return BASES[base](**{'objective': objective, 'hypergradient': Unrolled(), **overrides})
+
+
+def _refuse_useless(given: WorstCase, replacement: Objective) -> None:
+    """Refuse numbers of an objective that is not used."""
+    for field in fields(WorstCase):
+        value = getattr(given, field.name)
+        if value != field.default:
+            raise ValueError(
+                f'{field.name}={value} does nothing when objective is {replacement!r}; leave it out, or give it to the '
+                'objective'
+            )
 
 
 BASES: dict[str, Callable[..., Search]] = {'darts': darts, 'darts_2nd': darts_2nd}

@@ -53,6 +53,12 @@ def test_unknown_base_of_wcnas_is_refused():
         wc.presets.wcnas(base='enas')
 
 
+def test_numbers_of_a_replaced_objective_are_refused():
+    with pytest.raises(ValueError, match=r'trade_off=2.0 does nothing when objective is AverageCase\(every=1\)'):
+        wc.presets.wcnas(trade_off=2.0, objective=wc.AverageCase())
+    assert wc.presets.wcnas(objective=wc.AverageCase()).objective == wc.AverageCase()
+
+
 def test_bases_hand_their_members_on():
     for base in wc.presets.BASES:
         strategy = wc.presets.wcnas(base=base)

@@ -13,8 +13,9 @@ from torch import nn
 from nni_wcnas.checkpoint import check_checkpoint
 from nni_wcnas.cli.assembly import has_gpu
 from nni_wcnas.cli.document import Document, parse_value
+from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.members import arguments_of, check_arguments
-from nni_wcnas.cli.problems import CommandError, SettingsError
+from nni_wcnas.cli.problems import CommandError, SettingsError, for_settings
 from nni_wcnas.cli.schema import versions
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import load_difficulty
@@ -58,7 +59,7 @@ def retrain_architecture(
                 f'{run.path} holds a retraining already; continue it with --resume, or give another --run'
             )
         Recipe(**{key: value for key, value in recipe.items() if key in Recipe.__dataclass_fields__})
-        run.path.mkdir(parents=True, exist_ok=True)
+        make_folder(run.path, 'give another with --run')
         run.write_architecture(found)
         run.write_settings(settings)
         retrain(
@@ -73,7 +74,7 @@ def retrain_architecture(
     except RetrainingError as error:
         raise CommandError(str(error).replace('pass resume=True', 'pass --resume')) from error
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(for_settings(error)) from error
     write_report(run, title=f'Retraining {run.path.resolve().name}')
     return run
 
@@ -105,7 +106,7 @@ def evaluate_run(
         network.to('cuda' if has_gpu() and not cpu else 'cpu')
         measures = measure(network, data, 'test', scores, share)
     except ValueError as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(for_settings(error)) from error
     run.write_measures(measures)
     write_report(run, measures, title=f'Retraining {run.path.resolve().name}')
     _print(run, measures, share)
@@ -160,12 +161,7 @@ def _retrained(run: RunDirectory) -> RunDirectory:
             inner.write_settings(run.read_settings())
             inner.write_architecture(load_architecture(run.architecture))
         return inner
-    if (
-        not run.checkpoint.exists()
-        or 'retrain' not in run.read_settings()
-        or 'search' in run.read_settings()
-        and inner.path == run.path
-    ):
+    if not run.checkpoint.exists() or 'retrain' not in run.read_settings():
         raise CommandError(f'{run.path} holds no retrained network; make one with `nni-wcnas retrain`')
     return run
 

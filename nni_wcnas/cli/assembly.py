@@ -62,8 +62,12 @@ def make_space(settings: Settings, data: ImageData) -> Any:
             )
         if key in accepted:
             arguments[key] = data.num_classes
-    if name == 'hub_darts' and data.num_classes != 10:
-        raise ValueError(f"NNI's DARTS space has 10 classes and {data.name} has {data.num_classes}; use `name: darts`")
+    classes = 1000 if arguments.get('dataset') == 'imagenet' else 10
+    if name == 'hub_darts' and data.num_classes != classes:
+        raise ValueError(
+            f"NNI's DARTS space has {classes} classes{' with dataset imagenet' if classes > 10 else ''} "
+            f'and {data.name} has {data.num_classes}; use `name: darts`'
+        )
     return factory(**arguments)
 
 

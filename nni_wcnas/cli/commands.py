@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.data import DataError
+from nni_wcnas.evaluation.recording import RecordError
 from nni_wcnas.evaluation.retraining import RetrainingError
+from nni_wcnas.spaces.architecture import ArchitectureError
 
 __all__ = ['run']
 
@@ -34,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     }[arguments.command]
     try:
         return command(arguments)
-    except (DataError, RetrainingError) as error:
-        raise CommandError(str(error)) from error
+    except (ArchitectureError, DataError, RecordError, RetrainingError) as error:
+        raise CommandError(for_settings(error)) from error
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
@@ -52,13 +56,8 @@ def _search(arguments: argparse.Namespace) -> int:
         Path(arguments.run) if arguments.run else Path(settings.directory) / Path(arguments.settings).name.split('.')[0]
     )
     run = open_run(path, settings, resume=arguments.resume)
-    try:
+    with _continued_with('--resume', *([] if arguments.run else ['--run', str(path)])):
         found = search(settings, run, on_epoch=lambda row: print(_line(row, settings.search.epochs), flush=True))
-    except KeyboardInterrupt:
-        again = [*_without(sys.argv[1:], '--resume'), '--resume', *([] if arguments.run else ['--run', str(path)])]
-        raise KeyboardInterrupt(
-            f'Interrupted; the last whole epoch is kept. Continue with: nni-wcnas {shlex.join(again)}'
-        ) from None
     report = write_report(run)
     print(f'architecture: {run.architecture}\nreport: {report}')
     return 0 if found.history else 1
@@ -72,7 +71,8 @@ def _trial(arguments: argparse.Namespace) -> int:
 
     parameters = nni.get_next_parameter()
     settings = load_settings(arguments.settings, _overrides(arguments), parameters)
-    final = run_trial(settings)
+    with _continued_with():
+        final = run_trial(settings)
     print(', '.join(f'{key} {value:.4g}' for key, value in final.items()))
     return 0
 
@@ -120,9 +120,10 @@ def _retrain(arguments: argparse.Namespace) -> int:
         'part',
     )
     recipe = {name: getattr(arguments, name) for name in names}
-    run = retrain_architecture(
-        arguments.architecture, arguments.data, arguments.run, recipe, resume=arguments.resume, cpu=arguments.cpu
-    )
+    with _continued_with('--resume'):
+        run = retrain_architecture(
+            arguments.architecture, arguments.data, arguments.run, recipe, resume=arguments.resume, cpu=arguments.cpu
+        )
     print(f'network: {run.checkpoint}\nnow: nni-wcnas evaluate {shlex.quote(str(run.path))}')
     return 0
 
@@ -170,5 +171,13 @@ def _line(row: dict[str, float], epochs: int) -> str:
     return f'epoch {int(row["epoch"])}/{epochs}  ' + '  '.join(parts)
 
 
-def _without(words: list[str], flag: str) -> list[str]:
-    return [word for word in words if word != flag]
+@contextmanager
+def _continued_with(*more: str) -> Iterator[None]:
+    """On Ctrl-C, say which command goes on: this one, with more arguments."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        again = [*(word for word in sys.argv[1:] if word != '--resume'), *more]
+        raise KeyboardInterrupt(
+            f'Interrupted; the last whole epoch is kept. Continue with: nni-wcnas {shlex.join(again)}'
+        ) from None

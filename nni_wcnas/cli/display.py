@@ -37,7 +37,8 @@ class TrialState:
             metrics = value if isinstance(value, dict) else {'default': float(value)}
         method = parameters.get('method', {})
         name = method.get('_name', '') if isinstance(method, dict) else str(method)
-        return cls(job.trialJobId, job.sequenceId, job.status, name, parameters, metrics, job.stderrPath or job.logPath)
+        log = str(Path(job.logPath) / 'trial.stderr') if job.logPath else ''  # NNI's own stderrPath is not the file's.
+        return cls(job.trialJobId, job.sequenceId, job.status, name, parameters, metrics, log)
 
 
 class Display:
@@ -93,8 +94,8 @@ class Display:
         )
 
 
-def print_results(trials: list[TrialState], best: Path | None, report: Path | None) -> None:
-    """The last table, and where the results are."""
+def print_results(trials: list[TrialState], best: Path | None, report: Path | None, log: str) -> None:
+    """The last table, and where the results are; without any, where NNI's log is."""
     console = Console()
     console.print(_table(sorted(trials, key=lambda trial: -trial.metrics.get('default', -1)), None))
     for trial in trials:
@@ -105,7 +106,7 @@ def print_results(trials: list[TrialState], best: Path | None, report: Path | No
     if best is not None:
         console.print(f'best cell: {best}\nreport: {report}', highlight=False, soft_wrap=True)
     else:
-        console.print('No trial succeeded.')
+        console.print(f'No trial succeeded; see {log}', highlight=False, soft_wrap=True)
 
 
 def _table(trials: list[TrialState], title: str | None) -> Table:

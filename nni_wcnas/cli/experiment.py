@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
@@ -20,8 +21,10 @@ from nni.experiment.config import ExperimentConfig
 from nni.experiment.config.utils import unset_base_path
 
 from nni_wcnas.cli import assembly
+from nni_wcnas.cli.algorithms import check_algorithms
 from nni_wcnas.cli.display import Display, TrialState, print_results
 from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.cli.proposals import check_form, check_proposals, refuse_overridden
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.cli.settings import load_settings
 from nni_wcnas.data.reference import reference_models
@@ -33,6 +36,7 @@ __all__ = ['free_port', 'load_experiment', 'run_experiment']
 
 _MEMORY_HABITS = {'MALLOC_TRIM_THRESHOLD_': '268435456', 'MALLOC_MMAP_THRESHOLD_': '67108864'}
 """What trials inherit unless it is set already: glibc keeps freed memory for the next batch."""
+_PORTS = 2**16
 _ENDED = ('DONE', 'STOPPED', 'ERROR', 'NO_MORE_TRIAL')
 
 
@@ -63,6 +67,7 @@ def run_experiment(
     CommandError
         Before anything is started: a wrong file, wrong settings, a missing GPU.
     """
+    port = free_port(port)
     config, settings = load_experiment(path, overrides, cpu=cpu)
     if not quiet:
         print('Difficulty of the examples: reference models, trained once and shared by all trials.', flush=True)
@@ -70,11 +75,12 @@ def run_experiment(
     nni.silence_stdout()
     os.environ.update({name: value for name, value in _MEMORY_HABITS.items() if name not in os.environ})
     experiment = Experiment(config)
-    with _stopped_at_the_end(experiment):
+    with _stopped_at_the_end(experiment) as started:
         port = free_port(port)
         experiment.start(port)
-        trials = _wait(experiment, Display(f'http://localhost:{port}', int(config.max_trial_number or 0), quiet=quiet))
-    return _conclude(Path(settings.directory) / experiment.id, trials)
+        display = Display(f'http://localhost:{port}', int(config.max_trial_number or 0), quiet=quiet)
+        trials = _wait(experiment, display, started)
+    return _conclude(Path(settings.directory) / experiment.id, trials, _log(experiment))
 
 
 def load_experiment(path: str | Path, overrides: list[str], *, cpu: bool) -> tuple[ExperimentConfig, Settings]:
@@ -91,7 +97,8 @@ def load_experiment(path: str | Path, overrides: list[str], *, cpu: bool) -> tup
     """
     try:
         config = ExperimentConfig.load(str(path))
-        folder = Path(config.canonical_copy().trial_code_directory)
+        canonical = config.canonical_copy()
+        folder = Path(canonical.trial_code_directory)
     except FileNotFoundError as error:
         raise CommandError(f'{error.filename or path}: there is no such file; check the path') from error
     except Exception as error:  # NNI and its YAML reader raise many kinds, and all mean a wrong file.
@@ -113,7 +120,12 @@ def load_experiment(path: str | Path, overrides: list[str], *, cpu: bool) -> tup
         )
     if cpu:
         overrides = [*overrides, 'device=cpu']
-    settings = load_settings(folder / words[2], [*_given(words), *overrides])
+    place, given = str(canonical.search_space_file or path), [*_given(words), *overrides]
+    check_algorithms(canonical, path)
+    check_form(canonical.search_space, place)
+    refuse_overridden(canonical.search_space, place, given)
+    settings = load_settings(folder / words[2], given)
+    check_proposals(canonical.search_space, place, folder / words[2], given)
     more = [word for text in overrides for word in ('--set', text)]
     # The script may not be on the path of the manager's shell.
     config.trial_command = shlex.join([sys.executable, '-m', 'nni_wcnas.cli', *words[1:], *more])
@@ -126,11 +138,14 @@ def load_experiment(path: str | Path, overrides: list[str], *, cpu: bool) -> tup
 
 def free_port(first: int) -> int:
     """The first port from ``first`` on that nothing listens to."""
-    for port in range(first, first + 200):
+    if not 1 <= first < _PORTS:
+        raise CommandError(f'--port {first}: there is no such port; give one from 1 to {_PORTS - 1}')
+    last = min(first + 200, _PORTS) - 1
+    for port in range(first, last + 1):
         with socket.socket() as probe:
             if probe.connect_ex(('127.0.0.1', port)) != 0:
                 return port
-    raise CommandError(f'No port from {first} to {first + 199} is free; name another with --port')
+    raise CommandError(f'No port from {first} to {last} is free; name another with --port')
 
 
 def _given(words: list[str]) -> list[str]:
@@ -138,10 +153,11 @@ def _given(words: list[str]) -> list[str]:
     return [words[at + 1] for at, word in enumerate(words[:-1]) if word == '--set']
 
 
-def _wait(experiment: Experiment, display: Display) -> list[TrialState]:
-    """Show the trials until the experiment has ended."""
+def _wait(experiment: Experiment, display: Display, started: set[psutil.Process]) -> list[TrialState]:
+    """Show the trials until the experiment has ended; note the processes, which a killed manager leaves behind."""
     with display:
         while True:
+            started.update(psutil.Process().children(recursive=True))
             status = experiment.get_status()
             trials = [TrialState.of(job) for job in experiment.list_trial_jobs()]
             display.show(trials)
@@ -150,7 +166,7 @@ def _wait(experiment: Experiment, display: Display) -> list[TrialState]:
             time.sleep(2)
 
 
-def _conclude(folder: Path, trials: list[TrialState]) -> int:
+def _conclude(folder: Path, trials: list[TrialState], log: str) -> int:
     """Export the best cell, write the comparison, print the table."""
     succeeded = sorted((trial for trial in trials if trial.metrics), key=lambda trial: -trial.metrics['default'])
     report = None
@@ -163,28 +179,46 @@ def _conclude(folder: Path, trials: list[TrialState]) -> int:
             {trial.name: trial.method for trial in succeeded},
             title=f'Experiment {folder.name}',
         )
-    print_results(trials, folder / 'best.json' if succeeded else None, report)
+    print_results(trials, folder / 'best.json' if succeeded else None, report, log)
     return 0 if succeeded else 1
 
 
 @contextmanager
-def _stopped_at_the_end(experiment: Experiment) -> Iterator[None]:
-    """Leave no process of the manager behind, whatever happens."""
-    own = {child.pid for child in psutil.Process().children(recursive=True)}
+def _stopped_at_the_end(experiment: Experiment) -> Iterator[set[psutil.Process]]:
+    """Leave no process of the manager behind, whatever happens; add those that were seen to the set."""
+    own = set(psutil.Process().children(recursive=True))
+    started: set[psutil.Process] = set()
     earlier = signal.signal(signal.SIGTERM, _terminate)
     try:
-        yield
-    except RuntimeError as error:
+        yield started
+    except (RuntimeError, OSError) as error:
         raise CommandError(
-            f'NNI could not start or lost the experiment: {" ".join(str(error).split())}; see {_log(experiment)}'
+            f'NNI could not start or lost the experiment: {_reason(error)}; see {_log(experiment)}'
         ) from error
     finally:
         signal.signal(signal.SIGTERM, earlier)
-        started = [child for child in psutil.Process().children(recursive=True) if child.pid not in own]
+        started.update(psutil.Process().children(recursive=True))
+        managed = _is_managed(own)
         try:
-            experiment.stop()
+            if managed:
+                experiment.stop()
+            else:
+                atexit.unregister(experiment.stop)  # It would ask a dead manager, at length.
         finally:
-            _end(started)
+            _end(list(started - own), grace=5 if managed else 0)
+
+
+def _reason(error: Exception) -> str:
+    """Why NNI gave up; what `requests` says of a silent manager is a paragraph."""
+    if isinstance(error, OSError):
+        return error.strerror or 'its manager no longer answers'
+    return ' '.join(str(error).split())
+
+
+def _is_managed(own: set[psutil.Process]) -> bool:
+    """Whether the manager, the only new child of this process, lives."""
+    new = set(psutil.Process().children()) - own
+    return any(child.status() != psutil.STATUS_ZOMBIE for child in new)
 
 
 def _terminate(number: int, frame: Any) -> None:
@@ -192,9 +226,9 @@ def _terminate(number: int, frame: Any) -> None:
     raise KeyboardInterrupt(f'Stopped by signal {number}; the trials that are done are kept.')
 
 
-def _end(processes: list[psutil.Process]) -> None:
-    """Give processes a moment, then end those that are left."""
-    _, left = psutil.wait_procs(processes, timeout=5)
+def _end(processes: list[psutil.Process], grace: float) -> None:
+    """Give processes some seconds, then end those that are left."""
+    _, left = psutil.wait_procs(processes, timeout=grace)
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.kill()

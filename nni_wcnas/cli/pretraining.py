@@ -9,6 +9,7 @@ from pathlib import Path
 import pytorch_lightning
 
 from nni_wcnas.cli import assembly
+from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.contracts import Batch
@@ -37,6 +38,8 @@ def pretrain_tester(
     out = Path(out)
     if settings.tester is None:
         raise CommandError('The settings name no tester; add `tester: fq_gan`')
+    if out.is_dir():
+        raise CommandError(f'{out} is a folder; name a file in it, e.g. {out / "tester.pt"}')
     if out.exists() and not resume:
         raise CommandError(f'{out} exists; continue it with --resume, or name another file')
     pytorch_lightning.seed_everything(settings.seed, verbose=False)
@@ -51,7 +54,7 @@ def pretrain_tester(
             data.set_epoch(epoch)
             return data.train_dataloader()
 
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out.parent, 'name another file')
         return pretrain(
             tester,
             auxiliary,

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ['CommandError', 'Problem', 'SettingsError', 'did_you_mean']
+__all__ = ['CommandError', 'Problem', 'SettingsError', 'did_you_mean', 'for_settings']
 
 
 class CommandError(Exception):
@@ -55,3 +55,15 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     if near:
         return f'did you mean {near[0]}?'
     return f'known are {", ".join(known)}' if known else 'leave it out'
+
+
+def for_settings(error: Exception) -> str:
+    """The message of an error of the package on one line; arguments of Python also as settings spell them.
+
+    Examples
+    --------
+    >>> for_settings(ValueError('CIFAR-10 was not found; pass download=True to fetch it.'))
+    'CIFAR-10 was not found; pass download=True (in settings `download: true`) to fetch it'
+    """
+    text = ' '.join(str(error).split()).rstrip('.')
+    return text.replace('download=True', 'download=True (in settings `download: true`)')

@@ -34,6 +34,7 @@ class _Filter(logging.Filter):
                 'fails to be executed',
                 'is interrupted. Exiting',
                 'tianshou',
+                'Using random seed',
             )
         )
 
@@ -48,6 +49,8 @@ def silence_noise() -> None:
         'nni.nas.experiment.config',
         'nni.nas.oneshot.pytorch.strategy',
         'nni.nas.strategy',
+        'nni.tuner.random',
+        'nni.tuner.tpe',
     ):
         logging.getLogger(name).addFilter(_Filter())
 

@@ -63,7 +63,7 @@ class DifficultySource(Strict):
     path: str | None = None
     kind: Literal['scores', 'votes', 'agreement'] = 'scores'
     models: int | None = Field(default=None, ge=1)
-    share: float = Field(default=0.1, gt=0, le=1)
+    share: float = Field(default=0.1, gt=0, lt=1)
 
 
 class Settings(Strict):

@@ -14,6 +14,7 @@ from nni.nas.space import RawFormatModelSpace
 
 from nni_wcnas.checkpoint import CheckpointError
 from nni_wcnas.cli import assembly
+from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.quiet import silence_lightning
 from nni_wcnas.cli.recorder import Recorder
@@ -62,7 +63,7 @@ def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirect
             raise CommandError(
                 f'{run.path} was made with other settings: {key} differs; give the same, or another directory'
             )
-    run.path.mkdir(parents=True, exist_ok=True)
+    make_folder(run.path, 'give another with --run')
     run.write_settings(wanted)
     return run
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from nni_wcnas.cli import assembly
+from nni_wcnas.cli.building import check_values
 from nni_wcnas.cli.document import Document, parse_value, read_document
 from nni_wcnas.cli.members import arguments_of, check_arguments, defaults_of, validate
+from nni_wcnas.cli.numbers import impossible_numbers
 from nni_wcnas.cli.problems import CommandError, Problem, SettingsError
 from nni_wcnas.cli.schema import SearchNumbers, Settings, versions
-from nni_wcnas.options import AXES, list_options, option
+from nni_wcnas.objective import WorstCase
+from nni_wcnas.options import AXES, OPTIONS, list_options, option
 from nni_wcnas.strategy import Search
-from nni_wcnas.tester import make_auxiliary
 
 __all__ = ['differing_key', 'load_settings', 'resolved']
 
@@ -29,7 +29,12 @@ _TYPED = ('search.', 'retrain.', 'difficulty.')
 
 
 def load_settings(
-    path: str | Path, overrides: Iterable[str] = (), parameters: Mapping[str, Any] | None = None, *, build: bool = True
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    build: bool = True,
+    proposer: str = 'tuner',
 ) -> Settings:
     """Read, merge and check the settings of one trial.
 
@@ -45,6 +50,8 @@ def load_settings(
         the section's arguments that the new option takes too.
     build
         Whether to build data, space, tester and method once to check the values of their arguments.
+    proposer
+        Who is blamed for mistakes in ``parameters``.
 
     Raises
     ------
@@ -57,10 +64,11 @@ def load_settings(
         _override(document, text)
     _normalise(document, Path.cwd())
     if parameters:
-        _propose(document, parameters)
+        _propose(document, parameters, proposer)
         _normalise(document, Path.cwd())
     settings, problems = validate(Settings, document, (), document.values)
-    problems += _check_sections(document)
+    problems = impossible_numbers(document, problems + _check_sections(document))
+    settings = None if problems else settings
     keys = {problem.key for problem in problems}
     broken = {key.split('.')[0] for key in keys if not key.startswith(_TYPED)}
     sound = settings or _sound_part(document, broken, keys)
@@ -69,7 +77,7 @@ def load_settings(
         problems += wrong_numbers
         sound = sound.model_copy(update={'search': SearchNumbers()})
     if build:
-        problems += _check_values(document, sound, broken)
+        problems += check_values(document, sound, broken)
     if problems or settings is None:
         raise SettingsError(problems)
     return settings
@@ -89,9 +97,30 @@ def resolved(settings: Settings) -> dict[str, Any]:
     method = {key: value for key, value in method.items() if value is not None}
     preset = settings.method.get('preset')
     if preset is not None:
-        method = {**defaults_of(option('preset', preset).factory), **method}
-    plain['method'] = {**method, **settings.method}
+        replaced = arguments_of(WorstCase) if 'objective' in settings.method else ()
+        presets = defaults_of(option('preset', preset).factory)
+        method = {**{key: value for key, value in presets.items() if key not in replaced}, **method}
+    plain['method'] = {**method, **settings.method, **_members(settings, strategy)}
     return {**plain, 'versions': versions()}
+
+
+def _members(settings: Settings, strategy: Search) -> dict[str, dict[str, Any]]:
+    """The axes that the settings name, or without a preset all, with the defaults of their members."""
+    sections = {axis: settings.method[axis] for axis in AXES if axis in settings.method}
+    if 'preset' not in settings.method:
+        names = {(row.axis, row.factory): row.name for row in OPTIONS}
+        sections = {axis: {'name': names[axis, type(getattr(strategy, axis))]} for axis in AXES} | sections
+    return {
+        axis: {
+            **{
+                key: value
+                for key, value in defaults_of(option(axis, section['name']).factory).items()
+                if key not in _LENGTHS  # The search's.
+            },
+            **section,
+        }
+        for axis, section in sections.items()
+    }
 
 
 def differing_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
@@ -143,7 +172,7 @@ def _override(document: Document, text: str) -> None:
     document.replace(tuple(key.split('.')), parse_value(value), f'--set {text}')
 
 
-def _propose(document: Document, parameters: Mapping[str, Any]) -> None:
+def _propose(document: Document, parameters: Mapping[str, Any], place: str) -> None:
     """What a tuner proposes."""
     for key, value in parameters.items():
         path = tuple(key.split('.'))
@@ -151,9 +180,9 @@ def _propose(document: Document, parameters: Mapping[str, Any]) -> None:
             name_key = 'preset' if path == ('method',) else 'name'
             chosen = {name_key: value['_name'], **{name: part for name, part in value.items() if name != '_name'}}
             _drop_foreign(document, path, name_key, value['_name'])
-            document.merge(chosen, 'tuner', path=path)
+            document.merge(chosen, place, path=path)
         else:
-            document.replace(path, value, 'tuner')
+            document.replace(path, value, place)
 
 
 def _drop_foreign(document: Document, path: tuple[str, ...], name_key: str, name: Any) -> None:
@@ -253,7 +282,7 @@ def _check_numbers(document: Document, settings: Settings, broken: set[str]) -> 
                 'min_learning_rate',
             )
         )
-    problems += _check_lengths(document)
+    problems += _check_lengths(document) + _check_difficulty(document, settings)
     if not assembly.is_auxiliary(settings.auxiliary):
         problems.append(
             document.problem(f'{settings.auxiliary!r} is neither tied nor a classifier of timm; use tied', 'auxiliary')
@@ -278,58 +307,15 @@ def _check_lengths(document: Document) -> list[Problem]:
     ]
 
 
-def _check_values(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
-    """Build each part once: its factory knows which values are possible."""
-    problems: list[Problem] = []
-
-    def attempt(section: str, make: Callable[[], Any]) -> Any:
-        try:
-            return None if section in broken else make()
-        except (ValueError, TypeError, OSError) as error:
-            problems.append(document.problem(_sentence(error), *_blamed(document, section, str(error))))
-            return None
-
-    with assembly.untouched_random_state():
-        strategy = attempt('method', lambda: assembly.make_strategy(settings))
-        data = attempt('data', lambda: assembly.make_data(settings))
-        if (
-            strategy is not None
-            and strategy.objective.needs_tester
-            and settings.tester is None
-            and 'tester' not in broken
-        ):
-            problems.append(
-                document.problem(f'{type(strategy.objective).__name__} needs a tester; add `tester: fq_gan`', 'method')
-            )
-        if data is not None:
-            attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
-        shape = data if data is not None else _any_data(settings)
-        attempt('space', lambda: assembly.make_space(settings, shape))
-        if settings.tester is not None:
-            tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
-            if tester is not None and assembly.is_auxiliary(settings.auxiliary):
-                attempt('auxiliary', lambda: make_auxiliary(settings.auxiliary, tester))
-    return problems
-
-
-def _any_data(settings: Settings) -> Any:
-    """What space and tester ask of the data, where the data themselves cannot be had: whatever these expect."""
-    tester = settings.tester or {}
-    classes = tester.get('num_classes', settings.space.get('num_classes', settings.space.get('num_labels', 10)))
-    return SimpleNamespace(name='the data', num_classes=classes, image_size=tester.get('image_size', 32))
-
-
-def _blamed(document: Document, section: str, message: str) -> tuple[str, ...]:
-    """The argument that a message speaks of, else its section."""
-    written = document.values.get(section)
-    names = [name for name in written if re.search(rf'\b{name}\b', message)] if isinstance(written, dict) else []
-    names = [name for name in names if name not in ('name', 'preset')]
-    first = min(names, key=lambda name: message.index(name), default=None)
-    return (section,) if first is None else (section, first)
-
-
-def _sentence(error: Exception) -> str:
-    return ' '.join(str(error).split()).rstrip('.')
+def _check_difficulty(document: Document, settings: Settings) -> list[Problem]:
+    """What says how to read a file, without a file."""
+    source = settings.difficulty
+    useless = {'kind': source.kind != 'scores', 'models': source.models is not None}
+    return [
+        document.problem('does nothing without difficulty.path; give the path, or leave it out', 'difficulty', key)
+        for key, given in useless.items()
+        if given and source.path is None
+    ]
 
 
 def _flat(value: Any, prefix: str = '') -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -165,6 +166,10 @@ class ImageSet:
         """Check the labels against the classes."""
         if len(self.class_names) < 2:
             raise DataError(f'{self.name} has {len(self.class_names)} class; a classifier needs at least two.')
+        if not all(map(math.isfinite, self.mean)) or not all(0 < value < math.inf for value in self.std):
+            raise DataError(
+                f'{self.name} has mean={self.mean} and std={self.std}; give finite numbers, and a std above 0.'
+            )
         for part, store in (('training', self.train), ('test', self.test)):
             if not len(store):
                 raise DataError(f'{self.name} has no {part} examples; add some.')

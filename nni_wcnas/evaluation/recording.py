@@ -12,7 +12,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ from torch import Tensor
 from nni_wcnas.evaluation.drawing import draw_cell, draw_grid
 from nni_wcnas.spaces.architecture import Architecture, load_architecture, save_architecture, write_atomically
 
-__all__ = ['RunDirectory']
+__all__ = ['RecordError', 'RunDirectory']
+
+
+class RecordError(ValueError):
+    """A file of a run is damaged. One sentence: which, how, and the remedy."""
 
 
 class RunDirectory:
@@ -72,10 +77,20 @@ class RunDirectory:
         write_atomically(self.settings, yaml.safe_dump(_plain_tree(settings), sort_keys=False, allow_unicode=True))
 
     def read_settings(self) -> dict[str, Any]:
-        """Read the settings; empty where none were written."""
+        """Read the settings; empty where none were written.
+
+        Raises
+        ------
+        RecordError
+            If the file is damaged.
+        """
         if not self.settings.exists():
             return {}
-        return yaml.safe_load(self.settings.read_text(encoding='utf-8')) or {}
+        with _damage(self.settings, 'restore it, or start a new run in another directory'):
+            settings = yaml.safe_load(self.settings.read_text(encoding='utf-8'))
+            if not isinstance(settings, dict):
+                raise ValueError('it holds no keys')
+        return settings
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         """Rewrite ``metrics.csv``: one row an epoch, so that a resumed run replaces rows and never repeats one.
@@ -97,13 +112,19 @@ class RunDirectory:
         write_atomically(self.metrics, text.getvalue())
 
     def read_history(self) -> list[dict[str, float]]:
-        """Read ``metrics.csv``; empty cells are left out, and no file means no rows."""
+        """Read ``metrics.csv``; empty cells are left out, and no file means no rows.
+
+        Raises
+        ------
+        RecordError
+            If the file is damaged.
+        """
         if not self.metrics.exists():
             return []
-        with self.metrics.open(newline='', encoding='utf-8') as file:
-            rows = list(csv.DictReader(file))
-        return [{key: int(value) if key == 'epoch' else float(value) for key, value in row.items() if value}
-                for row in rows]
+        with _damage(self.metrics, 'continue the run with --resume, which writes it again, or delete it'):
+            rows = list(csv.DictReader(self.metrics.read_text(encoding='utf-8').splitlines()))
+            return [{key: int(value) if key == 'epoch' else float(value) for key, value in row.items() if value}
+                    for row in rows]
 
     def write_measures(self, measures: Mapping[str, float]) -> None:
         """Write the final measures of the retrained network."""
@@ -111,8 +132,18 @@ class RunDirectory:
         write_atomically(self.measures, json.dumps(plain, indent=2) + '\n')
 
     def read_measures(self) -> dict[str, float]:
-        """Read the final measures; empty where none were written."""
-        return json.loads(self.measures.read_text(encoding='utf-8')) if self.measures.exists() else {}
+        """Read the final measures; empty where none were written.
+
+        Raises
+        ------
+        RecordError
+            If the file is damaged.
+        """
+        if not self.measures.exists():
+            return {}
+        with _damage(self.measures, 'make it again with `nni-wcnas evaluate`, or delete it'):
+            measures = json.loads(self.measures.read_text(encoding='utf-8'))
+            return {key: float(value) for key, value in measures.items()}
 
     def write_architecture(self, architecture: Architecture) -> None:
         """Write the architecture and, in a cell space, the drawings of its cells."""
@@ -152,6 +183,16 @@ class RunDirectory:
         buffer = io.BytesIO()
         torch.save(dict(content), buffer)
         write_atomically(self.checkpoint, buffer.getvalue())
+
+
+@contextmanager
+def _damage(path: Path, remedy: str) -> Iterator[None]:
+    """Name the file that cannot be read, in one sentence."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, OSError, csv.Error, yaml.YAMLError) as error:
+        reason = ' '.join(str(error).split()).rstrip('.')
+        raise RecordError(f'{path} is damaged or not the file of a run ({reason}): {remedy}') from error
 
 
 def _plain_tree(value: Any) -> Any:

@@ -92,6 +92,8 @@ class Recipe:
             raise ValueError(f'epochs is {self.epochs}: give at least 1')
         if not 0 <= self.drop_path < 1:
             raise ValueError(f'drop_path is {self.drop_path}, but it is a chance: give a number from 0 to below 1')
+        if self.momentum >= 1:
+            raise ValueError(f'momentum is {self.momentum}: give a number from 0 to below 1')
         for name in ('lr', 'min_lr', 'momentum', 'weight_decay', 'gradient_clip', 'auxiliary_weight'):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
@@ -228,6 +230,8 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, epochs
         If the checkpoint is damaged or of another training, or ``directory`` has one and ``resume`` is False.
     ValueError
         If an argument is out of range, or there are no batches.
+    KeyboardInterrupt
+        On Ctrl-C; the last whole epoch is in the checkpoint.
     """
     recipe = Recipe(epochs, lr, min_lr, momentum, weight_decay, gradient_clip, auxiliary_weight, drop_path, seed)
     if part not in ('train', 'weights'):
@@ -260,6 +264,11 @@ class _Recorder(pl.Callback):
         self.history = history
         self.run = run
         self.identity = identity
+        self.interrupted = False
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Remember Ctrl-C, which Lightning turns into an exit."""
+        self.interrupted = isinstance(exception, KeyboardInterrupt)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch; the checkpoint first, so that the table never runs ahead of it."""
@@ -285,7 +294,12 @@ def _fit(module: Retraining, part: str, recorder: _Recorder, *, start: int, acce
         done = {'ready': start, 'started': start, 'processed': start, 'completed': start}
         trainer.fit_loop.epoch_progress.current.load_state_dict(done)
         module.train()
-        trainer.fit(module, loader)
+        try:
+            trainer.fit(module, loader)
+        except SystemExit:
+            if recorder.interrupted:
+                raise KeyboardInterrupt from None
+            raise
 
 
 def _network(architecture: Architecture | nn.Module, data: RetrainData, recipe: Recipe, channels: int,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import yaml
 
 from nni_wcnas import load_architecture
 from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.evaluation.retraining import Retraining
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -123,6 +125,37 @@ def test_interrupted(settings_file: Path, tmp_path: Path) -> None:
     assert 'Continue with: nni-wcnas search' in errors and '--resume' in errors and 'Traceback' not in errors
 
 
+@pytest.mark.parametrize('name', ['retrain', 'trial'])
+def test_interrupted_retraining(
+    name: str, finished: Path, settings_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Command
+) -> None:
+    """Ctrl-C while a found cell is trained: as in a search, though Lightning makes an exit of it."""
+    epochs = []
+    whole = Retraining.epoch_record
+
+    def interrupted(module: Retraining) -> dict[str, float]:
+        epochs.append(module.current_epoch)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return whole(module)
+
+    monkeypatch.setattr(Retraining, 'epoch_record', interrupted)
+    data = '{name: digits, limit: 120, batch_size: 30}'
+    words = {
+        'retrain': ['retrain', finished, '--data', data, '--epochs', '3', '--channels', '4', '--cells', '3'],
+        'trial': ['trial', settings_file, '--set', f'directory={tmp_path / "runs"}', '--set', 'search.epochs=1'],
+    }[name]
+    words += ['--run', tmp_path / 'run', '--resume'] if name == 'retrain' else []
+    monkeypatch.setattr(sys, 'argv', ['nni-wcnas', *map(str, words)])
+    monkeypatch.setattr(signal, 'signal', lambda *_: None)  # Lightning ignores SIGINT from then on.
+    stopped = here(*words)
+    assert stopped.returncode == 130
+    assert f'Continue with: nni-wcnas {name} ' in stopped.stderr and 'Traceback' not in stopped.stderr
+    (checkpoint,) = tmp_path.rglob('run*/**/checkpoints/last.ckpt' if name == 'retrain' else 'retraining/**/last.ckpt')
+    assert len(torch.load(checkpoint, weights_only=True)['history']) == 1
+    assert (stopped.stderr.count('--resume') == 1) == (name == 'retrain')
+
+
 def test_retrain_evaluate_report(finished: Path, tmp_path: Path, here: Command) -> None:
     """What follows a search."""
     folder = tmp_path / 'retrained'
@@ -148,6 +181,67 @@ def test_retrain_evaluate_report(finished: Path, tmp_path: Path, here: Command) 
     assert missing.returncode == 2 and 'nni-wcnas retrain' in missing.stderr
     wrong = here('retrain', finished, '--data', 'digit', '--run', tmp_path / 'x')
     assert wrong.returncode == 2 and 'did you mean digits?' in wrong.stderr
+
+
+@pytest.fixture
+def broken(finished: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run, for tests to damage."""
+    return Path(shutil.copytree(finished, tmp_path / 'broken'))
+
+
+def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """Exit code 2 and one line that holds all parts."""
+    assert done.returncode == 2 and done.stderr.count('\n') == 1, done.stderr
+    assert all(part in done.stderr for part in parts), done.stderr
+
+
+def test_bad_paths(finished: Path, settings_file: Path, tmp_path: Path, here: Command) -> None:
+    """A file where a folder must be, and the other way round."""
+    data = '{name: digits, limit: 120, batch_size: 30}'
+    for path in (settings_file, settings_file / 'below'):
+        refused(here('search', settings_file, '--run', path), f'{path} cannot be a folder', 'give another with --run')
+        refused(
+            here('retrain', finished, '--data', data, '--run', path),
+            f'{path} cannot be a folder',
+            'give another with --run',
+        )
+    refused(here('pretrain', settings_file, tmp_path, '--resume'), f'{tmp_path} is a folder; name a file in it')
+    refused(here('pretrain', settings_file, settings_file / 'tester.pt'), 'cannot be a folder', 'name another file')
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'reader', 'remedy'),
+    [
+        ('settings.yml', 'a: [', 'search', 'start a new run in another directory'),
+        ('settings.yml', 'a: [', 'report', 'start a new run in another directory'),
+        ('settings.yml', 'only text', 'report', 'it holds no keys'),
+        ('metrics.csv', 'epoch,lr\n1,fast\n', 'report', 'which writes it again, or delete it'),
+        ('metrics.csv', 'epoch,lr\n1,2,3\n', 'report', 'which writes it again, or delete it'),
+        ('metrics.csv', '\0\ud800', 'report', 'which writes it again, or delete it'),
+        ('measures.json', '[1]', 'report', '`nni-wcnas evaluate`, or delete it'),
+        ('architecture.json', '{', 'report', 'give the architecture.json of a run'),
+    ],
+)
+def test_damaged_files(
+    name: str, content: str, reader: str, remedy: str, broken: Path, settings_file: Path, here: Command
+) -> None:
+    """One sentence with the file and the remedy."""
+    (broken / name).write_bytes(content.encode(errors='surrogatepass'))
+    words = ['search', settings_file, '--run', broken, '--resume'] if reader == 'search' else ['report', broken]
+    refused(here(*words), str(broken / name), remedy)
+
+
+@pytest.mark.parametrize('missing', ['nni_wcnas', 'pytorch-lightning_version', 'state_dict'])
+def test_foreign_checkpoint(missing: str, broken: Path, settings_file: Path, here: Command) -> None:
+    """A checkpoint of something else is no checkpoint of a search."""
+    run = RunDirectory(broken)
+    content = torch.load(run.checkpoint, weights_only=True)
+    del content[missing]
+    torch.save(content, run.checkpoint)
+    refused(
+        here('search', settings_file, '--run', broken, '--resume'),
+        f'{run.checkpoint}: not the checkpoint of a search; delete it to start again',
+    )
 
 
 def test_pretrain(settings_file: Path, tmp_path: Path, here: Command) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from nni_wcnas.cli.problems import CommandError, SettingsError
 from nni_wcnas.cli.settings import differing_key, load_settings, resolved
+from nni_wcnas.options import AXES
 
 TINY = """\
 data: {name: digits, limit: 120, batch_size: 30}
@@ -39,6 +40,12 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
         ('name: digits', 'nam: digits', 's.yml:1: data: has no name; add it, e.g. `name: digits`'),
         ('name: digits', 'name: cifar10', 's.yml:1: data.root: is missing; add it'),
         ('name: digits', 'name: cifar10, root: nowhere', 's.yml:1: data.root: The folder nowhere does not exist'),
+        (
+            'name: digits, limit: 120',
+            'name: cifar10, root: nowhere',
+            's.yml:1: data.root: The folder nowhere does not exist; pass the folder that holds cifar-10-batches-py, '
+            'or download=True (in settings `download: true`) to fetch CIFAR-10 into it',
+        ),
         ('width: 4, num', 'width: 3, num', 's.yml:2: space.width: width must be an even number'),
         ('num_cells: 3', 'num_cells: 2', 's.yml:2: space.num_cells: num_cells must be at least 3'),
         ('num_cells: 3', 'num_classes: 7', 's.yml:2: space.num_classes: num_classes is 7, but digits has 10 classes'),
@@ -118,6 +125,26 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
             'difficulty: {kind: voices}\nsearch:',
             "s.yml:4: difficulty.kind: 'voices' is not one of scores, votes",
         ),
+        (
+            'search:',
+            'difficulty: {share: 1.0}\nsearch:',
+            's.yml:4: difficulty.share: must be less than 1.0, not 1.0; change it',
+        ),
+        ('search:', 'difficulty: {models: 3}\nsearch:', 's.yml:4: difficulty.models: does nothing without difficulty.'),
+        ('search:', 'difficulty: {kind: votes}\nsearch:', 's.yml:4: difficulty.kind: does nothing without difficulty.'),
+        ('every: 2', 'every: 2, objective: average_case', 's.yml:3: method.every: every=2 does nothing when objective'),
+        (
+            'epochs: 2',
+            'learning_rate: .inf',
+            's.yml:4: search.learning_rate: must be a finite number, not inf; change it',
+        ),
+        ('search:', 'retrain: {lr: .inf}\nsearch:', 's.yml:4: retrain.lr: must be a finite number, not inf; change it'),
+        ('search:', 'retrain: {lr: .nan}\nsearch:', 's.yml:4: retrain.lr: must be a finite number, not nan'),
+        (
+            'latent: 16',
+            'latent: 16, generator_weight_decay: .nan',
+            's.yml:5: tester.generator_weight_decay: must be a finite number, not nan; change it',
+        ),
         ('search:', 'retrain: {cells: 2}\nsearch:', 's.yml:4: retrain.cells: must be at least 3, not 2; change it'),
         ('search:', 'sead: 1\nsearch:', 's.yml:4: sead: is not a known key here; did you mean seed?'),
         ('search:', 'seed: 1\nseed: 2\nsearch:', 's.yml:5: seed: is written twice; keep one of them'),
@@ -151,6 +178,23 @@ def test_hub_darts_has_ten_classes(tmp_path: Path) -> None:
     text = 'data: {name: image_folder, root: images, batch_size: 4}\nspace: hub_darts\nmethod: darts\n'
     (line,) = complaints(tmp_path / 's.yml', text)
     assert line == "s.yml:2: space: NNI's DARTS space has 10 classes and images has 3; use `name: darts`"
+
+
+@pytest.mark.parametrize(
+    ('space', 'expected'),
+    [
+        ('nasbench201, stem_out_channels: -1', 's.yml:2: space.stem_out_channels: must be 0 or more, not -1; change'),
+        ('proxylessnas, base_widths: [8]', 's.yml:2: space: cannot be built from these values (AssertionError);'),
+        ('proxylessnas, dropout_rate: .nan', 's.yml:2: space.dropout_rate: must be a finite number, not nan'),
+        ('hub_darts, auxiliary_loss: true', 's.yml:2: space: cannot be built from these values (AssertionError: Aux'),
+        ('hub_darts, num_cells: 0', 's.yml:2: space: cannot be built from these values (AssertionError: Depth of 0'),
+        ('hub_darts, dataset: imagenet', "s.yml:2: space.dataset: NNI's DARTS space has 1000 classes with dataset"),
+    ],
+)
+def test_spaces_of_nni(tmp_path: Path, space: str, expected: str) -> None:
+    """Whatever NNI's factories raise, the user reads a sentence with a place."""
+    (line,) = complaints(tmp_path / 's.yml', f'data: digits\nspace: {{name: {space}}}\nmethod: darts\n')
+    assert line.startswith(expected)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without a GPU')
@@ -246,6 +290,41 @@ def test_resolved_is_a_settings_file(tmp_path: Path) -> None:
     again = resolved(load_settings(tmp_path / 'again.yml'))
     assert differing_key(everything, again) is None
     assert differing_key(everything, resolved(load_settings(path, ['tester.width=16']))) == 'tester.width'
+
+
+@pytest.mark.parametrize('method', ['objective: worst_case', 'preset: darts, objective: {name: worst_case, every: 3}'])
+def test_resolved_names_the_defaults_of_members(tmp_path: Path, method: str) -> None:
+    """An option that the settings name by hand is written with all of its numbers."""
+    path = tmp_path / 's.yml'
+    path.write_text(TINY.replace('preset: wcnas, every: 2', f'{method}, schedule: single_stage'))
+    everything = resolved(load_settings(path, ['search.warmup=1']))
+    every = 3 if 'every' in method else 8
+    assert everything['method']['objective'] == {
+        'name': 'worst_case',
+        'trade_off': 1.0,
+        'average_weight': 1.0,
+        'decov': 0.1,
+        'every': every,
+        'hyperparameter_lr': 0.0003,
+        'reuse_gradient': False,
+    }
+    assert everything['method']['schedule'] == {'name': 'single_stage'}
+    (tmp_path / 'again.yml').write_text(yaml.safe_dump(everything))
+    assert differing_key(everything, resolved(load_settings(tmp_path / 'again.yml'))) is None
+
+
+def test_resolved_without_a_preset_names_every_axis(tmp_path: Path) -> None:
+    """Neutral members are written too; numbers of an objective that is replaced are not."""
+    path = tmp_path / 's.yml'
+    path.write_text('data: digits\nspace: darts\nmethod: {arc_learning_rate: 0.1}\n')
+    method = resolved(load_settings(path))['method']
+    assert method['objective'] == {'name': 'average_case', 'every': 1}
+    assert set(AXES) <= method.keys() and method['selection'] == {'name': 'magnitude', 'by': 'probability'}
+    path.write_text('data: digits\nspace: darts\nmethod: {preset: wcnas, objective: average_case}\n')
+    replaced = resolved(load_settings(path))
+    assert 'trade_off' not in replaced['method'] and replaced['method']['base'] == 'darts'
+    path.write_text(yaml.safe_dump(replaced))
+    assert differing_key(replaced, resolved(load_settings(path))) is None
 
 
 def test_checking_draws_nothing(tmp_path: Path) -> None:

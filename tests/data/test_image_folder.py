@@ -1,5 +1,7 @@
 """Folders of images, written by the tests."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +103,8 @@ def test_errors_name_path_and_remedy(folder, tmp_path_factory):
         refused(folder / 'blue')
         == f'The image folder {folder / "blue"} has 0 class folders; a classifier needs at least two.'
     )
+    for numbers in ({'std': (0.0, 0.0, 0.0)}, {'std': (1.0, 1.0, math.inf)}, {'mean': (0.0, math.nan, 0.0)}):
+        assert refused(folder, **numbers).endswith('give finite numbers, and a std above 0.')
     assert refused(folder, image_size=4) == 'image_size=4 is too small; use at least 8.'
     (folder / 'green').mkdir()
     assert refused(folder) == f'The class folder {folder / "green"} holds no images; add some or remove it.'

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,8 +19,11 @@ from urllib.request import urlopen
 import psutil
 import pytest
 import torch
+import yaml
+from nni.experiment import TrialJob
 
-from nni_wcnas.cli.experiment import free_port, load_experiment
+from nni_wcnas.cli.display import TrialState
+from nni_wcnas.cli.experiment import _conclude, free_port, load_experiment, run_experiment
 from nni_wcnas.cli.problems import CommandError
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +132,7 @@ def test_nnictl(created: int, tmp_path: Path) -> None:
         assert {'default', 'accuracy', 'parameters', 'skips', 'entropy'} <= final.keys()
         runs = list((tmp_path / 'runs').glob(f'*/{job["trialJobId"]}/report.html'))
         assert len(runs) == 1
+        assert Path(TrialState.of(TrialJob(**job)).log).is_file()
     if not CHROMIUM:
         pytest.skip('Debian\'s chromium is not installed; everything but the page was checked')
     else:
@@ -175,7 +180,7 @@ def test_run_command(experiment_file: Path, environment: dict[str, str]) -> None
             '--port',
             '18180',
             '--set',
-            'method=darts',
+            'method.every=4',
         ],
         env=environment,
         capture_output=True,
@@ -235,6 +240,20 @@ def test_missing_gpu(experiment_file: Path) -> None:
         ),
         ('trialConcurrency: 1', 'trialConcurency: 1', 'not an NNI experiment file'),
         ('tiny.trial.yml', 'nowhere.yml', 'cannot be read'),
+        ('name: Random', 'name: Randon', r"tuner.name: 'Randon' is not a known tuner; did you mean Random\?"),
+        ('classArgs: {seed: 0}', 'classArgs: {sede: 0}', 'tuner.classArgs: Random cannot be made .*sede'),
+        ('trade_off:', 'tradeoff:', r'tiny.yml: method.tradeoff: is not a known key here; did you mean trade_off\?'),
+        ('  seed:', '  sede:', r'tiny.yml: sede: is not a known key here; did you mean seed\?'),
+        ('_name: wcnas', '_name: wcnass', "tiny.yml: method.preset: 'wcnass' is not a known preset"),
+        (
+            ']}}]}',
+            ']}}, {_name: darts, every: {_type: choice, _value: [2]}}]}',
+            'tiny.yml: method.every: is not a known key here',
+        ),
+        ('_value: [0, 9]', '_value: [-1, 9]', 'tiny.yml: seed: must be at least 0, not -1'),
+        ('{_type: randint', '{_type: randin', r"tiny.yml: seed: has the unknown _type 'randin'; did you mean randint"),
+        ('_value: [0, 9]', '_value: [0]', r'tiny.yml: seed: has the _value \[0\]; write a list that fits randint'),
+        ('trial tiny.trial.yml', 'trial tiny.trial.yml --set seed=1', '--set seed=1: the tuner proposes seed'),
     ],
 )
 def test_wrong_experiment(experiment_file: Path, old: str, new: str, message: str) -> None:
@@ -242,6 +261,68 @@ def test_wrong_experiment(experiment_file: Path, old: str, new: str, message: st
     experiment_file.write_text(EXPERIMENT.replace(old, new))
     with pytest.raises(CommandError, match=message):
         load_experiment(experiment_file, [], cpu=False)
+
+
+@pytest.mark.parametrize('override', ['method=darts', 'method.trade_off=1.0', 'method.preset=darts', 'seed=4'])
+def test_set_on_what_the_tuner_proposes(experiment_file: Path, override: str) -> None:
+    """It would be silently overridden; other keys of the same section may be set."""
+    experiment_file.write_text(EXPERIMENT.split('\n', 3)[3] + 'searchSpaceFile: space.yml\n')
+    space = yaml.safe_load(EXPERIMENT)['searchSpace']
+    (experiment_file.parent / 'space.yml').write_text(yaml.safe_dump(space))
+    with pytest.raises(CommandError, match=f'--set {override}: the tuner proposes .* remove the key from .*space.yml$'):
+        load_experiment(experiment_file, [override], cpu=False)
+    _, settings = load_experiment(experiment_file, ['method.every=4'], cpu=False)
+    assert settings.method['every'] == 4
+
+
+@pytest.mark.parametrize('port', [99999, -3, 0])
+def test_ports_that_are_none(experiment_file: Path, port: int) -> None:
+    """Said before anything is read or started."""
+    with pytest.raises(CommandError, match=f'--port {port}: there is no such port; give one from 1 to 65535'):
+        run_experiment(experiment_file, [], port=port)
+    with pytest.raises(CommandError, match='No port from 65535 to 65535 is free'), socket.socket() as taken:
+        taken.bind(('127.0.0.1', 65535))
+        taken.listen()
+        free_port(65535)
+
+
+@pytest.fixture
+def running(experiment_file: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """``nni-wcnas run`` in the middle of its first trial."""
+    words = [sys.executable, '-m', 'nni_wcnas.cli', 'run', str(experiment_file), '--port', '18380']
+    process = subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if '1 running' in line:
+            break
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_run_command_whose_manager_is_killed(running: subprocess.Popen[str], experiment_file: Path) -> None:
+    """One sentence with the path of the log, and no process left."""
+    started = psutil.Process(running.pid).children(recursive=True)
+    (manager,) = psutil.Process(running.pid).children()
+    time.sleep(2.5)  # One look at the processes after the trial has started.
+    manager.kill()
+    output, errors = running.communicate(timeout=60)
+    assert running.returncode == 2 and 'Traceback' not in output + errors, errors
+    (line,) = errors.splitlines()
+    assert 'lost the experiment: its manager no longer answers; see ' in line and Path(line.split('see ')[1]).is_dir()
+    assert not [child for child in started if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert not managers(experiment_file.parent)
+
+
+def test_results_without_a_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the trial's errors are, and where NNI's log is."""
+    job = TrialJob('Ab1', 'FAILED', 0, 3, logPath=str(tmp_path), stderrPath=f'file://localhost:{tmp_path}/stderr')
+    assert _conclude(tmp_path, [TrialState.of(job)], f'{tmp_path}/log') == 1
+    assert f'trial 3 (Ab1) failed; see {tmp_path}/trial.stderr\nNo trial succeeded; see {tmp_path}/log\n' in (
+        capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize('name', ['digits.yml', 'c10.yml'])

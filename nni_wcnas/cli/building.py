@@ -1,0 +1,84 @@
+"""Every part of a search built once, for what only its factory knows: which values are possible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+from nni_wcnas.cli import assembly
+from nni_wcnas.cli.document import Document
+from nni_wcnas.cli.problems import Problem, for_settings
+from nni_wcnas.cli.schema import Settings
+from nni_wcnas.tester import make_auxiliary
+
+__all__ = ['check_values']
+
+
+def check_values(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
+    """Build each part once: its factory knows which values are possible.
+
+    Parameters
+    ----------
+    document
+        Where the settings were written.
+    settings
+        The settings, with stand-ins for what is broken.
+    broken
+        Sections that were refused already.
+    """
+    problems: list[Problem] = []
+
+    def attempt(section: str, make: Callable[[], Any]) -> Any:
+        try:
+            return None if section in broken else make()
+        except Exception as error:  # The spaces are NNI's: they check little, and fail in many ways.
+            problems.append(document.problem(_sentence(error), *_blamed(document, section, str(error))))
+            return None
+
+    with assembly.untouched_random_state():
+        strategy = attempt('method', lambda: assembly.make_strategy(settings))
+        data = attempt('data', lambda: assembly.make_data(settings))
+        if (
+            strategy is not None
+            and strategy.objective.needs_tester
+            and settings.tester is None
+            and 'tester' not in broken
+        ):
+            problems.append(
+                document.problem(f'{type(strategy.objective).__name__} needs a tester; add `tester: fq_gan`', 'method')
+            )
+        if data is not None:
+            attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
+        shape = data if data is not None else _any_data(settings)
+        attempt('space', lambda: assembly.make_space(settings, shape))
+        if settings.tester is not None:
+            tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
+            if tester is not None and assembly.is_auxiliary(settings.auxiliary):
+                attempt('auxiliary', lambda: make_auxiliary(settings.auxiliary, tester))
+    return problems
+
+
+def _any_data(settings: Settings) -> Any:
+    """What space and tester ask of the data, where the data themselves cannot be had: whatever these expect."""
+    tester = settings.tester or {}
+    classes = tester.get('num_classes', settings.space.get('num_classes', settings.space.get('num_labels', 10)))
+    return SimpleNamespace(name='the data', num_classes=classes, image_size=tester.get('image_size', 32))
+
+
+def _blamed(document: Document, section: str, message: str) -> tuple[str, ...]:
+    """The argument that a message speaks of, else its section."""
+    written = document.values.get(section)
+    names = [name for name in written if re.search(rf'\b{name}\b', message)] if isinstance(written, dict) else []
+    names = [name for name in names if name not in ('name', 'preset')]
+    first = min(names, key=lambda name: message.index(name), default=None)
+    return (section,) if first is None else (section, first)
+
+
+def _sentence(error: Exception) -> str:
+    """Our own messages as they are; any other with a remedy."""
+    text = for_settings(error)
+    if isinstance(error, (ValueError, TypeError, OSError)) and text:
+        return text
+    return f'cannot be built from these values ({f"{type(error).__name__}: {text}".rstrip(": ")}); change one of them'

@@ -1,0 +1,23 @@
+"""Folders that a command writes into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nni_wcnas.cli.problems import CommandError
+
+__all__ = ['make_folder']
+
+
+def make_folder(path: Path, remedy: str) -> None:
+    """Make a folder and those above it, unless they are there.
+
+    Raises
+    ------
+    CommandError
+        When there is a file in the way, or it may not be written; the message ends in the remedy.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f'{path} cannot be a folder ({error.strerror}); {remedy}') from error
