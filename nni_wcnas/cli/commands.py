@@ -52,6 +52,11 @@ def _search(arguments: argparse.Namespace) -> int:
     from nni_wcnas.evaluation.report import write_report
 
     settings = load_settings(arguments.settings, _overrides(arguments))
+    if arguments.dry_run:
+        from nni_wcnas.cli.memory import forecast
+
+        print(forecast(settings))
+        return 0
     path = (
         Path(arguments.run) if arguments.run else Path(settings.directory) / Path(arguments.settings).name.split('.')[0]
     )

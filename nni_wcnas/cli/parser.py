@@ -11,6 +11,7 @@ _EXAMPLES = {
         'nni-wcnas search experiments/digits.trial.yml --run runs/first',
         'nni-wcnas search experiments/digits.trial.yml --run runs/first --resume',
         'nni-wcnas search experiments/digits.trial.yml --set search.epochs=3 --set method=darts',
+        'nni-wcnas search experiments/c10.trial.yml --dry-run',
     ),
     'trial': (
         'nni-wcnas trial experiments/digits.trial.yml',
@@ -87,6 +88,9 @@ def _search(parser: argparse.ArgumentParser) -> None:
         '--run', metavar='DIR', help='run directory (default: <directory of the settings>/<name of the settings file>)'
     )
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint of the run')
+    parser.add_argument(
+        '--dry-run', action='store_true', help='only say how much memory the search takes, and which batch size fits'
+    )
 
 
 def _run(parser: argparse.ArgumentParser) -> None:

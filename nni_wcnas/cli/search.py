@@ -15,6 +15,7 @@ from nni.nas.space import RawFormatModelSpace
 from nni_wcnas.checkpoint import CheckpointError
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.folder import make_folder
+from nni_wcnas.cli.memory import is_out_of_memory, out_of_memory
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.quiet import silence_lightning
 from nni_wcnas.cli.recorder import Recorder
@@ -87,7 +88,7 @@ def search(
     KeyboardInterrupt
         On Ctrl-C; the last whole epoch is in the checkpoint.
     CommandError
-        When the checkpoint is damaged.
+        When the checkpoint is damaged, the search diverges, or memory runs out.
     """
     silence_lightning()
     data = assembly.make_data(settings)
@@ -110,7 +111,12 @@ def search(
         )
     except CheckpointError as error:
         raise CommandError(str(error)) from error
-    sample = _run(strategy, space, evaluator, recorder)
+    try:
+        sample = _run(strategy, space, evaluator, recorder)
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise CommandError(out_of_memory(settings)) from error
+        raise
     architecture = _architecture(settings, sample)
     run.write_architecture(architecture)
     return Found(architecture, recorder.history, data, reference)
