@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 
 import torch
@@ -32,6 +32,8 @@ class SupernetLearner(Learner):
         All of its other parameters by name.
     optimizer
         The optimiser of the weights.
+    aliases
+        Other names of a parameter in the supernet, each with the one in ``alphas`` or ``weights``.
     """
 
     def __init__(
@@ -40,8 +42,10 @@ class SupernetLearner(Learner):
         alphas: Parameters,
         weights: Parameters,
         optimizer: torch.optim.Optimizer,
+        aliases: Mapping[str, str],
     ) -> None:
         self._module, self._alphas, self._weights, self._optimizer = training_module, alphas, weights, optimizer
+        self._aliases = aliases
         self._evaluate: Callable[..., Tensor] = replayed(self._forward, training_module.device)
 
     @property
@@ -103,10 +107,11 @@ class SupernetLearner(Learner):
         self, images: Tensor, weights: Parameters | None, alphas: Parameters | None, moves_statistics: bool
     ) -> Tensor:
         model = self._module.model
+        values = {**(weights or self._weights), **(alphas or self._alphas)}
+        values.update({alias: values[name] for alias, name in self._aliases.items()})
         with nullcontext() if moves_statistics else frozen_statistics(model):
-            return torch.func.functional_call(
-                model, {**(weights or self._weights), **(alphas or self._alphas)}, (images,)
-            )
+            # All names are given: torch need not look for tied ones, which takes longer than a small layer's pass.
+            return torch.func.functional_call(model, values, (images,), tie_weights=False)
 
     @property
     def _criterion(self) -> nn.Module:

@@ -50,6 +50,7 @@ class SearchModule(DartsLightningModule):
         self.objective, self.hypergradient, self.smoothing = objective, hypergradient, smoothing
         self._restored_random_state: Tensor | None = None
         self._supernet_modules: list[BaseSuperNetModule] | None = None
+        self._parameter_aliases: dict[str, str] | None = None
         self._parameter_groups: tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]] | None = None
         self._hyperparameter_optimizer: torch.optim.Optimizer | None = None
 
@@ -77,6 +78,14 @@ class SearchModule(DartsLightningModule):
             weights = {name: p for name, p in self.model.named_parameters() if name not in architecture}
             self._parameter_groups = architecture, weights
         return self._parameter_groups
+
+    def _aliases(self) -> dict[str, str]:
+        """Other names of shared parameters, as of the logits of all cells of a type."""
+        if self._parameter_aliases is None:
+            names = {id(p): name for group in self._groups() for name, p in group.items()}
+            every = self.model.named_parameters(remove_duplicate=False)
+            self._parameter_aliases = {name: names[id(p)] for name, p in every if names[id(p)] != name}
+        return self._parameter_aliases
 
     def _find_architecture(self) -> dict[str, nn.Parameter]:
         wanted = {id(p) for module in self.supernet_modules() for p in getattr(module, 'arch_parameters', tuple)()}
@@ -137,7 +146,11 @@ class SearchModule(DartsLightningModule):
 
     def _step(self, batch: dict[str, Any], batch_idx: int) -> Step:
         learner = SupernetLearner(
-            self.training_module, dict(self.architecture()), dict(self.weights()), self.weight_optimizer().optimizer
+            self.training_module,
+            dict(self.architecture()),
+            dict(self.weights()),
+            self.weight_optimizer().optimizer,
+            self._aliases(),
         )
 
         def evaluator_loss(examples: Batch) -> Tensor:

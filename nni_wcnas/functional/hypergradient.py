@@ -83,16 +83,17 @@ def sgd_step(
     -------
     New tensors by name; part of the autograd graph if the inputs are.
     """
-    buffers = buffers or {}
-    stepped = {}
-    for name, value in parameters.items():
-        direction = gradients[name]
-        if weight_decay:
-            direction = direction + weight_decay * value
-        if momentum and name in buffers:
-            direction = direction + momentum * buffers[name]
-        stepped[name] = value - lr * direction
-    return stepped
+    names = list(parameters)
+    values, directions = [parameters[name] for name in names], [gradients[name] for name in names]
+    if weight_decay:
+        directions = list(torch._foreach_add(directions, values, alpha=weight_decay))
+    moving = [position for position, name in enumerate(names) if momentum and name in (buffers or {})]
+    if moving and buffers:
+        pushed = torch._foreach_add(
+            [directions[i] for i in moving], [buffers[names[i]] for i in moving], alpha=momentum)
+        for position, direction in zip(moving, pushed):
+            directions[position] = direction
+    return dict(zip(names, torch._foreach_add(values, directions, alpha=-lr)))
 
 
 def lookahead(
