@@ -58,8 +58,8 @@ class Search(DARTS):
     channels_last
         Train the supernet in the channels-last memory format: faster on CPU and GPU, equal up to rounding.
     fast_cell
-        Compute what the edges of a cell share once: faster, in less memory, equal up to rounding. Acts in channels-last
-        only; False computes every operation on every edge.
+        Compute what the edges of a cell share once: faster, in less memory, equal up to rounding. False computes every
+        operation on every edge. None is True where ``channels_last`` is, which it needs.
     recompute_cells
         Keep only the inputs of each cell and compute it again in the backward pass: a larger batch fits, a pass through
         the supernet takes about a third longer.
@@ -94,7 +94,7 @@ class Search(DARTS):
         selection: Selection | None = None,
         schedule: Schedule | None = None,
         channels_last: bool = True,
-        fast_cell: bool = True,
+        fast_cell: bool | None = None,
         recompute_cells: bool = False,
         arc_learning_rate: float = 3e-4,
         gradient_clip_val: float | None = None,
@@ -104,7 +104,11 @@ class Search(DARTS):
         self.relaxation, self.objective = relaxation or Softmax(), objective or AverageCase()
         self.hypergradient, self.smoothing = hypergradient or FirstOrder(), smoothing or NoSmoothing()
         self.selection, self.schedule = selection or Magnitude(), schedule or SingleStage()
-        self.channels_last, self.fast_cell, self.recompute_cells = channels_last, fast_cell, recompute_cells
+        if fast_cell and not channels_last:
+            raise ValueError('fast_cell=True needs channels_last=True; leave one of them out')
+        self.channels_last = channels_last
+        self.fast_cell = channels_last if fast_cell is None else fast_cell
+        self.recompute_cells = recompute_cells
         self._check_members()
         _check_numbers(arc_learning_rate, gradient_clip_val, log_prob_every_n_step)
         (self.stage,) = self.schedule.stages()

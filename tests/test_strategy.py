@@ -193,6 +193,7 @@ def test_schedule_sets_the_number_of_epochs_and_the_warmup(search):
     ('arguments', 'error', 'message'),
     [
         ({'objective': WorstCase(reuse_gradient=True)}, ValueError, 'WorstCase.*FirstOrder.*hypergradient=Unrolled'),
+        ({'channels_last': False, 'fast_cell': True}, ValueError, 'fast_cell=True needs channels_last=True'),
         ({'objective': 'worst_case'}, TypeError, 'objective must be one of the members'),
         ({'schedule': SingleStage}, TypeError, 'schedule must be one of the members'),
     ],

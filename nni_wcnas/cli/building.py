@@ -7,13 +7,18 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from nni.nas.nn.pytorch import Cell
+
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.document import Document
 from nni_wcnas.cli.problems import Problem, for_settings
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.tester import make_auxiliary
 
-__all__ = ['check_values']
+__all__ = ['SECTIONS', 'check_values']
+
+SECTIONS = ('method', 'data', 'difficulty', 'space', 'tester', 'auxiliary')
+"""Those whose parts can be built."""
 
 
 def check_values(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
@@ -26,7 +31,7 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
     settings
         The settings, with stand-ins for what is broken.
     broken
-        Sections that were refused already.
+        Sections to leave alone, such as those that were refused already.
     """
     problems: list[Problem] = []
 
@@ -52,12 +57,21 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
         if data is not None:
             attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
         shape = data if data is not None else _any_data(settings)
-        attempt('space', lambda: assembly.make_space(settings, shape))
+        space = attempt('space', lambda: assembly.make_space(settings, shape))
+        if strategy is not None and strategy.recompute_cells and space is not None and not _has_cells(space):
+            name = settings.space['name']
+            problems.append(
+                document.problem(f'acts on cells, and {name} has none; leave it out', 'method', 'recompute_cells')
+            )
         if settings.tester is not None:
             tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
             if tester is not None and assembly.is_auxiliary(settings.auxiliary):
                 attempt('auxiliary', lambda: make_auxiliary(settings.auxiliary, tester))
     return problems
+
+
+def _has_cells(space: Any) -> bool:
+    return any(isinstance(module, Cell) for module in space.modules())
 
 
 def _any_data(settings: Settings) -> Any:

@@ -95,14 +95,15 @@ def _pretrain(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.settings import load_settings
 
     settings = load_settings(arguments.settings, _overrides(arguments))
-    losses = pretrain_tester(
-        settings,
-        arguments.out,
-        arguments.steps,
-        lr=arguments.lr,
-        discriminator_steps=arguments.discriminator_steps,
-        resume=arguments.resume,
-    )
+    with _continued_with('--resume'):
+        losses = pretrain_tester(
+            settings,
+            arguments.out,
+            arguments.steps,
+            lr=arguments.lr,
+            discriminator_steps=arguments.discriminator_steps,
+            resume=arguments.resume,
+        )
     print(f'tester: {arguments.out}  ' + '  '.join(f'{name} {value:.4g}' for name, value in losses.items()))
     return 0
 

@@ -22,6 +22,7 @@ from nni_wcnas.cli import assembly
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.quiet import silence_lightning
 from nni_wcnas.cli.schema import Settings
+from nni_wcnas.spaces.architecture import CELL_SPACES
 
 __all__ = ['Forecast', 'forecast', 'is_out_of_memory', 'out_of_memory']
 
@@ -41,6 +42,10 @@ class Forecast:
     """For each example of a batch."""
     free: float
     """Of the device, before the search."""
+    examples: int
+    """Of the smaller half of the training set; no batch is larger."""
+    remedy: str = ''
+    """What else could be done."""
 
     @property
     def needed(self) -> float:
@@ -50,15 +55,15 @@ class Forecast:
     @property
     def largest_batch(self) -> int:
         """That should fit; 0 where none does."""
-        return max(0, int((_SPARE * self.free - self.constant) / self.each))
+        left = _SPARE * self.free - self.constant
+        return 0 if left < 0 else int(min(self.examples, left / self.each if self.each else self.examples))
 
     def __str__(self) -> str:
         text = f'batch_size {self.batch_size} takes about {_gigabytes(self.needed)}, {_gigabytes(self.free)} are free'
         if self.batch_size <= self.largest_batch:
             return f'memory: {text}; up to batch_size {self.largest_batch} should fit'
-        if self.largest_batch < 2:
-            return f'memory: {text}; lower space.width or space.num_cells, or set method.recompute_cells=true'
-        return f'memory: {text}; lower data.batch_size to {self.largest_batch}, or set method.recompute_cells=true'
+        lower = f'data.batch_size to {self.largest_batch}' if self.largest_batch >= 2 else 'the size of the space'
+        return f'memory: {text}; lower {lower}{self.remedy}'
 
 
 def forecast(settings: Settings) -> Forecast:
@@ -74,10 +79,11 @@ def forecast(settings: Settings) -> Forecast:
     CommandError
         When the search cannot even train these.
     """
-    batch_size = int(assembly.make_data(settings).batch_size)
+    data = assembly.make_data(settings)
     small, large = (_peak_elsewhere(settings, size) for size in _PROBES)
-    each = max(1.0, (large - small) / (_PROBES[1] - _PROBES[0]))
-    return Forecast(batch_size, small - each * _PROBES[0], each, _free(settings))
+    each = max(0.0, (large - small) / (_PROBES[1] - _PROBES[0]))
+    examples = min(len(data.weight_indices), len(data.architecture_indices))
+    return Forecast(data.batch_size, small - each * _PROBES[0], each, _free(settings), examples, _recompute(settings))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -90,9 +96,15 @@ def out_of_memory(settings: Settings) -> str:
     given = settings.data.get('batch_size')
     now = '' if given is None else f' from {given}'
     return (
-        f'the search ran out of memory; lower data.batch_size{now}, or set method.recompute_cells=true '
+        f'the search ran out of memory; lower data.batch_size{now}{_recompute(settings)} '
         '(`nni-wcnas search SETTINGS --dry-run` says what fits)'
     )
+
+
+def _recompute(settings: Settings) -> str:
+    """The other remedy, where there is one."""
+    possible = settings.space['name'] in CELL_SPACES and not settings.method.get('recompute_cells')
+    return ', or set method.recompute_cells=true' if possible else ''
 
 
 def _peak_elsewhere(settings: Settings, batch_size: int) -> float:
@@ -100,6 +112,7 @@ def _peak_elsewhere(settings: Settings, batch_size: int) -> float:
     plain = settings.plain()
     plain['data'] = {**plain['data'], 'batch_size': batch_size}
     plain['search'] = {**plain['search'], 'epochs': 1, 'warmup': 0}
+    plain['method'] = {key: value for key, value in plain['method'].items() if key != 'schedule'}
     done = subprocess.run(
         [sys.executable, '-m', 'nni_wcnas.cli.memory'], input=json.dumps(plain), capture_output=True, text=True
     )

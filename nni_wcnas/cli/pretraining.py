@@ -68,3 +68,7 @@ def pretrain_tester(
         )
     except ValueError as error:
         raise CommandError(str(error)) from error
+    except RuntimeError as error:
+        if 'diverged' not in str(error):
+            raise
+        raise CommandError(f'{str(error).partition(";")[0]}; lower --lr from {lr:g}') from error

@@ -53,7 +53,7 @@ def check_proposals(space: Mapping[str, Any], place: str, settings: Path, overri
     problems: list[Problem] = []
     for proposal in _proposals(space):
         try:
-            load_settings(settings, overrides, proposal, build=False, proposer=place)
+            load_settings(settings, overrides, proposal, build=('method', 'tester'), proposer=place)
         except SettingsError as error:
             problems += error.problems
     if problems:
@@ -105,10 +105,16 @@ def _is_option(value: Any) -> bool:
 
 def _is_range(spec: Mapping[str, Any]) -> bool:
     """Whether the values are the numbers that a type of NNI asks for."""
-    count = 3 if spec['_type'].startswith('q') else 2
-    kind: Any = int if spec['_type'] == 'randint' else (int, float)
-    values = spec['_value']
-    return isinstance(values, list) and len(values) == count and all(isinstance(value, kind) for value in values)
+    name, values = spec['_type'], spec['_value']
+    count = 3 if name.startswith('q') else 2
+    kind: Any = int if name == 'randint' else (int, float)
+    if not (isinstance(values, list) and len(values) == count and all(isinstance(value, kind) for value in values)):
+        return False
+    if count == 3 and values[2] <= 0:
+        return False
+    if name.endswith('normal'):
+        return values[1] > 0
+    return values[0] < values[1] and ('log' not in name or values[0] > 0)
 
 
 def _proposals(space: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nni_wcnas.cli import assembly
-from nni_wcnas.cli.building import check_values
+from nni_wcnas.cli.building import SECTIONS, check_values
 from nni_wcnas.cli.document import Document, parse_value, read_document
 from nni_wcnas.cli.members import arguments_of, check_arguments, defaults_of, validate
 from nni_wcnas.cli.numbers import impossible_numbers
@@ -33,7 +33,7 @@ def load_settings(
     overrides: Iterable[str] = (),
     parameters: Mapping[str, Any] | None = None,
     *,
-    build: bool = True,
+    build: Collection[str] = SECTIONS,
     proposer: str = 'tuner',
 ) -> Settings:
     """Read, merge and check the settings of one trial.
@@ -49,7 +49,7 @@ def load_settings(
         ``{'method': {'_name': 'wcnas', 'trade_off': 0.5}}``. A choice of another name than the file's keeps those of
         the section's arguments that the new option takes too.
     build
-        Whether to build data, space, tester and method once to check the values of their arguments.
+        Which sections' parts to build once, to check the values of their arguments.
     proposer
         Who is blamed for mistakes in ``parameters``.
 
@@ -76,8 +76,7 @@ def load_settings(
     if wrong_numbers:  # Told once: the parts below are checked with other numbers.
         problems += wrong_numbers
         sound = sound.model_copy(update={'search': SearchNumbers()})
-    if build:
-        problems += check_values(document, sound, broken)
+    problems += check_values(document, sound, broken | (set(SECTIONS) - set(build)))
     if problems or settings is None:
         raise SettingsError(problems)
     return settings

@@ -90,7 +90,7 @@ def input_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, pad
 def weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
     """dL/dw, shape of ``weight``, given dL/dy of shape ``(N, C, H', W')``."""
     size = weight.shape[-1]
-    if stride == 1 and dilation == 2 and padding == size - 1:  # the halo of the four images is a whole number
+    if stride == 1 and dilation == 2 and padding == size - 1 and padding % 2 == 0:
         x, gradient, padding, dilation = _interleaved(x), _interleaved(gradient), padding // 2, 1
     if size == 3 and dilation == 1:
         return conv2d_weight(x, weight.shape, gradient, stride, padding, dilation, len(weight))

@@ -62,8 +62,13 @@ def normalised(
 
     Returns
     -------
-    B matrices of shape ``(M, C')``, or one if ``total``; and what they were normalised by. Twice differentiable.
+    B matrices of shape ``(M, C')``, or one if ``total``, in the precision of ``weights`` also under autocast; and what
+    they were normalised by. Twice differentiable.
     """
+    if torch.is_autocast_enabled(weights.device.type):  # A covariance in half precision would be noise.
+        with torch.autocast(weights.device.type, enabled=False):
+            full = [x.to(weights.dtype) for x in features]
+            return normalised(full, weights, gain, bias, epsilon, total=total, statistics=statistics)
     if statistics is not None:
         matrix = (gain * (statistics.variance + epsilon).rsqrt()).unsqueeze(2) * weights
         shift = bias - gain * (statistics.variance + epsilon).rsqrt() * statistics.mean
@@ -108,7 +113,8 @@ class _Normalised(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         mean, covariance, matrix, weights, gain, bias, *features = ctx.saved_tensors
         if torch.is_grad_enabled():  # Somebody differentiates twice: then mean, covariance and matrix are no constants.
-            inputs = (weights, gain, bias, *features)
+            # Aliases: one input may depend on another, and its gradient is not asked for here.
+            inputs = [x.view_as(x) for x in (weights, gain, bias, *features)]
             outputs = _plain(ctx.total, ctx.epsilon, *inputs)
             wanted = [x for x, needed in zip(inputs, ctx.needs_input_grad[2:]) if needed]
             found = iter(torch.autograd.grad(outputs, wanted, gradients[:-2], create_graph=True))

@@ -224,7 +224,7 @@ def _total(node: _Node, averages: RunningAverages) -> Tensor:
         output, weight = terms.pop(0)
         total = output * weight
     for output, weight in terms:
-        total = total.addcmul_(output, weight)
+        total = total.addcmul_(output.to(total.dtype), weight)
     return _image(total, like)
 
 

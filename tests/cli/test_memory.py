@@ -11,24 +11,42 @@ from nni_wcnas.cli.memory import Forecast, forecast, is_out_of_memory
 from nni_wcnas.cli.settings import load_settings
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        ((40, 1e9, 1e7, 2e9, 500), 'takes about 1.4 GB, 2.0 GB are free; up to batch_size 80 should fit'),
+        ((40, 1e9, 1e7, 2e9, 60), 'up to batch_size 60 should fit'),  # there are no more examples
+        ((40, 1e9, 0.0, 2e9, 60), 'takes about 1.0 GB, 2.0 GB are free; up to batch_size 60 should fit'),
+        ((400, 1e9, 1e7, 2e9, 500), 'takes about 5.0 GB, 2.0 GB are free; lower data.batch_size to 80'),
+        ((400, 1e9, 1e7, 2e9, 500, ', or pray'), 'lower data.batch_size to 80, or pray'),
+        ((400, 1e9, 1e7, 1e9, 500), 'lower the size of the space'),
+    ],
+)
+def test_what_is_said(arguments, said):
+    """Nine tenths of the free memory may be filled."""
+    text = str(Forecast(*arguments))
+    assert text.startswith(f'memory: batch_size {arguments[0]} takes about ') and text.endswith(said)
+
+
 def test_forecast_is_a_line_through_its_probes(monkeypatch, settings_file):
     monkeypatch.setattr(memory, '_peak_elsewhere', lambda settings, size: 1e9 + 1e7 * size)
     monkeypatch.setattr(memory, '_free', lambda settings: 2e9)
     found = forecast(load_settings(settings_file, ['data.batch_size=40']))
-    assert found.needed == pytest.approx(1.4e9)
-    assert found.largest_batch == 80  # nine tenths of the free memory
-    assert str(found) == (
-        'memory: batch_size 40 takes about 1.4 GB, 2.0 GB are free; up to batch_size 80 should fit'
-    )  # fmt: skip
+    assert (found.needed, found.largest_batch) == (pytest.approx(1.4e9), 60)
+    assert found.remedy == ', or set method.recompute_cells=true'
 
 
-def test_what_is_said_when_it_does_not_fit():
-    assert str(Forecast(400, 1e9, 1e7, 2e9)).endswith(
-        'lower data.batch_size to 80, or set method.recompute_cells=true'
-    )
-    assert str(Forecast(400, 1e9, 1e7, 1e9)).endswith(
-        'lower space.width or space.num_cells, or set method.recompute_cells=true'
-    )
+@pytest.mark.parametrize(
+    ('space', 'method', 'remedy'),
+    [
+        ('darts', 'darts', ', or set method.recompute_cells=true (`nni-wcnas'),
+        ('darts', '{preset: darts, recompute_cells: true}', 'lower data.batch_size from 30 (`nni-wcnas'),
+        ('nasbench201', 'darts', 'lower data.batch_size from 30 (`nni-wcnas'),
+    ],
+)
+def test_remedies_are_possible(settings_file, space, method, remedy):
+    settings = load_settings(settings_file, [f'space={space}', f'method={method}'], build=())
+    assert remedy in memory.out_of_memory(settings)
 
 
 def _gigabytes(shown):
@@ -37,7 +55,8 @@ def _gigabytes(shown):
 
 
 def test_forecast_of_a_real_search(here, settings_file):
-    size = ('--set', 'data.batch_size=400', '--set', 'space.width=16')
+    size = ('--set', 'data.batch_size=400', '--set', 'space.width=16', '--set', 'method.schedule.warmup=1')
+    size += ('--set', 'method.schedule.name=single_stage')
     assert 0.4 < _gigabytes(here('search', settings_file, '--dry-run', *size)) < 8
     assert not (settings_file.parent / 'runs').exists(), 'a dry run writes nothing'
 

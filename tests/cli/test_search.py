@@ -266,3 +266,19 @@ def test_help_is_instant(here: Command) -> None:
         with pytest.raises(SystemExit):
             here(name, '--help')
     assert 'worst_case' in here('options').stdout
+
+
+def test_diverged_pretraining(settings_file: Path, tmp_path: Path, here: Command) -> None:
+    """One sentence with the rate that is at fault, and no file."""
+    out = tmp_path / 'tester.pt'
+    done = here('pretrain', settings_file, out, '--steps', '6', '--lr', '1e38')
+    assert done.returncode == 2 and 'Traceback' not in done.stderr
+    assert 'diverged' in done.stderr and 'lower --lr from 1e+38' in done.stderr and not out.exists()
+
+
+def test_recomputing_cells_of_a_space_without_any(settings_file: Path, tmp_path: Path, here: Command) -> None:
+    """Said before a run is begun."""
+    words = ('--set', 'space=nasbench201', '--set', 'method={preset: darts, recompute_cells: true}')
+    done = here('search', settings_file, '--run', tmp_path / 'run', *words)
+    assert done.returncode == 2 and not (tmp_path / 'run').exists()
+    assert 'method.recompute_cells: acts on cells, and nasbench201 has none; leave it out' in done.stderr

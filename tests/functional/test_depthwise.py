@@ -9,6 +9,7 @@ from nni_wcnas.functional.depthwise import depthwise, input_gradient, weight_gra
 GEOMETRIES = [  # kernel, stride, padding, dilation: those of the spaces, and some of none
     (3, 1, 1, 1), (5, 1, 2, 1), (7, 1, 3, 1), (3, 1, 2, 2), (5, 1, 4, 2),
     (3, 2, 1, 1), (5, 2, 2, 1), (3, 2, 2, 2), (5, 2, 4, 2), (5, 1, 0, 1), (3, 1, 3, 1), (5, 1, 2, 2), (3, 3, 1, 1),
+    (2, 1, 1, 2), (4, 1, 3, 2), (2, 2, 0, 2),
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from nni_wcnas.functional.frozen import frozen_statistics
+from nni_wcnas.functional.frozen import constants, frozen_statistics
 
 
 def _network() -> nn.Sequential:
@@ -68,3 +68,13 @@ def test_evaluation_mode_is_left_alone():
     with frozen_statistics(norm):
         frozen = norm(images)
     assert torch.equal(frozen, norm(images))
+
+
+def test_constants_get_no_gradient_and_come_back():
+    learnt, fixed = torch.ones(2, requires_grad=True), torch.ones(2)
+    other = torch.ones(2, requires_grad=True)
+    with pytest.raises(KeyError), constants({'learnt': learnt, 'fixed': fixed}):
+        (learnt * fixed * other).sum().backward()
+        raise KeyError
+    assert learnt.grad is None and torch.equal(other.grad, torch.ones(2))
+    assert learnt.requires_grad and not fixed.requires_grad

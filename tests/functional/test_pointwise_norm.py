@@ -66,6 +66,33 @@ def test_second_derivatives(arguments, total):
     assert torch.autograd.gradgradcheck(lambda *a: tuple(fast(a, total=total)[0]), arguments, atol=1e-4)
 
 
+@pytest.mark.parametrize('create_graph', [False, True])
+def test_one_branch_may_depend_on_another(arguments, create_graph):
+    """Its gradient goes through the branch once, whether or not somebody differentiates again."""
+    weights, gain, bias, first, *_ = arguments
+    found = []
+    for function in (fast, one_after_the_other):
+        features = [first, 2 * first.tanh(), first.square()]
+        outputs = function([weights, gain, bias, *features])
+        outputs = outputs[0] if function is fast else outputs
+        total = sum(output.pow(3).sum() for output in outputs)
+        found += torch.autograd.grad(total, first, create_graph=create_graph)
+    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize('evaluation', [False, True])
+def test_full_precision_under_autocast(arguments, evaluation):
+    running = BatchStatistics(torch.zeros(BRANCHES, OUTPUTS), torch.ones(BRANCHES, OUTPUTS)) if evaluation else None
+    weights, gain, bias, *features = [x.detach().float().requires_grad_() for x in arguments]
+    half = [x.bfloat16() for x in features]
+    expected, _ = fast([weights, gain, bias, *[x.float() for x in half]], total=True, statistics=running)
+    with torch.autocast('cpu', torch.bfloat16):
+        output, _ = fast([weights, gain, bias, *half], total=True, statistics=running)
+    assert output[0].dtype == torch.float32 and torch.equal(output[0], expected[0])
+    output[0].sum().backward()
+    assert features[0].grad.isfinite().all()
+
+
 def test_gradients_of_some_inputs_only(arguments):
     everything = torch.autograd.grad(fast(arguments)[0][1].square().sum(), arguments)
     for position in (0, 1, 2, 4):

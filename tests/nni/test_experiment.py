@@ -253,6 +253,10 @@ def test_missing_gpu(experiment_file: Path) -> None:
         ('_value: [0, 9]', '_value: [-1, 9]', 'tiny.yml: seed: must be at least 0, not -1'),
         ('{_type: randint', '{_type: randin', r"tiny.yml: seed: has the unknown _type 'randin'; did you mean randint"),
         ('_value: [0, 9]', '_value: [0]', r'tiny.yml: seed: has the _value \[0\]; write a list that fits randint'),
+        ('_value: [0, 9]', '_value: [9, 0]', r'seed: has the _value \[9, 0\]; write a list that fits randint'),
+        ('uniform, _value: [0.5, 2]', 'loguniform, _value: [0, 2]', 'write a list that fits loguniform'),
+        ('uniform, _value: [0.5, 2]', 'quniform, _value: [0.5, 2, 0]', 'write a list that fits quniform'),
+        ('_value: [0.5, 2]', '_value: [-1, 2]', 'tiny.yml: method.trade_off: trade_off must be 0 or more'),
         ('trial tiny.trial.yml', 'trial tiny.trial.yml --set seed=1', '--set seed=1: the tuner proposes seed'),
     ],
 )

@@ -200,6 +200,17 @@ def test_second_derivatives():
     assert_alike(*found, tolerance=1e-11 * largest)
 
 
+def test_half_precision():
+    """Under autocast the fast cell is no further from the truth than the plain one."""
+    fast, plain = (network.float() for network in pair('official'))
+    images = torch.randn(4, 3, 16, 16, dtype=torch.float32)
+    with torch.no_grad(), frozen_statistics(fast), frozen_statistics(plain):
+        exact = fast(images)
+        with torch.autocast('cpu', torch.bfloat16):
+            mine, theirs = fast(images), plain(images)
+    assert (mine - exact).norm() < 1.5 * (theirs - exact).norm() < 0.5 * exact.norm()
+
+
 def test_a_single_value_per_channel_is_refused():
     with pytest.raises(ValueError, match='more than one value per channel'):
         pair('official')[0](torch.randn(1, 3, 4, 4))
