@@ -1,6 +1,7 @@
 """README: its Python runs, its commands exist, its first command does what it says."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -33,9 +34,14 @@ def test_python_runs_as_written(tmp_path):
 
 def test_speed_table_is_filled():
     assert not re.search(r'[A-Z]+_TABLE', README)
-    row = r'^\| .*`(darts|darts_2nd|wcnas)`.* \| (\d\.\d\d) \| (\d\.\d\d) \| ([\d.]+) \|$'
+    row = r'^\| `(darts|darts_2nd|wcnas)`.* \| (\d\.\d\d) \| (\d\.\d\d) \| (\d\.\d\d) \| ([\d.]+) \|$'
     rows = re.findall(row, README, re.MULTILINE)
-    assert [row[0] for row in rows] == ['darts', 'darts_2nd', 'wcnas'] and rows[2][3] == '1.625'
+    assert [row[0] for row in rows] == ['darts', 'darts_2nd', 'wcnas'] and rows[2][4] == '1.625'
+    limits = runpy.run_path(str(ROOT / 'tests' / 'benchmarks' / 'search_iteration.py'))
+    shown = {name: (float(of_nni), float(of_darts), float(memory)) for name, of_nni, of_darts, memory, _ in rows}
+    for (one, other), limit in limits['LIMITS'].items():
+        assert shown[one][other == 'darts'] <= limit
+    assert all(shown[one][2] <= limit for (one, _), limit in limits['MEMORY_LIMITS'].items())
 
 
 def test_every_command_and_file_it_names_exists():

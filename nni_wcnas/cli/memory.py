@@ -7,10 +7,10 @@ sizes, with everything that belongs to it (architecture, weights, tester); the l
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -134,7 +134,17 @@ def _peak(settings: Settings) -> float:
     strategy(space, SequentialExecutionEngine())
     if assembly.device(settings) == 'cuda':
         return float(torch.cuda.max_memory_reserved())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+    return _peak_resident()
+
+
+def _peak_resident() -> float:
+    """The most memory that this process held at a time; what getrusage says is at least what the parent held."""
+    status = Path('/proc/self/status')
+    if status.exists():
+        (kilobytes,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith('VmHWM'))
+        return float(kilobytes) * 1024
+    information = psutil.Process().memory_info()
+    return float(getattr(information, 'peak_wset', information.rss))
 
 
 def _free(settings: Settings) -> float:

@@ -16,7 +16,6 @@ import argparse
 import json
 import logging
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -159,12 +158,18 @@ def peak_memory(name: str, options: argparse.Namespace) -> float:
 
 def only(name: str, options: argparse.Namespace) -> None:
     """One batch in this process; print its peak memory in MB."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_resident()
     turns = Turns(name)
     options.batches = 1
     turns.mine.release()
     run(name, options, turns)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((peak_resident() - before) / 1024)
+
+
+def peak_resident() -> int:
+    """kB that this process held at most (getrusage would start from what its parent held)."""
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith('VmHWM'))
 
 
 def parse() -> argparse.Namespace:
