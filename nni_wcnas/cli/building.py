@@ -7,12 +7,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from nni.nas.nn.pytorch import Cell
-
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.document import Document
 from nni_wcnas.cli.problems import Problem, for_settings
 from nni_wcnas.cli.schema import Settings
+from nni_wcnas.spaces.architecture import CELL_SPACES
 from nni_wcnas.tester import make_auxiliary
 
 __all__ = ['SECTIONS', 'check_values']
@@ -57,9 +56,9 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
         if data is not None:
             attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
         shape = data if data is not None else _any_data(settings)
-        space = attempt('space', lambda: assembly.make_space(settings, shape))
-        if strategy is not None and strategy.recompute_cells and space is not None and not _has_cells(space):
-            name = settings.space['name']
+        attempt('space', lambda: assembly.make_space(settings, shape))
+        name = settings.space['name']
+        if strategy is not None and strategy.recompute_cells and name not in CELL_SPACES:
             problems.append(
                 document.problem(f'acts on cells, and {name} has none; leave it out', 'method', 'recompute_cells')
             )
@@ -68,10 +67,6 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
             if tester is not None and assembly.is_auxiliary(settings.auxiliary):
                 attempt('auxiliary', lambda: make_auxiliary(settings.auxiliary, tester))
     return problems
-
-
-def _has_cells(space: Any) -> bool:
-    return any(isinstance(module, Cell) for module in space.modules())
 
 
 def _any_data(settings: Settings) -> Any:
