@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 __all__ = [
     'Parameters',
+    'Losses',
     'Batch',
     'SGDStep',
     'CellScores',
@@ -46,6 +47,9 @@ __all__ = [
 
 Parameters = dict[str, Tensor]
 """Named tensors, as ``dict(module.named_parameters())`` gives them."""
+
+Losses = dict[str, Tensor]
+"""Detached scalars by name, left on their device: reading one would make the processor wait for a GPU."""
 
 
 class Batch(NamedTuple):
@@ -201,7 +205,7 @@ class Tester(nn.Module, ABC):
         """
 
     @abstractmethod
-    def adversary_step(self, batch: Batch, *, update_generator: bool) -> dict[str, float]:
+    def adversary_step(self, batch: Batch, *, update_generator: bool) -> Losses:
         """Train the discriminator on one batch of real images and, if told so, the generator; return the losses by
         name."""
 
@@ -230,8 +234,8 @@ class Auxiliary(nn.Module, ABC):
         """Cross-entropy, differentiable in ``images`` and ``parameters``; never changes the model."""
 
     @abstractmethod
-    def train_step(self, images: Tensor, labels: Tensor) -> float:
-        """One optimiser step on detached images; returns the loss."""
+    def train_step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One optimiser step on detached images; returns the loss, detached."""
 
     @abstractmethod
     def optimizers(self, epochs: int) -> list[NamedOptimizer]:
@@ -299,7 +303,8 @@ class TrainingPass(NamedTuple):
 
     gradients: Parameters
     """dL_tr / dW by name."""
-    loss: float
+    loss: Tensor
+    """Detached."""
 
 
 class Hypergradient(ABC):
@@ -344,7 +349,7 @@ class ArchitectureUpdate(NamedTuple):
 
     alphas: Parameters
     """dA, to descend."""
-    losses: dict[str, float]
+    losses: Losses
     hyperparameters: Parameters = {}
     """dB, to ascend."""
     weight_gradient: Parameters | None = None
@@ -370,7 +375,7 @@ class Objective(ABC):
         """What the weights minimise."""
         return step.evaluator_loss(step.train)
 
-    def adversary_step(self, step: Step, *, update_generator: bool) -> dict[str, float]:
+    def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
         """Let the adversary learn from this batch; return its losses by name."""
         del step, update_generator  # Unused: without an adversary there is nothing to train.
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,7 +12,7 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from nni_wcnas.contracts import Batch, Hypergradient, NamedOptimizer, Objective, Parameters, Smoothing, Step
+from nni_wcnas.contracts import Batch, Hypergradient, Losses, NamedOptimizer, Objective, Parameters, Smoothing, Step
 from nni_wcnas.functional.frozen import constants
 from nni_wcnas.functional.hypergradient import full_precision
 from nni_wcnas.functional.scores import entropy
@@ -49,6 +50,7 @@ class SearchModule(DartsLightningModule):
         super().__init__(training_module, **kwargs)
         self.objective, self.hypergradient, self.smoothing = objective, hypergradient, smoothing
         self._restored_random_state: Tensor | None = None
+        self._losses: Losses = {}
         self._supernet_modules: list[BaseSuperNetModule] | None = None
         self._parameter_aliases: dict[str, str] | None = None
         self._parameter_groups: tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]] | None = None
@@ -141,6 +143,8 @@ class SearchModule(DartsLightningModule):
         self._log_losses(self.objective.adversary_step(step, update_generator=due), len(step.train.labels))
         self.advance_lr_schedulers(batch_idx)
         if batch_idx % self.log_prob_every_n_step == 0:
+            # The only moment at which the processor waits for a GPU.
+            self._refuse_divergence(self._losses)
             self.log_probs(self.export_probs())
         return output
 
@@ -190,7 +194,7 @@ class SearchModule(DartsLightningModule):
         ):
             loss = self.objective.weight_loss(step)
             self.advance_optimization(loss, batch_idx, self.gradient_clip_val)
-        self._log_losses({'W': loss.item()}, len(step.train.labels))
+        self._log_losses({'W': loss.detach()}, len(step.train.labels))
         return loss.detach()
 
     def advance_optimization(
@@ -214,9 +218,19 @@ class SearchModule(DartsLightningModule):
         self.training_module.configure_gradient_clipping(optimizer, self.gradient_clip_val, None)
         self.training_module.optimizer_step(self.trainer.current_epoch, batch_idx, optimizer)
 
-    def _log_losses(self, losses: dict[str, float], count: int) -> None:
+    def _log_losses(self, losses: Losses, count: int) -> None:
+        self._losses |= losses
         for name, value in losses.items():
             self.log(f'loss_{name}', value, on_step=False, on_epoch=True, batch_size=count)
+
+    def _refuse_divergence(self, values: Mapping[str, Tensor]) -> None:
+        lost = [name for name, value in values.items() if not value.isfinite().all()]
+        if lost:
+            tester = ', those of the tester and the auxiliary model included,' if self.objective.needs_tester else ''
+            raise ValueError(
+                f'The search diverged in epoch {self.trainer.current_epoch}: {", ".join(lost)} not finite; '
+                f'lower the learning rates{tester} or clip gradients'
+            )
 
     # -------------------------------------------------------------------------------------------------- validation,
     # what NNI does not forward
@@ -239,12 +253,7 @@ class SearchModule(DartsLightningModule):
     def on_train_epoch_end(self) -> None:
         """Describe the architecture; stop a search that diverged."""
         super().on_train_epoch_end()
-        for name, alpha in self.architecture().items():
-            if not alpha.isfinite().all():
-                raise ValueError(
-                    f'The architecture parameters {name} are not finite after epoch {self.trainer.current_epoch}: '
-                    'the search diverged; lower the learning rates or clip gradients'
-                )
+        self._refuse_divergence({**self._losses, **self.architecture()})
         rows = [torch.tensor(list(row.values())) for row in self.export_probs().values()]
         if rows:
             self.log('entropy', torch.stack([entropy(row) for row in rows]).mean())

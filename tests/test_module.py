@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
+from torch.utils._python_dispatch import TorchDispatchMode
 from worst_case_search import make_parts, run
 
 import nni_wcnas as wc
@@ -307,3 +308,88 @@ def test_any_timm_model_may_be_the_auxiliary(name):
 
     kind, gradient = _probe(probe, auxiliary=name)
     assert kind == 'TimmAuxiliary' and gradient.isfinite().all() and (gradient != 0).all()
+
+
+class Reads(TorchDispatchMode):
+    """Which operations make the processor wait for the device to answer."""
+
+    NAMES = ('_local_scalar_dense', 'nonzero', 'bincount', 'equal', 'is_nonzero', 'masked_select', '_unique2', 'item')
+
+    def __init__(self, module):
+        super().__init__()
+        states = [state for optimizer in module.trainer.optimizers for state in optimizer.state.values()]
+        self.counters = [state['step'] for state in states if 'step' in state]  # Adam's; torch holds them on the CPU
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        if name in self.NAMES and not any(args[0] is counter for counter in self.counters):
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('strategy', [wc.presets.darts, wc.presets.darts_2nd, wc.presets.wcnas])
+def test_no_step_waits_for_a_number(strategy):
+    """On a GPU the tester, the auxiliary model and the supernet are queued one after the other without a stop."""
+
+    def probe(module, batch):
+        module.training_step(batch, 0)  # optimisers build their state
+        with Reads(module) as reads:
+            module.training_step(batch, 16)  # due, and not one whose mixing weights are logged
+        with Reads(module) as logged:
+            module.training_step(batch, 10)
+        return reads.found, logged.found
+
+    found, logged = _probe(probe, strategy())
+    assert found == [] and '_local_scalar_dense' in logged
+
+
+@pytest.mark.parametrize('strategy', [wc.presets.darts, wc.presets.darts_2nd, wc.presets.wcnas])
+def test_bf16_where_nothing_is_unrolled(strategy):
+    """Which dtype each pass through the supernet has, by phase."""
+
+    def probe(module, batch):
+        dtypes = []
+        classifier = [layer for layer in module.model.modules() if isinstance(layer, torch.nn.Linear)][-1]
+        classifier.register_forward_hook(lambda layer, inputs, output: dtypes.append(output.dtype))
+        step, context = module._step(batch, 0), module.trainer.precision_plugin.train_step_context()
+        with context:
+            module._architecture_phase(step)
+            architecture = set(dtypes)
+            dtypes.clear()
+            module._weight_phase(step, batch['train'], 0, None)
+        return architecture, set(dtypes)
+
+    architecture, weights = _probe(probe, strategy(), precision='bf16-mixed')
+    precise = strategy is not wc.presets.darts
+    assert architecture == {torch.float32 if precise else torch.bfloat16} and weights == {torch.bfloat16}
+
+
+def test_bf16_casts_each_parameter_as_it_is():
+    """A cache of casts would keep what was cast before an optimiser's step, or without its gradient."""
+
+    def probe(module, batch):
+        with module.trainer.precision_plugin.train_step_context():
+            before = _snapshot(module)
+            module.training_step(batch, 0)
+            return _moved(before, _snapshot(module)), torch.is_autocast_cache_enabled()
+
+    assert _probe(probe, precision='bf16-mixed') == (set('AWGSVB'), False)
+
+
+def test_bf16_changes_rounding_alone():
+    def probe(module, batch):
+        with module.trainer.precision_plugin.train_step_context():
+            torch.manual_seed(1)
+            module.training_step(batch, 0)
+        return {name: loss.item() for name, loss in module._losses.items()}
+
+    half, full = _probe(probe, precision='bf16-mixed'), _probe(probe)
+    assert half.keys() == full.keys() and half != full
+    assert half == pytest.approx(full, rel=0.05, abs=0.02)
+
+
+@pytest.mark.parametrize('precision', ['16-mixed', 'half'])
+def test_other_precisions_are_refused(precision):
+    with pytest.raises(ValueError, match=f'precision must be one of 32-true, bf16-mixed, 64-true, not {precision}'):
+        make_parts(precision=precision)

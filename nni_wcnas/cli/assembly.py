@@ -38,9 +38,13 @@ __all__ = [
 
 
 def make_data(settings: Settings) -> ImageData:
-    """The data module; its batches follow the trial's seed unless the section has one of its own."""
+    """The data module; its batches follow the trial's seed unless the section has one of its own, and are made on the
+    search's device where the images can be held there."""
     arguments = {'seed': settings.seed, **settings.data}
-    return build('data', arguments.pop('name'), **arguments)
+    name = arguments.pop('name')
+    if arguments.get('device') is None and option('data', name).factory.in_memory and not arguments.get('num_workers'):
+        arguments['device'] = device(settings)
+    return build('data', name, **arguments)
 
 
 def make_space(settings: Settings, data: ImageData) -> Any:

@@ -40,6 +40,7 @@ class SearchNumbers(Strict):
     min_learning_rate: float = Field(default=0.001, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=3e-4, ge=0)
+    precision: Literal['32-true', 'bf16-mixed'] = '32-true'
 
 
 class RetrainNumbers(Strict):

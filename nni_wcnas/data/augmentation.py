@@ -35,11 +35,12 @@ def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
     """
     height, width = images.shape[-2:]
     padded = F.pad(images, [padding] * 4)
-    rows = offsets[:, 0, None] + torch.arange(height)  # (B, H)
-    columns = offsets[:, 1, None] + torch.arange(width)  # (B, W)
-    batch = torch.arange(len(images))[:, None, None, None]
-    channel = torch.arange(images.shape[1])[None, :, None, None]
-    return padded[batch, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    count, channels = (torch.arange(size, device=images.device) for size in images.shape[:2])
+    rows = offsets[:, 0, None] + torch.arange(height, device=images.device)  # (B, H)
+    columns = offsets[:, 1, None] + torch.arange(width, device=images.device)  # (B, W)
+    return padded[
+        count[:, None, None, None], channels[None, :, None, None], rows[:, None, :, None], columns[:, None, None, :]
+    ]
 
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ def cutout(images: Tensor, centres: Tensor, length: int) -> Tensor:
     start = centres - length // 2
     hit = []
     for axis, size in enumerate(images.shape[-2:]):
-        position = torch.arange(size) - start[:, axis, None]  # (B, size)
+        position = torch.arange(size, device=images.device) - start[:, axis, None]  # (B, size)
         hit.append((position >= 0) & (position < length))
     hole = hit[0][:, None, :, None] & hit[1][:, None, None, :]  # (B, 1, H, W)
     return images.masked_fill(hole, 0.0)
@@ -75,14 +76,13 @@ def cutout(images: Tensor, centres: Tensor, length: int) -> Tensor:
 
 def normalise(images: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
     """Map images in [0, 1], shape ``(..., 3, H, W)``, to zero mean and unit deviation in each channel."""
-    shift = torch.tensor(mean, dtype=images.dtype, device=images.device)[:, None, None]
-    scale = torch.tensor(std, dtype=images.dtype, device=images.device)[:, None, None]
+    shift, scale = (torch.tensor(values, dtype=images.dtype).to(images.device)[:, None, None] for values in (mean, std))
     return (images - shift) / scale
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training batch.
+    """What is done to a training batch, on whichever device it is; random numbers are drawn on the CPU.
 
     Parameters
     ----------
@@ -102,9 +102,10 @@ class Augmentation:
         """Crop and flip a batch ``(B, C, H, W)`` of pixels, before normalisation (the frame is black)."""
         if self.padding:
             offsets = torch.randint(2 * self.padding + 1, (len(images), 2), generator=derive_generator(seed, 'crop'))
-            images = crop(images, offsets, self.padding)
+            images = crop(images, offsets.to(images.device), self.padding)
         if self.flip:
-            images = flip(images, torch.rand(len(images), generator=derive_generator(seed, 'flip')) < 0.5)
+            mirrored = torch.rand(len(images), generator=derive_generator(seed, 'flip')) < 0.5
+            images = flip(images, mirrored.to(images.device))
         return images
 
     def normalised(self, images: Tensor, seed: int) -> Tensor:
@@ -113,4 +114,4 @@ class Augmentation:
             return images
         generator = derive_generator(seed, 'cutout')
         centres = [torch.randint(size, (len(images),), generator=generator) for size in images.shape[-2:]]
-        return cutout(images, torch.stack(centres, 1), self.cutout)
+        return cutout(images, torch.stack(centres, 1).to(images.device), self.cutout)

@@ -96,8 +96,9 @@ class BatchDataset(Dataset[Batch]):
 
     def __getitem__(self, request: BatchRequest) -> Batch:
         """Build the batch; ``images`` are normalised and augmented, ``clean`` is in [-1, 1]."""
-        pixels = self.store.read(request.indices)
+        indices = request.indices.to(self.store.labels.device)
+        pixels = self.store.read(indices)
         shown = self.augmentation.pixels(pixels, request.seed).float().div_(255)
         shown = self.augmentation.normalised(normalise(shown, self.mean, self.std), request.seed)
         clean = pixels.float().div_(127.5).sub_(1)
-        return Batch(shown, self.store.labels[request.indices], request.indices, clean)
+        return Batch(shown, self.store.labels[indices], indices, clean)

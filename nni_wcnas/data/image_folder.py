@@ -52,6 +52,8 @@ class ImageFolder(ImageData):
         A file that cannot be decoded raises when a batch first needs it.
     """
 
+    in_memory = False
+
     def __init__(
         self,
         root: str | Path,

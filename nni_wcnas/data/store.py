@@ -43,6 +43,21 @@ class ImageStore(ABC):
             If an image cannot be decoded.
         """
 
+    def to(self, device: torch.device | str) -> ImageStore:
+        """The same images where batches are to be made; a store that is not in memory stays on the CPU.
+
+        Raises
+        ------
+        DataError
+            If it cannot be on the device.
+        """
+        if torch.device(device).type != 'cpu':
+            raise DataError(
+                f'Images in files are decoded on the CPU, not on {device}; leave device out, and set num_workers '
+                'to prepare batches in other processes.'
+            )
+        return self
+
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash the images and labels (hexadecimal sha256)."""
@@ -81,6 +96,12 @@ class TensorStore(ImageStore):
     def read(self, indices: Tensor) -> Tensor:
         """Read the images at ``indices``; see :meth:`ImageStore.read`."""
         return self.images[indices]
+
+    def to(self, device: torch.device | str) -> TensorStore:
+        """All images on a device."""
+        if self.images.device == torch.device(device):
+            return self
+        return TensorStore(self.images.to(device), self.labels.to(device))
 
     def fingerprint(self) -> str:
         """Hash the bytes in memory."""

@@ -197,10 +197,10 @@ def _by_finite_difference(
     point, direction = [parameters[name].detach() for name in names], [vector[name].detach() for name in names]
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(direction)))
     # A zero vector moves nowhere: any epsilon gives an exact zero, none gives 0/0.
-    epsilon = torch.where(norm > 0, radius / norm, torch.ones_like(norm)).item()
+    epsilon = torch.where(norm > 0, radius / norm, torch.ones_like(norm))
 
     def at(sign: float) -> Parameters:
-        moved = torch._foreach_add(point, direction, alpha=sign * epsilon)
+        moved = torch._foreach_add(point, torch._foreach_mul(direction, sign * epsilon))
         return target_gradient(dict(zip(names, moved)), False)
 
     plus, minus = at(1.0), at(-1.0)

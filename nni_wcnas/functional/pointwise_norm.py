@@ -111,6 +111,11 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        with torch.autocast(gradients[0].device.type, enabled=False):  # As the forward pass was.
+            return _Normalised._gradients(ctx, *gradients)
+
+    @staticmethod
+    def _gradients(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         mean, covariance, matrix, weights, gain, bias, *features = ctx.saved_tensors
         if torch.is_grad_enabled():  # Somebody differentiates twice: then mean, covariance and matrix are no constants.
             # Aliases: one input may depend on another, and its gradient is not asked for here.

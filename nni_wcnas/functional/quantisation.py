@@ -82,7 +82,8 @@ def assign(rows: Tensor, codes: Tensor) -> Statistics:
     # neighbouring codes.
     with torch.autocast(codes.device.type, enabled=False):
         indices = torch.addmm(codes.square().sum(dim=1), rows, codes.T, alpha=-2).argmin(dim=1)  # (R, K) -> (R,)
-    counts = torch.bincount(indices, minlength=len(codes)).to(codes.dtype)
+    # Not bincount: it would wait for a GPU.
+    counts = codes.new_zeros(len(codes)).index_add_(0, indices, codes.new_ones(len(indices)))
     sums = torch.zeros_like(codes).index_add_(0, indices, rows)
     return Statistics(indices, counts, sums)
 

@@ -64,7 +64,7 @@ class Unrolled(Hypergradient):
         loss = learner.loss(step.train.images, step.train.labels, alphas=alphas, moves_statistics=reuse)
         gradients = gradient(loss, learner.weights)
         stepped = sgd_step(learner.weights, gradients, **vars(learner.sgd_step()))
-        return leaves(stepped), TrainingPass(gradients, loss.item())
+        return leaves(stepped), TrainingPass(gradients, loss.detach())
 
     def indirect(self, step: Step, vector: Parameters) -> Parameters:
         """-lr (d2 L_tr / dA dW) . vector, at the live W and A."""

@@ -44,10 +44,10 @@ class AverageCase(Objective):
             # The evaluator's own training step on the validation batch: any evaluator will do, as with NNI's DARTS.
             with constants(step.learner.weights):
                 loss = step.evaluator_loss(step.val)
-                return ArchitectureUpdate(gradient(loss, step.learner.alphas), {'A': loss.item()})
+                return ArchitectureUpdate(gradient(loss, step.learner.alphas), {'A': loss.detach()})
         weights, _ = step.hypergradient.ahead(step)
         alphas = leaves(step.learner.alphas)
         loss = step.learner.loss(step.val.images, step.val.labels, weights, alphas)
         direct, vector = gradients(loss, alphas, weights)
         indirect = step.hypergradient.indirect(step, vector)
-        return ArchitectureUpdate({name: direct[name] + indirect[name] for name in alphas}, {'A': loss.item()})
+        return ArchitectureUpdate({name: direct[name] + indirect[name] for name in alphas}, {'A': loss.detach()})

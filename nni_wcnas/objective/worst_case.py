@@ -35,7 +35,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from nni_wcnas.contracts import ArchitectureUpdate, Auxiliary, Noise, Objective, Parameters, Step, Tester
+from nni_wcnas.contracts import ArchitectureUpdate, Auxiliary, Losses, Noise, Objective, Parameters, Step, Tester
 from nni_wcnas.functional.decorrelation import decorrelation
 from nni_wcnas.functional.hypergradient import (
     gradient,
@@ -109,13 +109,13 @@ class WorstCase(Objective):
         worst, features = step.learner.loss_and_features(step.learner.renormalise(shown), noise.labels, weights, alphas)
         objective = worst + self.decov * decorrelation(features) if self.decov else worst
         direct, vector, image = gradients(objective, alphas, weights, {'images': shown})
-        losses = {'A': worst.item(), 'generated': worst.item()}
+        losses = {'A': worst.detach(), 'generated': worst.detach()}
         if self.average_weight:
             average = step.learner.loss(step.val.images, step.val.labels, weights, alphas)
             for group, more in zip((direct, vector), gradients(average, alphas, weights)):
                 for name, value in more.items():
                     group[name] = group[name] + self.average_weight * value
-            losses |= {'A': losses['A'] + self.average_weight * average.item(), 'real': average.item()}
+            losses |= {'A': losses['A'] + self.average_weight * average.detach(), 'real': average.detach()}
         indirect = step.hypergradient.indirect(step, vector)
         # (df / dG')^T dL/dimages: the learner's loss as a function of the generator
         (through_images,) = gradients(images, chain.generator, cotangent=image['images'])
@@ -123,7 +123,9 @@ class WorstCase(Objective):
         losses |= chain.losses
         reused = training if self.reuse_gradient else None
         losses |= {'W': reused.loss} if reused else {}
-        losses['B'] = losses['generated'] - self.trade_off * losses.get('meaning', 0.0)
+        losses['B'] = losses['generated']
+        if 'meaning' in losses:
+            losses['B'] = losses['B'] - self.trade_off * losses['meaning']
         return ArchitectureUpdate(
             {name: direct[name] + indirect[name] for name in alphas},
             losses,
@@ -131,7 +133,7 @@ class WorstCase(Objective):
             reused.gradients if reused else None,
         )
 
-    def adversary_step(self, step: Step, *, update_generator: bool) -> dict[str, float]:
+    def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
         """S learns on every batch, G on every ``every``-th, V on fresh generated images on every batch."""
         tester, auxiliary = self._adversary(step)
         losses = tester.adversary_step(step.train, update_generator=update_generator)
@@ -171,7 +173,7 @@ class _TesterChain:
         self.tester, self.auxiliary = WorstCase._adversary(step)
         self.step, self.trade_off, self.noise = step, trade_off, noise
         self.training_noise = training_noise
-        self.losses: dict[str, float] = {}
+        self.losses: Losses = {}
         device = step.train.labels.device
         self.generate = replayed(self.tester.generate, device)
         self.generation_loss = replayed(self.tester.generation_loss, device)
@@ -207,7 +209,7 @@ class _TesterChain:
                 'of nni_wcnas.data'
             )
         loss = self.auxiliary_loss(val.clean, val.labels, ahead)
-        self.losses['meaning'] = loss.item()
+        self.losses['meaning'] = loss.detach()
 
         def fall(auxiliary: Parameters, create_graph: bool) -> Parameters:
             generator = leaves(self.generator)

@@ -175,6 +175,8 @@ class _Pools:
             return norm(pooled)
         key = pool.key, norm.eps
         if key not in self._normalised:
+            if norm.running_mean is not None:  # Statistics in half precision would be noise.
+                pooled = pooled.to(norm.running_mean.dtype)
             self._normalised[key] = torch.native_batch_norm(pooled, None, None, None, None, True, 0.0, norm.eps)
         output, mean, inverse = self._normalised[key]
         variance = (inverse.square().reciprocal() - norm.eps).detach()

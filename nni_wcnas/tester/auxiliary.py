@@ -96,7 +96,7 @@ class TiedAuxiliary(Auxiliary):
         """Cross-entropy, differentiable in ``images`` and ``parameters``; changes nothing."""
         return _frozen_loss(self, images, labels, parameters)
 
-    def train_step(self, images: Tensor, labels: Tensor) -> float:
+    def train_step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One SGD step of the head; returns the loss."""
         return _sgd_update(self, self._optimizer, images, labels)
 
@@ -165,7 +165,7 @@ class TimmAuxiliary(Auxiliary):
         with sdpa_kernel(SDPBackend.MATH):  # The fused attentions have no second derivative.
             return _frozen_loss(self, images, labels, parameters)
 
-    def train_step(self, images: Tensor, labels: Tensor) -> float:
+    def train_step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One SGD step; returns the loss."""
         return _sgd_update(self, self._optimizer, images, labels)
 
@@ -235,14 +235,14 @@ def _frozen_loss(model: Auxiliary, images: Tensor, labels: Tensor, parameters: P
     return F.cross_entropy(logits, labels)
 
 
-def _sgd_update(model: Auxiliary, optimizer: SGD | None, images: Tensor, labels: Tensor) -> float:
+def _sgd_update(model: Auxiliary, optimizer: SGD | None, images: Tensor, labels: Tensor) -> Tensor:
     """One step of ``model`` on detached images."""
     optimizer = _built(optimizer)
     loss = F.cross_entropy(model(images.detach()), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-    return loss.item()
+    return loss.detach()
 
 
 def _built(optimizer: SGD | None) -> SGD:

@@ -15,6 +15,7 @@ Zhao et al., Feature Quantization Improves GAN Training, 2020; the recipe is Big
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 from torch.optim import Adam, Optimizer
 from tqdm import tqdm
 
-from nni_wcnas.contracts import Auxiliary, Batch
+from nni_wcnas.contracts import Auxiliary, Batch, Losses
 from nni_wcnas.tester import storage
 from nni_wcnas.tester.batch_stream import (
     BatchStream,
@@ -122,8 +123,9 @@ class _Run:
         """One generator step and the discriminator steps before it."""
         for _ in range(self.settings['discriminator_steps']):
             batch = self._batch()
-            self.losses |= self.tester.train_discriminator(batch, self.optimizers['discriminator'])
-        self.losses |= self.tester.train_generator(len(batch.labels), self.optimizers['generator'])
+            losses = self.tester.train_discriminator(batch, self.optimizers['discriminator'])
+        losses |= self.tester.train_generator(len(batch.labels), self.optimizers['generator'])
+        self.losses |= _finite(losses)
         self.played += 1
         return self.losses
 
@@ -131,7 +133,7 @@ class _Run:
         """One step of the auxiliary model on real images."""
         batch = self._batch()
         if self.auxiliary is not None and batch.clean is not None:
-            self.losses['auxiliary'] = self.auxiliary.train_step(batch.clean, batch.labels)
+            self.losses |= _finite({'auxiliary': self.auxiliary.train_step(batch.clean, batch.labels)})
         self.taught += 1
         return self.losses
 
@@ -176,3 +178,12 @@ class _Run:
         device = self.tester.b1.device
         clean = None if batch.clean is None else batch.clean.to(device, self.tester.b1.dtype)
         return batch._replace(labels=batch.labels.to(device), clean=clean)
+
+
+def _finite(losses: Losses) -> dict[str, float]:
+    """The losses as numbers; stops a diverged run."""
+    values = {name: loss.item() for name, loss in losses.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise RuntimeError(f'The tester has diverged: its {name} loss is {value}; lower lr.')
+    return values

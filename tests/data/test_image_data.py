@@ -322,3 +322,23 @@ def test_copies_behave_alike_and_share_images():
         assert equal(batches(other.train_dataloader()), batches(data.train_dataloader()))
     duplicate.set_epoch(4)
     assert not equal(batches(duplicate.train_dataloader()), batches(data.train_dataloader()))
+
+
+def test_batches_are_made_on_the_device():
+    """The meta device stands for a GPU: torch refuses to mix its tensors with those of the CPU."""
+    data = ImageData(coloured(), batch_size=8, cutout=4, device='meta')
+    here = ImageData(coloured(), batch_size=8, cutout=4)
+    loaders = [
+        (d.train_dataloader(), d.val_dataloader(), d.full_train_dataloader(), d.test_dataloader()) for d in (data, here)
+    ]
+    for there, local in zip(*loaders, strict=True):
+        for batch, expected in zip(there, local, strict=True):
+            assert all(part.device.type == 'meta' for part in batch)
+            assert [(p.shape, p.dtype) for p in batch] == [(p.shape, p.dtype) for p in expected]
+    assert data.images.train.images.device.type == 'cpu', 'what is hashed and scored stays'
+    assert copy.deepcopy(data)._train is data._train, 'NNI copies evaluators; the images are held once'
+
+
+def test_workers_and_a_device_exclude_each_other():
+    with pytest.raises(DataError, match='num_workers=2 prepare batches on the CPU, not on cuda; give one of the two'):
+        ImageData(coloured(), num_workers=2, device='cuda')

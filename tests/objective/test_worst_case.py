@@ -197,6 +197,7 @@ def test_reused_gradient_is_the_training_gradient():
 
 def test_losses_are_those_of_the_objective():
     losses = WorstCase(trade_off=2.0, average_weight=0.5).architecture_step(toy_step(Unrolled())).losses
+    losses = {name: value.item() for name, value in losses.items()}
     assert losses['A'] == pytest.approx(losses['generated'] + 0.5 * losses['real'])
     assert losses['B'] == pytest.approx(losses['generated'] - 2.0 * losses['meaning'])
 

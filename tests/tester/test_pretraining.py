@@ -155,3 +155,11 @@ def test_stream_continues_in_the_middle_of_an_epoch():
     other = BatchStream(epoch)
     other.restore(state)
     assert all(torch.equal(next(other).clean, images) for images in expected)
+
+
+def test_divergence_is_an_error():
+    tester, auxiliary = _pair()
+    with torch.no_grad():
+        tester.generator.linear.weight.fill_(torch.nan)
+    with pytest.raises(RuntimeError, match='diverged: its discriminator loss is nan; lower lr'):
+        _run(1, tester=tester, auxiliary=auxiliary)
