@@ -42,7 +42,8 @@ def make_data(settings: Settings) -> ImageData:
     search's device where the images can be held there."""
     arguments = {'seed': settings.seed, **settings.data}
     name = arguments.pop('name')
-    if arguments.get('device') is None and option('data', name).factory.in_memory and not arguments.get('num_workers'):
+    in_memory = getattr(option('data', name).factory, 'in_memory', False)
+    if arguments.get('device') is None and in_memory and not arguments.get('num_workers'):
         arguments['device'] = device(settings)
     return build('data', name, **arguments)
 
