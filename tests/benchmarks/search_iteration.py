@@ -7,7 +7,7 @@
 All contenders train at the same time in one process and take turns, a batch each, so that a noisy machine disturbs all
 alike. An iteration is one training batch with all that belongs to it (architecture, weights, adversary). Ratios are
 medians over the rounds; ``wcnas`` is compared over whole cycles of 8 batches. Peak memory is that of a process of its
-own, above the import of torch and NNI. ``plain`` is ``darts`` without the fast cell.
+own, above the import of torch and NNI, or on a GPU what torch allocated there. Images are held on the GPU if one is used. ``plain`` is ``darts`` without the fast cell.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def run(name: str, options: argparse.Namespace, turns: Turns) -> None:
     images = ImageSet('noise', tuple('0123456789'), 32, (0.5,) * 3, (0.25,) * 3, store, store)
     tester = wc.FQGAN(10) if name == 'wcnas' else None
     evaluator = wc.SearchEvaluator(
-        ImageData(images, batch_size=options.batch_size),
+        ImageData(images, batch_size=options.batch_size, device=options.device),
         tester=tester,
         max_epochs=1,
         limit_train_batches=options.batches,
@@ -97,6 +97,7 @@ def run(name: str, options: argparse.Namespace, turns: Turns) -> None:
         enable_progress_bar=False,
         accelerator=options.device,
         devices=1,
+        precision=options.precision,
     )
     if options.operations is None:
         space = HubDARTS(width=options.width, num_cells=options.cells, dataset='cifar')
@@ -149,7 +150,7 @@ def peak_memory(name: str, options: argparse.Namespace) -> float:
         name,
         *(
             f'--{key}={getattr(options, key.replace("-", "_"))}'
-            for key in ('width', 'cells', 'batch-size', 'threads', 'device')
+            for key in ('width', 'cells', 'batch-size', 'threads', 'device', 'precision')
         ),
         *(['--operations', str(options.operations)] if options.operations else []),
     ]
@@ -163,7 +164,8 @@ def only(name: str, options: argparse.Namespace) -> None:
     options.batches = 1
     turns.mine.release()
     run(name, options, turns)
-    print((peak_resident() - before) / 1024)
+    on_gpu = options.device == 'cuda'
+    print(torch.cuda.max_memory_allocated() / 2**20 if on_gpu else (peak_resident() - before) / 1024)
 
 
 def peak_resident() -> int:
@@ -186,6 +188,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
+    parser.add_argument('--precision', choices=['32-true', 'bf16-mixed'], default='32-true', help='of all contenders')
     parser.add_argument('--contenders', nargs='+', choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument('--check', action='store_true', help='exit with 1 when a limit of LIMITS is passed')
     parser.add_argument('--no-memory', action='store_true')
