@@ -7,7 +7,8 @@
 All contenders train at the same time in one process and take turns, a batch each, so that a noisy machine disturbs all
 alike. An iteration is one training batch with all that belongs to it (architecture, weights, adversary). Ratios are
 medians over the rounds; ``wcnas`` is compared over whole cycles of 8 batches. Peak memory is that of a process of its
-own, above the import of torch and NNI, or on a GPU what torch allocated there. Images are held on the GPU if one is used. ``plain`` is ``darts`` without the fast cell.
+own, above the import of torch and NNI, or on a GPU what torch allocated there; there the images are held on the GPU as
+well. ``plain`` is ``darts`` without the fast cell.
 """
 
 from __future__ import annotations
