@@ -43,7 +43,7 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
 
     with assembly.untouched_random_state():
         strategy = attempt('method', lambda: assembly.make_strategy(settings))
-        data = attempt('data', lambda: assembly.make_data(settings))
+        data = attempt('data', lambda: assembly.make_data(settings.model_copy(update={'device': 'cpu'})))
         if (
             strategy is not None
             and strategy.objective.needs_tester

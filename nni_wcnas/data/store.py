@@ -98,10 +98,20 @@ class TensorStore(ImageStore):
         return self.images[indices]
 
     def to(self, device: torch.device | str) -> TensorStore:
-        """All images on a device."""
-        if self.images.device == torch.device(device):
-            return self
-        return TensorStore(self.images.to(device), self.labels.to(device))
+        """All images on a device.
+
+        Raises
+        ------
+        DataError
+            If there is no such device, or too little memory on it.
+        """
+        try:
+            if self.images.device == torch.device(device):
+                return self
+            return TensorStore(self.images.to(device), self.labels.to(device))
+        except (RuntimeError, AssertionError) as error:  # An assertion where torch was built without CUDA.
+            reason = str(error).partition('\n')[0].rstrip('.')
+            raise DataError(f'The images cannot be held on {device} ({reason}); leave device out.') from error
 
     def fingerprint(self) -> str:
         """Hash the bytes in memory."""

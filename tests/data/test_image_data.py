@@ -342,3 +342,10 @@ def test_batches_are_made_on_the_device():
 def test_workers_and_a_device_exclude_each_other():
     with pytest.raises(DataError, match='num_workers=2 prepare batches on the CPU, not on cuda; give one of the two'):
         ImageData(coloured(), num_workers=2, device='cuda')
+
+
+@pytest.mark.parametrize('device', ['nowhere', pytest.param('cuda', marks=pytest.mark.skipif(
+    torch.cuda.is_available(), reason='needs a machine without a GPU'))])
+def test_a_device_that_is_not_there(device):
+    with pytest.raises(DataError, match=rf'The images cannot be held on {device} \(.*\); leave device out'):
+        ImageData(coloured(), device=device)
