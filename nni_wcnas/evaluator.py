@@ -184,17 +184,7 @@ class SearchEvaluator(Lightning):
             weight_decay=weight_decay,
             hard=hard,
         )
-        callbacks = list(trainer_kwargs.pop('callbacks', []))
-        if checkpoint_directory is not None:
-            callbacks.append(
-                ModelCheckpoint(
-                    checkpoint_directory,
-                    'last',
-                    save_top_k=1,
-                    save_on_train_epoch_end=True,
-                    enable_version_counter=False,
-                )
-            )
+        callbacks = [*trainer_kwargs.pop('callbacks', []), *_checkpoints(checkpoint_directory)]
         trainer = Trainer(
             **{
                 'max_epochs': max_epochs,
@@ -219,6 +209,17 @@ class SearchEvaluator(Lightning):
     def validation_dataloader(self) -> Any:
         """The architecture half without augmentation, in order."""
         return self.data.evaluation_dataloader('architecture')
+
+
+def _checkpoints(directory: str | Path | None) -> list[ModelCheckpoint]:
+    """What writes ``last.ckpt`` after each epoch, if it is wanted."""
+    if directory is None:
+        return []
+    return [
+        ModelCheckpoint(
+            directory, 'last', save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
+        )
+    ]
 
 
 def _auxiliary_model(auxiliary: str | Auxiliary, tester: Tester | None) -> Auxiliary | None:

@@ -208,6 +208,4 @@ class ImageData(pytorch_lightning.LightningDataModule):
             sampler=sampler,
             num_workers=self.num_workers,
             generator=derive_generator(self.seed, 'workers'),
-            persistent_workers=self.num_workers > 0,
-            pin_memory=self.num_workers > 0 and torch.cuda.is_available(),
         )

@@ -148,3 +148,8 @@ def test_a_file_that_cannot_be_read_is_named(folder, damage, workers):
     with pytest.raises(DataError, match=r'The image .* cannot be read \(.*\); replace or remove the file.') as caught:
         list(data.evaluation_dataloader('train'))
     assert str(path) in str(caught.value)
+
+
+def test_files_are_not_held_on_a_gpu(folder):
+    with pytest.raises(DataError, match='files are decoded on the CPU, not on cuda; leave device out'):
+        ImageFolder(folder, device='cuda')
