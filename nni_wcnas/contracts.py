@@ -11,9 +11,9 @@ hyper-parameters, V auxiliary model.
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,13 +25,18 @@ __all__ = [
     'Losses',
     'Batch',
     'SGDStep',
+    'Moment',
+    'Edge',
+    'CellLayout',
     'CellScores',
     'Choice',
     'CellGenotype',
     'Stage',
+    'Supernet',
     'ArchitectureUpdate',
     'NamedOptimizer',
     'Weighting',
+    'Transform',
     'Selection',
     'Schedule',
     'Smoothing',
@@ -77,28 +82,88 @@ class SGDStep:
 
 
 # ----------------------------------------------------------------------------------------------------------------
-# reading off a cell
+# where in the search a pass stands
+
+
+class Moment(NamedTuple):
+    """When a forward pass happens, and which random numbers it draws.
+
+    All passes of one moment draw the same numbers: perturbed evaluations differ by the perturbation alone.
+    """
+
+    epoch: int = 0
+    """Of the stage, from 0."""
+    epochs: int = 1
+    """Of the stage."""
+    warmup: int = 0
+    """Epochs at the start of the stage that leave the architecture alone."""
+    stage: int = 0
+    seed: int = 0
+    """Changes with every resampling of a stochastic relaxation."""
+
+    @property
+    def progress(self) -> float:
+        """Share of the stage's epochs that are over, in [0, 1]; 1 in its last epoch."""
+        return self.epoch / (self.epochs - 1) if self.epochs > 1 else 0.0
+
+    def of(self, label: str) -> Moment:
+        """The same moment with random numbers of its own, as each type of cell has."""
+        return self._replace(seed=(self.seed + zlib.crc32(label.encode()) * 0x9E3779B97F4A7C15) % 2**63)
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """The random numbers of this moment."""
+        return torch.Generator(device).manual_seed(self.seed)
+
+
+# ----------------------------------------------------------------------------------------------------------------
+# relaxing a cell
+
+
+class Edge(NamedTuple):
+    """An edge of a cell, between two of its states; the predecessors come first."""
+
+    source: int
+    target: int
 
 
 @dataclass(frozen=True)
-class CellScores:
-    """What a selection sees of one relaxed cell with E edges and K candidate operations."""
+class CellLayout:
+    """The graph of one type of cell: E edges with K candidate operations each."""
 
-    logits: Tensor
-    """Raw architecture parameters, shape ``(E, K)`` or ``(E, K + 1)`` when the relaxation carries a hidden 'none' in
-    the last column."""
-    probabilities: Tensor
-    """Mixing weights, same shape as ``logits``, each row on the simplex."""
     operations: tuple[str, ...]
     """Names of the K candidate operations; an explicit ``'none'`` among them is never selected."""
     num_predecessors: int = 2
     num_nodes: int = 4
     num_ops_per_node: int = 2
+    label: str = 'normal'
+    is_reduction: bool = False
+    keeps_all_edges: bool = False
+    """Every edge stays, with one operation (NAS-Bench-201), ``'none'`` included."""
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """Rows of the architecture matrix, ordered by node and source state."""
+        first = self.num_predecessors
+        return tuple(
+            Edge(source, target) for target in range(first, first + self.num_nodes) for source in range(target)
+        )
 
     def edges_into(self, node: int) -> range:
         """Rows of the edges that enter intermediate ``node`` (0-based), ordered by source state."""
         start = sum(self.num_predecessors + earlier for earlier in range(node))
         return range(start, start + self.num_predecessors + node)
+
+
+@dataclass(frozen=True)
+class CellScores:
+    """What a selection sees of one relaxed cell."""
+
+    logits: Tensor
+    """Raw architecture parameters, shape ``(E, K)`` or ``(E, K + 1)`` when the relaxation carries a hidden 'none' in
+    the last column; minus infinity for a candidate that was pruned."""
+    probabilities: Tensor
+    """What the relaxation says of each candidate, same shape as ``logits``; 0 for a candidate that was pruned."""
+    layout: CellLayout
 
 
 class Choice(NamedTuple):
@@ -117,41 +182,180 @@ class Selection(ABC):
 
     @abstractmethod
     def select(self, scores: CellScores) -> CellGenotype:
-        """Choose ``num_ops_per_node`` edges for each node."""
+        """Choose ``num_ops_per_node`` edges for each node, or one operation for each edge where all edges are kept."""
 
 
 class Weighting(ABC):
-    """How logits become mixing weights: the heart of a relaxation."""
+    """How logits become mixing weights: the heart of a relaxation.
+
+    A logit of minus infinity marks a candidate that was pruned: its weight is 0, and its gradient 0.
+    """
 
     is_stochastic: bool = False
+    """Whether it draws random numbers: a new moment is then made for each architecture and each weight step."""
+    on_simplex: bool = True
+    """Whether each row of weights is a distribution, so that a smoothing can perturb it."""
+    is_twice_differentiable: bool = True
+    """Whether double backward passes work, which ``Unrolled(by='exact')`` and Hessians need."""
+    is_penalised: bool = False
+    """Whether :meth:`penalty` is part of the architecture's loss."""
+    needs_cells: bool = False
+    """Whether it works on cells alone, not on single layer choices."""
 
     @abstractmethod
-    def weights(self, alpha: Tensor) -> Tensor:
+    def weights(self, alpha: Tensor, moment: Moment) -> Tensor:
         """Map logits of shape ``(E, K)`` to mixing weights of shape ``(E, K)``."""
+
+    def strengths(self, alpha: Tensor, moment: Moment) -> Tensor:
+        """What a selection sees, shape ``(E, K)``: the weights, without randomness."""
+        return self.weights(alpha, moment)
+
+    def penalty(self, alpha: Tensor, layout: CellLayout, moment: Moment) -> Tensor:
+        """What the architecture pays beside its loss for one type of cell, a scalar."""
+        del layout, moment  # Unused: there is no penalty.
+        return alpha.new_zeros(())
+
+
+class Transform(ABC):
+    """What is done to the edges of a cell beside mixing their candidates. Transforms stack."""
+
+    share: int = 1
+    """Operations see the first of so many equal parts of the channels; the others bypass them."""
+    normalises_edges: bool = False
+    """Whether each edge has an architecture parameter of its own, whose softmax over a node's edges weights them."""
+    extra: str | None = None
+    """Name of an operation that is added to every edge, outside the mixture."""
+    is_random: bool = False
+    """Whether passes draw random numbers from torch's global state."""
+
+    def extra_weight(self, moment: Moment) -> float:
+        """Weight of the extra operation."""
+        del moment  # Unused: there is none.
+        return 0.0
+
+    def wrap(self, operation: str, module: nn.Module) -> nn.Module:
+        """Replace a candidate operation of an edge."""
+        del operation  # Unused: operations stay as they are.
+        return module
+
+    def update(self, module: nn.Module, moment: Moment) -> None:
+        """Tell a module that :meth:`wrap` has made which moment it is."""
 
 
 class Smoothing(ABC):
-    """What the architecture is while the weights learn. Acts around the weight step only."""
+    """What the architecture is while the weights learn. Acts in the weight step only."""
 
     @abstractmethod
-    def applied(self, alphas: Parameters, loss: Callable[[Parameters], Tensor]) -> AbstractContextManager[Any]:
-        """Replace the architecture inside the context, and always put it back."""
+    def perturbed(
+        self, weights: Parameters, loss: Callable[[Parameters], Tensor], moment: Moment
+    ) -> Parameters | None:
+        """Mixing weights for the weight step.
+
+        Parameters
+        ----------
+        weights
+            Detached mixing weights of shape ``(E, K)`` by label, each row on the simplex. Entries that are exactly
+            zero were pruned, and stay zero.
+        loss
+            Training loss of this batch under other mixing weights, differentiable in them; changes no statistics.
+        moment
+            When.
+
+        Returns
+        -------
+        Weights of the same shapes; None leaves the architecture alone.
+        """
+
+
+# ----------------------------------------------------------------------------------------------------------------
+# stages
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One supernet to train: for how many epochs, the first ``warmup`` of them without touching A and B."""
+    """One supernet to train."""
 
     epochs: int | None
+    """None takes what the evaluator has left."""
     warmup: int = 0
+    """The first epochs train neither A nor B."""
+    num_cells: int | None = None
+    """Depth of the supernet; None leaves it as it is."""
+    share: int | None = None
+    """:attr:`Transform.share` of this stage; None leaves it as it is. Operations are widened, keeping their weights."""
+    is_fresh: bool = False
+    """Weights, architecture and their optimisers start anew; else they go on."""
+    learning_rate_factor: float = 1.0
+    """Of the weights' learning rate; other than 1, its annealing starts anew with the stage."""
+
+
+class Supernet(ABC):
+    """What a schedule sees of the supernet, and may do to it, between two epochs."""
+
+    memory: dict[str, Any]
+    """Plain values that the schedule keeps from epoch to epoch; saved in checkpoints."""
+
+    @abstractmethod
+    def scores(self) -> dict[str, CellScores]:
+        """What a selection sees, by label of the cell."""
+
+    @abstractmethod
+    def select(self, label: str) -> CellGenotype:
+        """What the selection would choose now for one cell."""
+
+    @abstractmethod
+    def export(self) -> dict[str, Any]:
+        """What the search would return now: NNI's sample."""
+
+    @abstractmethod
+    def prune(self, label: str, candidates: Iterable[tuple[int, int]]) -> None:
+        """Take candidates out for good: pairs of a row (edge) and a column (operation) of the architecture matrix."""
+
+    @abstractmethod
+    def drop(self, label: str, edges: Iterable[int]) -> None:
+        """Take whole edges out for good."""
+
+    @abstractmethod
+    def validate(self, label: str, without: Iterable[tuple[int, int]]) -> tuple[float, float]:
+        """Mean loss and accuracy on the architecture's half while candidates of one cell have no weight.
+
+        The weights of the others stay as they are. Statistics are those of each batch, and none is moved.
+        """
+
+    @abstractmethod
+    def largest_eigenvalue(self) -> float:
+        """Of the Hessian of the validation loss by the architecture, on the last validation batch."""
+
+    @abstractmethod
+    def draw(self, count: int) -> int:
+        """A random number below ``count``, from the search's random state."""
 
 
 class Schedule(ABC):
     """Which supernets are trained, for how long."""
 
+    needs_cells: bool = False
+    """Whether it acts on cells, which not every space has."""
+    needs_second_derivatives: bool = False
+    """Whether it asks for Hessians."""
+
     @abstractmethod
-    def stages(self) -> Iterator[Stage]:
-        """Yield the stages in order."""
+    def stages(self, cells: Sequence[CellLayout]) -> Sequence[Stage]:
+        """The stages in order, for a space of these types of cells."""
+
+    def pruned(self, stage: int, scores: CellScores) -> set[tuple[int, int]]:
+        """Candidates (row, column) of one cell to take out before the given stage, from the scores at the end of the
+        stage before."""
+        del stage, scores  # Unused: all stay.
+        return set()
+
+    def begin_epoch(self, supernet: Supernet, moment: Moment) -> None:
+        """Act before an epoch."""
+
+    def end_epoch(self, supernet: Supernet, moment: Moment) -> dict[str, Any] | None:
+        """Act after an epoch; a sample (:meth:`Supernet.export`) ends the search, which returns it."""
+        del supernet, moment  # Unused: the search goes on.
+        return None
 
 
 # ---------------------------------------------------------------------------------------------------------- tester and

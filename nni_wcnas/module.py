@@ -188,10 +188,7 @@ class SearchModule(DartsLightningModule):
             self._apply_gradients(reused, batch_idx)
             return None
         alphas = step.learner.alphas
-        with (
-            constants(alphas),
-            self.smoothing.applied(alphas, lambda a: step.learner.loss(*step.train[:2], alphas=a)),
-        ):
+        with constants(alphas):
             loss = self.objective.weight_loss(step)
             self.advance_optimization(loss, batch_idx, self.gradient_clip_val)
         self._log_losses({'W': loss.detach()}, len(step.train.labels))

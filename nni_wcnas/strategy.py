@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from nni.nas.strategy import DARTS
 from pytorch_lightning import LightningModule
 from torch import nn
 
-from nni_wcnas.contracts import Hypergradient, Objective, Schedule, Selection, Smoothing, Weighting
+from nni_wcnas.contracts import Hypergradient, Objective, Schedule, Selection, Smoothing, Transform, Weighting
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.functional.mixing import running_sum, stacked_sum
 from nni_wcnas.hypergradient import FirstOrder
@@ -25,7 +25,7 @@ from nni_wcnas.relaxation import Softmax
 from nni_wcnas.schedule import SingleStage
 from nni_wcnas.selection import Magnitude
 from nni_wcnas.smoothing import NoSmoothing
-from nni_wcnas.supernet import MixingWeights, RelaxedCell
+from nni_wcnas.supernet import Clock, MixingWeights, RelaxedCell
 
 __all__ = ['Search']
 
@@ -93,10 +93,13 @@ class Search(DARTS):
         smoothing: Smoothing | None = None,
         selection: Selection | None = None,
         schedule: Schedule | None = None,
+        transforms: Sequence[Transform] = (),
         channels_last: bool = True,
         fast_cell: bool | None = None,
         recompute_cells: bool = False,
         arc_learning_rate: float = 3e-4,
+        arc_weight_decay: float = 1e-3,
+        arc_gradient_clip_val: float | None = None,
         gradient_clip_val: float | None = None,
         log_prob_every_n_step: int = 10,
         mutation_hooks: list[Any] | None = None,
@@ -104,6 +107,9 @@ class Search(DARTS):
         self.relaxation, self.objective = relaxation or Softmax(), objective or AverageCase()
         self.hypergradient, self.smoothing = hypergradient or FirstOrder(), smoothing or NoSmoothing()
         self.selection, self.schedule = selection or Magnitude(), schedule or SingleStage()
+        self.transforms = tuple(transforms)
+        self._clock, self._share = Clock(), math.prod(transform.share for transform in self.transforms)
+        self.arc_weight_decay, self.arc_gradient_clip_val = arc_weight_decay, arc_gradient_clip_val
         if fast_cell and not channels_last:
             raise ValueError('fast_cell=True needs channels_last=True; leave one of them out')
         self.channels_last = channels_last
@@ -111,7 +117,7 @@ class Search(DARTS):
         self.recompute_cells = recompute_cells
         self._check_members()
         _check_numbers(arc_learning_rate, gradient_clip_val, log_prob_every_n_step)
-        (self.stage,) = self.schedule.stages()
+        (self.stage,) = self.schedule.stages(())
         super().__init__(
             arc_learning_rate=arc_learning_rate,
             gradient_clip_val=gradient_clip_val,
@@ -147,7 +153,7 @@ class Search(DARTS):
 
     def configure_softmax(self) -> nn.Module:
         """The relaxation, for layer, input and depth choices."""
-        return MixingWeights(self.relaxation)
+        return MixingWeights(self.relaxation, self._clock)
 
     def default_mutation_hooks(self) -> list[Any]:
         """NNI's, with our cell in the place of its own."""
@@ -168,6 +174,9 @@ class Search(DARTS):
                     **kwargs,
                     'weighting': self.relaxation,
                     'selection': self.selection,
+                    'transforms': self.transforms,
+                    'share': self._share,
+                    'clock': self._clock,
                     'mix': running_sum if self.channels_last else stacked_sum,
                 },
             )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nni_wcnas.contracts import Weighting
+from nni_wcnas.contracts import Moment, Weighting
 
 __all__ = ['Softmax']
 
@@ -29,10 +29,11 @@ class Softmax(Weighting):
 
     Examples
     --------
-    >>> Softmax().weights(torch.zeros(1, 4))
+    >>> Softmax().weights(torch.zeros(1, 4), Moment())
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
 
-    def weights(self, alpha: Tensor) -> Tensor:
+    def weights(self, alpha: Tensor, moment: Moment) -> Tensor:
         """Row-wise softmax of ``alpha``, shape ``(E, K)``."""
+        del moment  # Unused: the weights are the same at any time.
         return torch.softmax(alpha, dim=-1)

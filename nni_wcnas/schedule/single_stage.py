@@ -6,10 +6,10 @@ adversary's own networks) but touch neither A nor B.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nni_wcnas.contracts import Schedule, Stage
+from nni_wcnas.contracts import CellLayout, Schedule, Stage
 
 __all__ = ['SingleStage']
 
@@ -45,6 +45,7 @@ class SingleStage(Schedule):
                 'lower warmup or raise epochs'
             )
 
-    def stages(self) -> Iterator[Stage]:
+    def stages(self, cells: Sequence[CellLayout]) -> tuple[Stage]:
         """The one stage."""
-        yield Stage(self.epochs, self.warmup)
+        del cells  # Unused: it is the same for all.
+        return (Stage(self.epochs, self.warmup),)

@@ -6,7 +6,8 @@ edges stay, each with its strongest operation (Liu et al., 2019, section 2.4).
 ``by='probability'`` ranks edges by the mixing weights, as the official code does: softmax includes 'none', so a large
 'none' costs an edge its place. ``by='logit'`` ranks by the raw parameters, as NNI's own export does, ties and all (the
 larger source first, then the operation later in the alphabet). The two rules disagree whenever edges differ in the
-normaliser of their softmax. Acts once, at export; costs nothing.
+normaliser of their softmax. In a cell that keeps all edges, each keeps its strongest operation, 'none' included. Acts
+once, at export; costs nothing.
 
 References
 ----------
@@ -21,7 +22,7 @@ from typing import Literal
 
 import torch
 
-from nni_wcnas.contracts import CellGenotype, CellScores, Choice, Selection
+from nni_wcnas.contracts import CellGenotype, CellLayout, CellScores, Choice, Selection
 
 __all__ = ['Magnitude']
 
@@ -57,13 +58,16 @@ class Magnitude(Selection):
                 'lower the learning rates or clip gradients'
             )
         rows = matrix.tolist()
-        return tuple(self._node(rows, scores, node) for node in range(scores.num_nodes))
+        layout = scores.layout
+        if layout.keeps_all_edges:
+            return tuple(_all_edges(rows, layout, node) for node in range(layout.num_nodes))
+        return tuple(self._node(rows, layout, node) for node in range(layout.num_nodes))
 
-    def _node(self, rows: list[list[float]], scores: CellScores, node: int) -> tuple[Choice, ...]:
+    def _node(self, rows: list[list[float]], layout: CellLayout, node: int) -> tuple[Choice, ...]:
         candidates = [
             (value, source, name)
-            for source, edge in enumerate(scores.edges_into(node))
-            for value, name in zip(rows[edge], scores.operations)
+            for source, edge in enumerate(layout.edges_into(node))
+            for value, name in zip(rows[edge], layout.operations)
             if name != 'none'
         ]
         if self.by == 'logit':
@@ -78,5 +82,11 @@ class Magnitude(Selection):
         ranked = first + rest
         return tuple(
             Choice(name, source)
-            for _, source, name in (ranked[k % len(ranked)] for k in range(scores.num_ops_per_node))
+            for _, source, name in (ranked[k % len(ranked)] for k in range(layout.num_ops_per_node))
         )
+
+
+def _all_edges(rows: list[list[float]], layout: CellLayout, node: int) -> tuple[Choice, ...]:
+    """The strongest operation of each edge into a node; ties keep the earlier operation."""
+    strongest = [max(range(len(layout.operations)), key=rows[edge].__getitem__) for edge in layout.edges_into(node)]
+    return tuple(Choice(layout.operations[column], source) for source, column in enumerate(strongest))

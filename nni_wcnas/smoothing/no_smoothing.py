@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from nni_wcnas.contracts import Parameters, Smoothing
+from nni_wcnas.contracts import Moment, Parameters, Smoothing
 
 __all__ = ['NoSmoothing']
 
@@ -17,7 +16,6 @@ __all__ = ['NoSmoothing']
 class NoSmoothing(Smoothing):
     """Leave the architecture alone during the weight step."""
 
-    def applied(self, alphas: Parameters, loss: Callable[[Parameters], Tensor]) -> AbstractContextManager[None]:
-        """A context that changes nothing."""
-        del alphas, loss  # Unused: there is no perturbation.
-        return nullcontext()
+    def perturbed(self, weights: Parameters, loss: Callable[[Parameters], Tensor], moment: Moment) -> None:
+        """Nothing."""
+        del weights, loss, moment  # Unused: there is no perturbation.

@@ -1,5 +1,7 @@
 """What replaces each choice of a model space while it is searched."""
 
-from nni_wcnas.supernet.cell import MixingWeights, RelaxedCell
+from nni_wcnas.supernet.cell import RelaxedCell
+from nni_wcnas.supernet.mixer import Clock, Mixer, MixingWeights
+from nni_wcnas.supernet.relaxed_edges import RelaxedEdges
 
-__all__ = ['MixingWeights', 'RelaxedCell']
+__all__ = ['Clock', 'Mixer', 'MixingWeights', 'RelaxedCell', 'RelaxedEdges']

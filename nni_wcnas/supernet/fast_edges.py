@@ -32,6 +32,7 @@ from nni_wcnas.functional.pointwise_norm import BatchStatistics, normalised
 from nni_wcnas.supernet.plain_edges import PlainEdges
 from nni_wcnas.supernet.recognition import Candidate, Identity, Nothing, Other, Pool, Separable, Stage, recognise
 from nni_wcnas.supernet.running_averages import RunningAverages, uses_batch
+from nni_wcnas.supernet.surroundings import Surroundings
 
 __all__ = ['FastEdges']
 
@@ -89,6 +90,12 @@ class FastEdges:
         return leaving
 
     @cached_property
+    def _entering(self) -> list[range]:
+        """The rows of the edges that enter each node."""
+        counts = [len(node) for node in self.plain.candidates()]
+        return [range(sum(counts[:node]), sum(counts[: node + 1])) for node in range(len(counts))]
+
+    @cached_property
     def _momentum(self) -> float:
         """That of all the norms."""
         return next((norm.momentum for norm in self._norms if norm.momentum is not None), 0.0)
@@ -99,26 +106,34 @@ class FastEdges:
         return [norm for edges in self._leaving for edge in edges for norm in _norms(edge.candidates)]
 
     def __call__(
-        self, states: Sequence[Tensor], weights: Tensor, pruned: Collection[tuple[int, int]] = ()
+        self,
+        states: Sequence[Tensor],
+        weights: Tensor,
+        absent: Collection[tuple[int, int]] = (),
+        surroundings: Surroundings | None = None,
     ) -> list[Tensor]:
         """As :meth:`PlainEdges.__call__`."""
         if len({uses_batch(norm) for norm in self._norms}) > 1:
-            return self.plain(states, weights, pruned)
+            return self.plain(states, weights, absent, surroundings)
+        around = surroundings or Surroundings()
         states = list(states)
         nodes = [_Node() for _ in self.plain.ops]
         rows = [row.unbind() for row in weights.unbind()]
         averages = RunningAverages(self._momentum)
         for source, leaving in enumerate(self._leaving):
             if source >= self.num_predecessors:
-                states.append(_total(nodes[source - self.num_predecessors], averages))
+                total = _total(nodes[source - self.num_predecessors], averages)
+                states.append(around.outside(total, states, self._entering[source - self.num_predecessors]))
             ways = [
                 _Way(nodes[edge.node], candidate, rows[edge.row][column])
                 for edge in leaving
                 for column, candidate in enumerate(edge.candidates)
-                if (edge.row, column) not in pruned
+                if (edge.row, column) not in absent
             ]
-            _add_terms(states[source], ways, averages)
-            _add_branches(states[source], ways, averages)
+            if ways:
+                state = around.inside(states[source])
+                _add_terms(state, ways, averages)
+                _add_branches(state, ways, averages)
         averages.update()
         return states
 

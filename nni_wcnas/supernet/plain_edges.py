@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from torch import Tensor, nn
 
 from nni_wcnas.functional.mixing import Mix
+from nni_wcnas.supernet.surroundings import Surroundings
 
 __all__ = ['PlainEdges']
 
@@ -26,7 +27,11 @@ class PlainEdges:
         self.ops, self.mix = ops, mix
 
     def __call__(
-        self, states: Sequence[Tensor], weights: Tensor, pruned: Collection[tuple[int, int]] = ()
+        self,
+        states: Sequence[Tensor],
+        weights: Tensor,
+        absent: Collection[tuple[int, int]] = (),
+        surroundings: Surroundings | None = None,
     ) -> list[Tensor]:
         """All states of the cell, the given predecessors first.
 
@@ -36,14 +41,24 @@ class PlainEdges:
             The predecessors, each of shape ``(N, C, H, W)``.
         weights
             Mixing weights, shape ``(E, K)`` or ``(E, K + 1)`` with those of a hidden 'none' last.
-        pruned
+        absent
             Rows and columns of weights that are zero; those operations are not computed.
+        surroundings
+            What lies around the mixture; None is nothing.
         """
+        around = surroundings or Surroundings()
         states = list(states)
-        rows = iter(enumerate(weights.unbind(0)))
+        rows = weights.unbind(0)
+        first = 0
         for edges in self.candidates():
-            incoming = [self._mixed(state, modules, *next(rows), pruned) for state, modules in zip(states, edges)]
-            states.append(sum(incoming[1:], incoming[0]))
+            entering = range(first, first + len(edges))
+            incoming = [
+                self._mixed(around.inside(state), modules, row, rows[row], absent)
+                for state, modules, row in zip(states, edges, entering)
+                if any((row, column) not in absent for column in range(len(modules)))
+            ]
+            states.append(around.outside(sum(incoming[1:], incoming[0]), states, entering))
+            first = entering.stop
         return states
 
     def candidates(self) -> list[list[list[nn.Module]]]:
@@ -51,9 +66,9 @@ class PlainEdges:
         return [[list(edge.children()) for edge in node.children()] for node in self.ops.children()]
 
     def _mixed(self, state: Tensor, candidates: Sequence[nn.Module], row: int, weights: Tensor,
-               pruned: Collection[tuple[int, int]]) -> Tensor:
+               absent: Collection[tuple[int, int]]) -> Tensor:
         """One edge."""
-        kept = [column for column in range(len(candidates)) if (row, column) not in pruned]
+        kept = [column for column in range(len(candidates)) if (row, column) not in absent]
         if len(kept) < len(candidates):
             weights = weights[kept]
         return self.mix([candidates[column](state) for column in kept], weights)

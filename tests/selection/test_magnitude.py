@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from nni_wcnas import Magnitude
-from nni_wcnas.contracts import CellScores, Choice
+from nni_wcnas.contracts import CellLayout, CellScores, Choice
 
 OPERATIONS = ('none', 'pool', 'skip', 'conv')
 
 
 def _scores(rows, operations=OPERATIONS, nodes=1, kept=2):
     logits = torch.tensor(rows, dtype=torch.float64)
-    return CellScores(logits, logits.softmax(-1), operations, 2, nodes, kept)
+    return CellScores(logits, logits.softmax(-1), CellLayout(operations, 2, nodes, kept))
 
 
 def test_official_rule_counts_none_in_the_softmax_and_nnis_rule_does_not():

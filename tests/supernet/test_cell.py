@@ -69,7 +69,7 @@ def test_one_hot_logits_make_the_supernet_the_frozen_network():
             cell._arch_alpha[:, 0] = 1e3  # none
             for node in range(4):
                 for source in (0, 1):
-                    cell._arch_alpha[cell.scores().edges_into(node)[source]] = torch.tensor([0.0, 0.0, 0.0, 1e3])
+                    cell._arch_alpha[cell.layout.edges_into(node)[source]] = torch.tensor([0.0, 0.0, 0.0, 1e3])
     sample = {}
     for cell in cells:
         sample.update(cell.export(sample))
