@@ -216,7 +216,7 @@ class Weighting(ABC):
         return alpha.new_zeros(())
 
 
-class Transform(ABC):
+class Transform:
     """What is done to the edges of a cell beside mixing their candidates. Transforms stack."""
 
     share: int = 1
@@ -240,10 +240,14 @@ class Transform(ABC):
 
     def update(self, module: nn.Module, moment: Moment) -> None:
         """Tell a module that :meth:`wrap` has made which moment it is."""
+        del module, moment  # Unused: nothing changes with time.
 
 
 class Smoothing(ABC):
     """What the architecture is while the weights learn. Acts in the weight step only."""
+
+    perturbs: bool = True
+    """False for the one that does nothing."""
 
     @abstractmethod
     def perturbed(
@@ -351,6 +355,7 @@ class Schedule(ABC):
 
     def begin_epoch(self, supernet: Supernet, moment: Moment) -> None:
         """Act before an epoch."""
+        del supernet, moment  # Unused: nothing happens.
 
     def end_epoch(self, supernet: Supernet, moment: Moment) -> dict[str, Any] | None:
         """Act after an epoch; a sample (:meth:`Supernet.export`) ends the search, which returns it."""

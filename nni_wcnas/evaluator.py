@@ -57,6 +57,8 @@ class LearnerModule(LightningModule):
         self.tester, self.auxiliary = tester, auxiliary
         self.learning_rate, self.min_learning_rate = learning_rate, min_learning_rate
         self.momentum, self.weight_decay = momentum, weight_decay
+        self.annealing: tuple[int, float] | None = None
+        """Length of the cosine in epochs, and factor of the learning rate; None is the whole training, 1."""
         self.set_epoch, self.num_classes = data.set_epoch, data.num_classes
         self.register_buffer('mean', torch.tensor(data.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(data.std).view(1, 3, 1, 1), persistent=False)
@@ -79,14 +81,12 @@ class LearnerModule(LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """SGD on the learner's parameters, and on nothing else."""
+        epochs, factor = self.annealing or (self.trainer.max_epochs, 1.0)
         optimizer = torch.optim.SGD(
-            self.model.parameters(), self.learning_rate, self.momentum, weight_decay=self.weight_decay
+            self.model.parameters(), factor * self.learning_rate, self.momentum, weight_decay=self.weight_decay
         )
-        epochs = max(1, self.trainer.max_epochs)
-        return {
-            'optimizer': optimizer,
-            'lr_scheduler': torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs, self.min_learning_rate),
-        }
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs), self.min_learning_rate)
+        return {'optimizer': optimizer, 'lr_scheduler': cosine}
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Cross-entropy of one batch."""

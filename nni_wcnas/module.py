@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -12,11 +12,27 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from nni_wcnas.contracts import Batch, Hypergradient, Losses, NamedOptimizer, Objective, Parameters, Smoothing, Step
+from nni_wcnas.contracts import (
+    Batch,
+    Hypergradient,
+    Losses,
+    NamedOptimizer,
+    Objective,
+    Parameters,
+    Schedule,
+    Smoothing,
+    Step,
+    Weighting,
+)
 from nni_wcnas.functional.frozen import constants
 from nni_wcnas.functional.hypergradient import full_precision
 from nni_wcnas.functional.scores import entropy
 from nni_wcnas.learner import SupernetLearner
+from nni_wcnas.staging import Stages
+from nni_wcnas.supernet import Clock
+from nni_wcnas.supernet.choices import RelaxedChoice, relaxed_cells, relaxed_choices
+from nni_wcnas.transition import apply_pruning, enter_stage, pruning_of, rebuild
+from nni_wcnas.view import SupernetView
 
 __all__ = ['SearchModule']
 
@@ -32,8 +48,16 @@ class SearchModule(DartsLightningModule):
     ----------
     training_module
         The evaluator's module, with the supernet as ``model``.
-    objective, hypergradient, smoothing
+    relaxation, objective, hypergradient, smoothing, schedule
         Members of the axes.
+    stages
+        Of the schedule.
+    clock
+        Of the supernet's mixers.
+    build_supernet
+        Makes another supernet of a number of cells and a :attr:`~nni_wcnas.contracts.Transform.share`.
+    arc_weight_decay, arc_gradient_clip_val
+        Of the architecture's optimiser.
     **kwargs
         Those of NNI's ``DartsLightningModule``.
     """
@@ -42,13 +66,28 @@ class SearchModule(DartsLightningModule):
         self,
         training_module: LightningModule,
         *,
+        relaxation: Weighting,
         objective: Objective,
         hypergradient: Hypergradient,
         smoothing: Smoothing,
+        schedule: Schedule,
+        stages: Stages,
+        clock: Clock,
+        build_supernet: Callable[[int | None, int | None], nn.Module],
+        arc_weight_decay: float,
+        arc_gradient_clip_val: float | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(training_module, **kwargs)
-        self.objective, self.hypergradient, self.smoothing = objective, hypergradient, smoothing
+        self.relaxation, self.smoothing, self.schedule = relaxation, smoothing, schedule
+        self.objective, self.hypergradient = objective, hypergradient
+        self.stages, self.clock, self.build_supernet = stages, clock, build_supernet
+        self.arc_weight_decay, self.arc_gradient_clip_val = arc_weight_decay, arc_gradient_clip_val
+        self.view = SupernetView(self)
+        self.last_validation_batch: Batch | None = None
+        self._stopped_with: dict[str, Any] | None = None
+        self._relaxed_choices: dict[str, RelaxedChoice] | None = None
+        self.begin_annealing(0)
         self._restored_random_state: Tensor | None = None
         self._losses: Losses = {}
         self._supernet_modules: list[BaseSuperNetModule] | None = None
@@ -64,6 +103,23 @@ class SearchModule(DartsLightningModule):
         if self._supernet_modules is None:
             self._supernet_modules = list(super().supernet_modules())
         return self._supernet_modules
+
+    def choices(self) -> dict[str, RelaxedChoice]:
+        """What is relaxed, by label; found once as well."""
+        if self._relaxed_choices is None:
+            self._relaxed_choices = relaxed_choices(self.model)
+        return self._relaxed_choices
+
+    def change_model(self, supernet: nn.Module) -> None:
+        """Search in another supernet from here on."""
+        self.set_model(supernet)
+        self._supernet_modules = self._relaxed_choices = None
+        self._parameter_aliases = self._parameter_groups = None
+
+    def begin_annealing(self, index: int) -> None:
+        """Tell the evaluator how the weights' learning rate falls from a stage on, if it can be told."""
+        if hasattr(self.training_module, 'annealing'):
+            self.training_module.annealing = self.stages.annealing(index)
 
     def architecture(self) -> dict[str, nn.Parameter]:
         """A: the architecture parameters by their name in the supernet, sorted."""
@@ -96,6 +152,15 @@ class SearchModule(DartsLightningModule):
     def arch_parameters(self) -> list[nn.Parameter]:
         """A, in an order that does not change from run to run."""
         return list(self.architecture().values())
+
+    def configure_architecture_optimizers(self) -> torch.optim.Optimizer:
+        """Adam (0.5, 0.999), as in all of the papers."""
+        parameters = self.arch_parameters()
+        if not parameters:
+            raise ValueError('this space has nothing to choose, so there is nothing to search')
+        return torch.optim.Adam(
+            parameters, self.arc_learning_rate, betas=(0.5, 0.999), weight_decay=self.arc_weight_decay
+        )
 
     def configure_optimizers(self) -> Any:
         """Weights first, then the adversary's, then the architecture's."""
@@ -165,6 +230,7 @@ class SearchModule(DartsLightningModule):
             return output['loss'] if isinstance(output, dict) else output
 
         step = Step(Batch(*batch['train']), Batch(*batch['val']), learner, self.hypergradient, evaluator_loss)
+        self.last_validation_batch = step.val
         if self.objective.needs_tester:
             step.tester, step.auxiliary = self.training_module.tester, self.training_module.auxiliary
         return step
@@ -175,11 +241,26 @@ class SearchModule(DartsLightningModule):
         precise = self.hypergradient.unrolls or self.objective.needs_tester
         with full_precision(self.device) if precise else nullcontext():
             update = self.objective.architecture_step(step)
-        _descend(self.architecture_optimizers(), step.learner.alphas, update.alphas)
+        gradients, losses = self._penalised(update.alphas)
+        if self.arc_gradient_clip_val is not None:
+            _clip(gradients, self.arc_gradient_clip_val)
+        _descend(self.architecture_optimizers(), step.learner.alphas, gradients)
         if update.hyperparameters and step.tester is not None:
             _descend(self._hyperparameter_optimizer, step.tester.hyperparameters(), update.hyperparameters)
-        self._log_losses(update.losses, len(step.train.labels))
+        self._log_losses({**update.losses, **losses}, len(step.train.labels))
         return update.weight_gradient
+
+    def _penalised(self, gradients: Parameters) -> tuple[Parameters, Losses]:
+        """Gradients of the architecture with that of the relaxation's penalty."""
+        if not self.relaxation.is_penalised:
+            return gradients, {}
+        penalty = torch.stack([choice.penalty() for choice in self.choices().values()]).sum()
+        alphas = self.architecture()
+        rise = torch.autograd.grad(penalty, list(alphas.values()), allow_unused=True)
+        added = {
+            name: gradients[name] if more is None else gradients[name] + more for name, more in zip(alphas, rise)
+        }
+        return added, {'penalty': penalty.detach()}
 
     def _weight_phase(self, step: Step, batch: Any, batch_idx: int, reused: Parameters | None) -> Any:
         """One update of W, on the training loss or with a gradient at hand."""
@@ -188,11 +269,38 @@ class SearchModule(DartsLightningModule):
             self._apply_gradients(reused, batch_idx)
             return None
         alphas = step.learner.alphas
-        with constants(alphas):
+        with constants(alphas), self._smoothed(step):
             loss = self.objective.weight_loss(step)
             self.advance_optimization(loss, batch_idx, self.gradient_clip_val)
         self._log_losses({'W': loss.detach()}, len(step.train.labels))
         return loss.detach()
+
+    def _smoothed(self, step: Step) -> AbstractContextManager[Any]:
+        """The architecture as the weights shall see it."""
+        if not self.smoothing.perturbs:
+            return nullcontext()
+        choices = self.choices()
+        weights = {label: choice.weights().detach() for label, choice in choices.items()}
+
+        def holding(weights: Parameters) -> ExitStack:
+            stack = ExitStack()
+            for label, value in weights.items():
+                stack.enter_context(choices[label].mixer.holding(value))
+            return stack
+
+        def loss(weights: Parameters) -> Tensor:
+            with holding(weights):
+                return step.learner.loss(*step.train[:2])
+
+        perturbed = self.smoothing.perturbed(weights, loss, self.clock.moment)
+        return nullcontext() if perturbed is None else holding(perturbed)
+
+    def resample(self) -> Any:
+        """Draw new random numbers for a stochastic relaxation, and whatever NNI's own choices sample."""
+        if self.relaxation.is_stochastic:
+            seed = int(torch.randint(2**62, ()))
+            self.clock.moment = self.clock.moment._replace(seed=seed)
+        return super().resample()
 
     def advance_optimization(
         self,
@@ -240,12 +348,29 @@ class SearchModule(DartsLightningModule):
         """The evaluator's."""
         self.training_module.on_validation_epoch_end()
 
+    def validation_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels of the architecture's half, on the search's device."""
+        loop = self.trainer.fit_loop.epoch_loop.val_loop
+        loop.setup_data()
+        for batch in loop._combined_loader.flattened[0]:  # type: ignore[union-attr]
+            images, labels = batch[:2]
+            yield images.to(self.device), labels.to(self.device)
+
     def on_train_epoch_start(self) -> None:
-        """Put back the random state of a resumed run."""
-        super().on_train_epoch_start()
+        """Put back the random state of a resumed run; enter the epoch's stage."""
         if self._restored_random_state is not None:
             torch.set_rng_state(self._restored_random_state)
             self._restored_random_state = None
+        epoch = self.trainer.current_epoch
+        self.warmup_epochs = self.stages.warmup_end(epoch)
+        index = self.stages.starts_at(epoch)
+        if index is not None:
+            enter_stage(self, index)
+        super().on_train_epoch_start()
+        self.clock.moment = self.stages.moment(epoch, self.clock.moment.seed)
+        for cell in relaxed_cells(self.model):
+            cell.update(self.clock.moment)
+        self.schedule.begin_epoch(self.view, self.clock.moment)
 
     def on_train_epoch_end(self) -> None:
         """Describe the architecture; stop a search that diverged."""
@@ -257,20 +382,56 @@ class SearchModule(DartsLightningModule):
             self.log('skips', float(sum(chosen == 'skip_connect' for chosen in self.export().values())))
         if self.objective.needs_tester:
             self.log_dict(self.training_module.tester.values())
+        self._stopped_with = self.schedule.end_epoch(self.view, self.clock.moment)
+        if self._stopped_with is not None:
+            self.trainer.should_stop = True
+
+    def export(self) -> dict[str, Any]:
+        """The sample that a stop rule has chosen, or that of the architecture as it is."""
+        return super().export() if self._stopped_with is None else dict(self._stopped_with)
 
     # ----------------------------------------------------------------------------------------------------------- resume
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what Lightning does not: the random state and the epoch that comes next."""
-        checkpoint['nni_wcnas'] = {'random_state': torch.get_rng_state(), 'next_epoch': self.trainer.current_epoch + 1}
+        checkpoint['nni_wcnas'] = {
+            'random_state': torch.get_rng_state(),
+            'next_epoch': self.trainer.current_epoch + 1,
+            'stage': self.clock.moment.stage,
+            'seed': self.clock.moment.seed,
+            'pruning': pruning_of(self.model),
+            'memory': self.view.memory,
+            'stopped_with': self._stopped_with,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember the random state for the next epoch, and tell the data which epoch that is."""
         state = checkpoint['nni_wcnas']
         self._restored_random_state = state['random_state']
+        self._restore_stage(state)
         set_epoch = getattr(self.training_module, 'set_epoch', None)
         if set_epoch is not None:
             set_epoch(state['next_epoch'])
+
+    def _restore_stage(self, state: Mapping[str, Any]) -> None:
+        """The supernet of the checkpoint's stage, with what was taken out, before its weights are loaded."""
+        index = state['stage']
+        if any(self.stages.is_rebuilt(i) for i in range(1, index + 1)):
+            rebuild(self, index)
+        apply_pruning(self.model, state['pruning'])
+        self.begin_annealing(index)
+        self.clock.moment = self.clock.moment._replace(stage=index, seed=state['seed'])
+        self.view.memory = dict(state['memory'])
+        self._stopped_with = state['stopped_with']
+        if self._stopped_with is not None:
+            self.trainer.should_stop = True
+
+
+def _clip(gradients: Parameters, limit: float) -> None:
+    """Scale all gradients together to a norm of at most ``limit``."""
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(value) for value in gradients.values()]))
+    for name, value in gradients.items():
+        gradients[name] = value * (limit / (norm + 1e-6)).clamp(max=1.0)
 
 
 def _descend(optimizer: Any, parameters: Parameters, gradients: Parameters) -> None:

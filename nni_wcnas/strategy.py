@@ -15,6 +15,7 @@ from nni.nas.strategy import DARTS
 from pytorch_lightning import LightningModule
 from torch import nn
 
+from nni_wcnas.compatibility import check_combination, check_transforms, check_without_cells
 from nni_wcnas.contracts import Hypergradient, Objective, Schedule, Selection, Smoothing, Transform, Weighting
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.functional.mixing import running_sum, stacked_sum
@@ -25,7 +26,9 @@ from nni_wcnas.relaxation import Softmax
 from nni_wcnas.schedule import SingleStage
 from nni_wcnas.selection import Magnitude
 from nni_wcnas.smoothing import NoSmoothing
+from nni_wcnas.staging import Stages
 from nni_wcnas.supernet import Clock, MixingWeights, RelaxedCell
+from nni_wcnas.supernet.choices import cells_by_label, label_mixers, relaxed_cells
 
 __all__ = ['Search']
 
@@ -33,7 +36,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Search(DARTS):
-    """Differentiable architecture search, composed of six choices.
+    """Differentiable architecture search, composed of six choices and any number of edge transforms.
 
     With every axis at its neutral member (the defaults), ``selection=Magnitude(by='logit')`` and
     ``channels_last=False``, this is
@@ -55,6 +58,8 @@ class Search(DARTS):
         How the cell is read off.
     schedule
         Which supernets are trained, for how long.
+    transforms
+        What is done to the edges of cells beside mixing their candidates.
     channels_last
         Train the supernet in the channels-last memory format: faster on CPU and GPU, equal up to rounding.
     fast_cell
@@ -64,7 +69,11 @@ class Search(DARTS):
         Keep only the inputs of each cell and compute it again in the backward pass: a larger batch fits, a pass through
         the supernet takes about a third longer.
     arc_learning_rate
-        Learning rate of Adam (0.5, 0.999) on the architecture, weight decay 1e-3.
+        Learning rate of Adam (0.5, 0.999) on the architecture.
+    arc_weight_decay
+        Its weight decay, as an L2 penalty.
+    arc_gradient_clip_val
+        Clip the norm of the architecture's gradient; None does not clip.
     gradient_clip_val
         Clip the norm of the weights' gradient; None does not clip.
     log_prob_every_n_step
@@ -104,25 +113,28 @@ class Search(DARTS):
         log_prob_every_n_step: int = 10,
         mutation_hooks: list[Any] | None = None,
     ) -> None:
-        self.relaxation, self.objective = relaxation or Softmax(), objective or AverageCase()
-        self.hypergradient, self.smoothing = hypergradient or FirstOrder(), smoothing or NoSmoothing()
-        self.selection, self.schedule = selection or Magnitude(), schedule or SingleStage()
-        self.transforms = tuple(transforms)
-        self._clock, self._share = Clock(), math.prod(transform.share for transform in self.transforms)
+        self.relaxation: Weighting = relaxation or Softmax()
+        self.objective, self.hypergradient = objective or AverageCase(), hypergradient or FirstOrder()
+        self.smoothing, self.selection = smoothing or NoSmoothing(), selection or Magnitude()
+        self.schedule: Schedule = schedule or SingleStage()
+        self.transforms: tuple[Transform, ...] = tuple(transforms)
         self.arc_weight_decay, self.arc_gradient_clip_val = arc_weight_decay, arc_gradient_clip_val
+        self._clock, self._share = Clock(), math.prod(transform.share for transform in self.transforms)
+        self._supernet: ModelSpace | None = None
+        self._max_epochs: int | None = None
         if fast_cell and not channels_last:
             raise ValueError('fast_cell=True needs channels_last=True; leave one of them out')
         self.channels_last = channels_last
         self.fast_cell = channels_last if fast_cell is None else fast_cell
         self.recompute_cells = recompute_cells
         self._check_members()
-        _check_numbers(arc_learning_rate, gradient_clip_val, log_prob_every_n_step)
-        (self.stage,) = self.schedule.stages(())
+        _check_numbers(
+            arc_learning_rate, arc_weight_decay, arc_gradient_clip_val, gradient_clip_val, log_prob_every_n_step
+        )
         super().__init__(
             arc_learning_rate=arc_learning_rate,
             gradient_clip_val=gradient_clip_val,
             log_prob_every_n_step=log_prob_every_n_step,
-            warmup_epochs=self.stage.warmup,
             mutation_hooks=mutation_hooks,
         )
 
@@ -133,20 +145,13 @@ class Search(DARTS):
                     f'{axis} must be one of the members of its axis (see `nni-wcnas options`), '
                     f'not {getattr(self, axis)!r}'
                 )
-        if self.hypergradient.unrolls and self.relaxation.is_stochastic:
-            raise ValueError(
-                f'{_kind(self.relaxation)} draws new mixing weights in each pass and {_kind(self.hypergradient)} '
-                'differentiates through one pass at another: use hypergradient=FirstOrder()'
-            )
-        if self.objective.reuse_gradient and not self.hypergradient.unrolls:
-            raise ValueError(
-                f'{_kind(self.objective)} wants to reuse the gradient of the lookahead, but '
-                f'{_kind(self.hypergradient)} makes none: use hypergradient=Unrolled() or reuse_gradient=False'
-            )
+        check_transforms(self.transforms)
+        check_combination(self)
 
     def extra_repr(self) -> str:
         """The members, as they would be written."""
-        return ', '.join(f'{axis}={getattr(self, axis)!r}' for axis in _AXES)
+        members = [f'{axis}={getattr(self, axis)!r}' for axis in _AXES]
+        return ', '.join([*members, *([f'transforms={self.transforms!r}'] if self.transforms else [])])
 
     # ------------------------------------------------------------------------------------------------------------------
     # NNI's seams
@@ -185,7 +190,11 @@ class Search(DARTS):
 
     def mutate_model(self, model: ModelSpace) -> ModelSpace:
         """Turn the space into a supernet, in place."""
-        supernet = super().mutate_model(model)
+        supernet = self._supernet = super().mutate_model(model)
+        label_mixers(supernet)
+        cells = relaxed_cells(supernet)
+        if not cells:
+            check_without_cells(self)
         if self.channels_last and _has_unsafe_layout(supernet):
             _logger.warning(
                 'This supernet stays in the plain memory layout: torch corrupts memory on strided pointwise '
@@ -195,30 +204,41 @@ class Search(DARTS):
         elif self.channels_last:
             supernet.to(memory_format=torch.channels_last)
             supernet.register_forward_pre_hook(_to_channels_last)
-            for cell in _cells(supernet):
+            for cell in cells:
                 cell.fast = self.fast_cell
-        if self.recompute_cells:
-            self._recompute(_cells(supernet))
+        for cell in cells:
+            cell.recompute = self.recompute_cells
         return supernet
 
-    @staticmethod
-    def _recompute(cells: list[RelaxedCell]) -> None:
-        if not cells:
-            raise ValueError('recompute_cells=True acts on cells, and this space has none; leave it out')
-        for cell in cells:
-            cell.recompute = True
+    @property
+    def supernet(self) -> ModelSpace:
+        """The supernet that is trained; that of the last stage, where there are several."""
+        if self._supernet is None:
+            raise RuntimeError('there is no supernet before the strategy is given a model space')
+        return self._supernet
+
+    def _build_supernet(self, num_cells: int | None, share: int | None) -> ModelSpace:
+        """A supernet for another stage, with fresh weights."""
+        space = self.supernet
+        arguments = getattr(space, '_arguments', None)
+        if arguments is None:
+            raise ValueError(
+                f'{_kind(self.schedule)} builds the space again, at another depth or width, which '
+                f'{type(space).__name__} cannot be: use one of the spaces of nni_wcnas'
+            )
+        if num_cells is not None:
+            arguments = {**arguments, 'num_cells': num_cells}
+        if share is not None:
+            self._share = share
+        return self.mutate_model(type(space)(**arguments))
 
     def mutate_evaluator(self, evaluator: Lightning) -> Lightning:
         """Wrap the evaluator's module; validate on clean images where the evaluator has them."""
+        self._max_epochs = evaluator.trainer.max_epochs
         mutated = super().mutate_evaluator(evaluator)
-        if self.stage.epochs is not None:
-            mutated.trainer.fit_loop.max_epochs = self.stage.epochs
-        epochs = mutated.trainer.max_epochs
-        if epochs is not None and 0 < epochs <= self.stage.warmup:
-            raise ValueError(
-                f'warmup={self.stage.warmup} leaves none of the {epochs} epochs to search in; lower warmup or raise '
-                'max_epochs'
-            )
+        stages = mutated.module.stages
+        if self._max_epochs is not None and self._max_epochs >= 0 or len(stages.stages) > 1:
+            mutated.trainer.fit_loop.max_epochs = stages.epochs
         if isinstance(evaluator, SearchEvaluator):
             mutated.val_dataloaders = evaluator.validation_dataloader()
         return mutated
@@ -238,14 +258,25 @@ class Search(DARTS):
             )
         return SearchModule(
             training_module,
+            relaxation=self.relaxation,
             objective=self.objective,
             hypergradient=self.hypergradient,
             smoothing=self.smoothing,
+            schedule=self.schedule,
+            stages=self._stages(),
+            clock=self._clock,
+            build_supernet=self._build_supernet,
             arc_learning_rate=self.arc_learning_rate,
+            arc_weight_decay=self.arc_weight_decay,
+            arc_gradient_clip_val=self.arc_gradient_clip_val,
             gradient_clip_val=self.gradient_clip_val,
             log_prob_every_n_step=self.log_prob_every_n_step,
-            warmup_epochs=self.warmup_epochs,
         )
+
+    def _stages(self) -> Stages:
+        layouts = [] if self._supernet is None else [cell.layout for cell in cells_by_label(self._supernet).values()]
+        epochs = self._max_epochs
+        return Stages(self.schedule.stages(layouts), 1 if epochs is None or epochs < 0 else epochs)
 
     def val_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
         """Validate after each epoch (NNI's own strategies do not)."""
@@ -263,17 +294,22 @@ _AXES = {
 }
 
 
-def _check_numbers(arc_learning_rate: float, gradient_clip_val: float | None, log_prob_every_n_step: int) -> None:
+def _check_numbers(
+    arc_learning_rate: float,
+    arc_weight_decay: float,
+    arc_gradient_clip_val: float | None,
+    gradient_clip_val: float | None,
+    log_prob_every_n_step: int,
+) -> None:
     if not 0 <= arc_learning_rate < math.inf:
         raise ValueError(f'arc_learning_rate must be 0 or more and finite, not {arc_learning_rate}')
-    if gradient_clip_val is not None and not 0 < gradient_clip_val < math.inf:
-        raise ValueError(f'gradient_clip_val must be positive and finite, or None for no clip, not {gradient_clip_val}')
+    if not 0 <= arc_weight_decay < math.inf:
+        raise ValueError(f'arc_weight_decay must be 0 or more and finite, not {arc_weight_decay}')
+    for name, value in (('gradient_clip_val', gradient_clip_val), ('arc_gradient_clip_val', arc_gradient_clip_val)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f'{name} must be positive and finite, or None for no clip, not {value}')
     if log_prob_every_n_step < 1:
         raise ValueError(f'log_prob_every_n_step must be at least 1 batch, not {log_prob_every_n_step}')
-
-
-def _cells(supernet: nn.Module) -> list[RelaxedCell]:
-    return [module for module in supernet.modules() if isinstance(module, RelaxedCell)]
 
 
 def _kind(member: object) -> str:

@@ -216,15 +216,16 @@ def test_bad_schedules(arguments, message):
         SingleStage(**arguments)
 
 
-def test_stochastic_weights_are_not_unrolled():
+def test_weights_without_second_derivatives_are_unrolled_by_finite_differences_alone():
     class Noisy(Weighting):
-        is_stochastic = True
+        is_twice_differentiable = False
 
-        def weights(self, alpha):
-            return torch.softmax(alpha + torch.rand_like(alpha), -1)
+        def weights(self, alpha, moment):
+            return torch.softmax(alpha + torch.rand(alpha.shape, generator=moment.generator(alpha.device)), -1)
 
-    with pytest.raises(ValueError, match='Noisy draws new mixing weights.*Unrolled.*use hypergradient=FirstOrder'):
-        presets.darts_2nd(relaxation=Noisy())
+    Search(relaxation=Noisy(), hypergradient=Unrolled())
+    with pytest.raises(ValueError, match='Noisy has no second derivatives.*Unrolled.*finite_difference'):
+        Search(relaxation=Noisy(), hypergradient=Unrolled(by='exact'))
     assert isinstance(presets.darts(relaxation=Noisy()).relaxation, Noisy)
 
 

@@ -16,6 +16,8 @@ __all__ = ['NoSmoothing']
 class NoSmoothing(Smoothing):
     """Leave the architecture alone during the weight step."""
 
+    perturbs = False
+
     def perturbed(self, weights: Parameters, loss: Callable[[Parameters], Tensor], moment: Moment) -> None:
         """Nothing."""
         del weights, loss, moment  # Unused: there is no perturbation.

@@ -94,7 +94,7 @@ class RelaxedCell(RelaxedEdges, PathSamplingCell):
         if f'{self.label}/op_{self.num_predecessors}_0' in memo:
             return {}
         exported: dict[str, Any] = {}
-        for node, choices in zip(self.output_node_indices, self._selection.select(self.scores())):
+        for node, choices in zip(self.output_node_indices, self.genotype()):
             for k, choice in enumerate(choices):
                 exported[f'{self.label}/op_{node}_{k}'] = choice.operation
                 exported[f'{self.label}/input_{node}_{k}'] = [choice.source]

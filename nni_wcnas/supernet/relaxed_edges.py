@@ -1,4 +1,4 @@
-"""What all relaxed cells have in common: one matrix of logits for their edges, and a forward pass through all of them."""
+"""What all relaxed cells have in common: one matrix of logits for their edges, and a pass through all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from torch import Tensor, nn
 
-from nni_wcnas.contracts import CellLayout, CellScores, Moment, Selection, Transform
+from nni_wcnas.contracts import CellGenotype, CellLayout, CellScores, Moment, Selection, Transform
 from nni_wcnas.functional.mixing import stacked_sum
 from nni_wcnas.supernet.fast_edges import FastEdges
 from nni_wcnas.supernet.mixer import Mixer
@@ -125,6 +125,11 @@ class RelaxedEdges(BaseSuperNetModule):
         return edges(predecessors, weights, absent, self._surroundings(gates))
 
     @property
+    def logits(self) -> nn.Parameter:
+        """The live matrix, shape ``(E, K)`` or ``(E, K + 1)`` with a hidden 'none'."""
+        return self._arch_alpha
+
+    @property
     def _normalises(self) -> bool:
         return hasattr(self, '_arch_beta')
 
@@ -211,9 +216,9 @@ class RelaxedEdges(BaseSuperNetModule):
             logits, strengths = logits + gates.log().unsqueeze(1), strengths * gates.unsqueeze(1)
         return CellScores(logits.detach().cpu(), strengths.cpu(), self.layout)
 
-    def penalty(self) -> Tensor:
-        """What the relaxation charges for this type of cell."""
-        return self.mixer.weighting.penalty(self.mixer.masked(self._arch_alpha), self.layout, self.mixer.moment)
+    def genotype(self) -> CellGenotype:
+        """What the selection chooses."""
+        return self._selection.select(self.scores())
 
     def resample(self, memo: dict[str, Any]) -> dict[str, Any]:
         """Nothing is sampled here: the moment holds the random numbers."""

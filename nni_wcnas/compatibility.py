@@ -1,0 +1,103 @@
+"""Which members cannot work together: each refusal names both and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from nni_wcnas.contracts import Transform
+
+if TYPE_CHECKING:
+    from nni_wcnas.strategy import Search
+
+__all__ = ['check_combination', 'check_transforms', 'check_without_cells']
+
+
+def check_transforms(transforms: Sequence[Transform]) -> None:
+    """Refuse what does not stack.
+
+    Raises
+    ------
+    TypeError
+        When one is no transform.
+    ValueError
+        When there are two of a kind, or two that do the same.
+    """
+    for transform in transforms:
+        if not isinstance(transform, Transform):
+            raise TypeError(f'transforms must be edge transforms (see `nni-wcnas options`), not {transform!r}')
+    kinds = [type(transform).__name__ for transform in transforms]
+    twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
+    if twice is not None:
+        raise ValueError(f'transforms hold {twice} twice; keep one of them')
+
+
+def check_combination(search: Search) -> None:
+    """Refuse members that contradict each other.
+
+    Raises
+    ------
+    ValueError
+        With both names, the reason and the remedy.
+    """
+    relaxation, hypergradient, objective = search.relaxation, search.hypergradient, search.objective
+    smoothing, schedule = search.smoothing, search.schedule
+    if not relaxation.is_twice_differentiable and getattr(hypergradient, 'by', None) == 'exact':
+        raise ValueError(
+            f'{_kind(relaxation)} has no second derivatives, which {_kind(hypergradient)} needs with '
+            "by='exact': use by='finite_difference'"
+        )
+    if not relaxation.is_twice_differentiable and schedule.needs_second_derivatives:
+        raise ValueError(
+            f'{_kind(relaxation)} has no second derivatives, of which {_kind(schedule)} makes a Hessian: use '
+            'relaxation=Softmax() or another schedule'
+        )
+    if smoothing.perturbs and not relaxation.on_simplex:
+        raise ValueError(
+            f'{_kind(smoothing)} perturbs mixing weights that add up to 1, and those of {_kind(relaxation)} do not: '
+            'use smoothing=NoSmoothing() or another relaxation'
+        )
+    if smoothing.perturbs and objective.reuse_gradient:
+        raise ValueError(
+            f'{_kind(objective)} reuses a gradient that knows nothing of the perturbation of {_kind(smoothing)}: use '
+            'reuse_gradient=False'
+        )
+    if objective.reuse_gradient and not hypergradient.unrolls:
+        raise ValueError(
+            f'{_kind(objective)} wants to reuse the gradient of the lookahead, but '
+            f'{_kind(hypergradient)} makes none: use hypergradient=Unrolled() or reuse_gradient=False'
+        )
+    widens = any(stage.share is not None for stage in schedule.stages(()))
+    if widens and not any(transform.share > 1 for transform in search.transforms):
+        raise ValueError(
+            f'{_kind(schedule)} changes the share of PartialChannels, which is not among the transforms: add '
+            'transforms=(PartialChannels(),)'
+        )
+
+
+_NEEDS_CELLS: dict[str, Callable[[Search], bool]] = {
+    'relaxation': lambda search: search.relaxation.needs_cells,
+    'schedule': lambda search: search.schedule.needs_cells,
+    'transforms': lambda search: bool(search.transforms),
+}
+
+
+def check_without_cells(search: Search) -> None:
+    """Refuse what acts on cells, for a space that has none.
+
+    Raises
+    ------
+    ValueError
+        With the name of the member.
+    """
+    if search.recompute_cells:
+        raise ValueError('recompute_cells=True acts on cells, and this space has none; leave it out')
+    for argument, needs in _NEEDS_CELLS.items():
+        if needs(search):
+            member = getattr(search, argument)
+            name = _kind(member[0] if argument == 'transforms' else member)
+            raise ValueError(f'{name} acts on cells, and this space has none: leave {argument} out')
+
+
+def _kind(member: object) -> str:
+    return type(member).__name__
