@@ -71,7 +71,9 @@ class SupernetView(Supernet):
         if batch is None:
             raise ValueError('no batch has been seen yet, so there is no loss to differentiate')
         with full_precision(self._module.device), torch.enable_grad():
-            return self._eigenvalue(batch)
+            value = self._eigenvalue(batch)
+        self._module.log('eigenvalue', value)
+        return value
 
     def _eigenvalue(self, batch: Batch) -> float:
         from nni_wcnas.functional.eigenvalue import hessian_product, largest_eigenvalue

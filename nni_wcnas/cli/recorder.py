@@ -31,6 +31,7 @@ _METRICS = (
     'train_acc',
     'entropy',
     'skips',
+    'eigenvalue',
     'momentum',
     'weight',
 )
