@@ -39,7 +39,8 @@ def concentration(alpha: Tensor) -> Tensor:
     >>> concentration(torch.tensor([-torch.inf, 0.0, 2.0]))
     tensor([0., 1., 3.])
     """
-    return alpha.clamp(max=0).exp() + alpha.relu()
+    above = alpha > 0
+    return torch.where(above, alpha + 1, alpha.masked_fill(above, 0.0).exp())
 
 
 def sampled(concentration: Tensor, generator: torch.Generator) -> Tensor:
