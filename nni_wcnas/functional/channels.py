@@ -31,6 +31,7 @@ def shuffled(images: Tensor, groups: int) -> Tensor:
     ----------
     Zhang et al., "ShuffleNet", CVPR 2018, section 3.1.
     """
-    channels = images.shape[1]
-    order = torch.arange(channels, device=images.device).view(groups, -1).t().flatten()
-    return images.index_select(1, order)
+    if images.is_contiguous(memory_format=torch.channels_last):
+        rows = images.permute(0, 2, 3, 1).unflatten(3, (groups, -1))  # (N, H, W, groups, C / groups)
+        return rows.transpose(3, 4).flatten(3).permute(0, 3, 1, 2)
+    return images.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)

@@ -1,0 +1,69 @@
+"""AuxiliarySkip: a skip beside the mixture of each edge, which fades out.
+
+A skip in the mixture wins for two reasons: it helps the supernet to train, as in a residual network, and it is a good
+operation. The auxiliary skip takes over the first, so that the mixture is left to judge the second.
+
+    edge(x) = mixed(x) + weight(e) skip(x)
+
+    linear        weight(e) = initial (T - e) / T
+    cosine        weight(e) = initial (1 + cos(pi e / T)) / 2
+    slow_cosine   weight(e) = initial cos(pi e / (2 T))            e epochs of T are over; none reaches zero
+
+Acts in every forward pass. The skip is the space's own: the state itself, or a factorised reduction with weights of
+its own where the size is halved; no selection sees it. Costs one addition on each edge.
+
+``Search(transforms=(AuxiliarySkip(),))`` is DARTS-'s search. No deviations.
+
+References
+----------
+Chu et al., "DARTS-: Robustly Stepping out of Performance Collapse Without Indicators", ICLR 2021, section 3.3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from nni_wcnas.contracts import Moment, Transform
+
+__all__ = ['AuxiliarySkip']
+
+_DECAYS = {
+    'linear': lambda epoch, epochs: (epochs - epoch) / epochs,
+    'cosine': lambda epoch, epochs: (1 + math.cos(math.pi * epoch / epochs)) / 2,
+    'slow_cosine': lambda epoch, epochs: math.cos(math.pi * epoch / (2 * epochs)),
+}
+
+
+@dataclass(frozen=True)
+class AuxiliarySkip(Transform):
+    """Add a fading skip to each edge.
+
+    Parameters
+    ----------
+    initial
+        Its weight in the first epoch; positive.
+    decay
+        How it falls over a stage.
+
+    Examples
+    --------
+    >>> AuxiliarySkip().extra_weight(Moment(epoch=49, epochs=50))
+    0.02
+    """
+
+    initial: float = 1.0
+    decay: Literal['linear', 'cosine', 'slow_cosine'] = 'linear'
+
+    extra = 'skip_connect'
+
+    def __post_init__(self) -> None:
+        if not 0 < self.initial < math.inf:
+            raise ValueError(f'initial must be positive and finite, as 1, not {self.initial}; leave the transform out')
+        if self.decay not in _DECAYS:
+            raise ValueError(f'decay must be one of {", ".join(_DECAYS)}, not {self.decay!r}')
+
+    def extra_weight(self, moment: Moment) -> float:
+        """Weight of the skip."""
+        return self.initial * _DECAYS[self.decay](moment.epoch, moment.epochs)

@@ -1,0 +1,58 @@
+"""The concrete distribution against its definition and its limits."""
+
+import pytest
+import torch
+
+from nni_wcnas.contracts import Moment
+from nni_wcnas.relaxation import GumbelSoftmax
+
+ALPHA = torch.tensor([[0.0, 1.0, -1.0, 2.0]], dtype=torch.float64)
+
+
+def draws(member, moment, count):
+    """Rows share a generator, so many rows are many draws."""
+    return member.weights(ALPHA.repeat(count, 1), moment)
+
+
+def test_temperature_at_both_ends_and_between():
+    member = GumbelSoftmax(initial_temperature=8.0, final_temperature=2.0)
+    assert [member.temperature(Moment(epoch, 5)) for epoch in range(5)] == [8.0, 6.5, 5.0, 3.5, 2.0]
+    assert member.temperature(Moment(0, 1)) == 8.0, 'a stage of one epoch does not cool'
+
+
+def test_against_the_definition():
+    """Noise is what is left of the logarithm of the weights, and is the same at every temperature."""
+    noises = []
+    for temperature in (0.7, 3.0):
+        weights = draws(GumbelSoftmax(temperature, temperature), Moment(seed=5), 3)
+        noises.append(weights.log() * temperature - ALPHA.log_softmax(-1))
+    differences = [noise - noise[:, :1] for noise in noises]
+    torch.testing.assert_close(*differences, rtol=0, atol=1e-10)
+    exponential = torch.empty(3, 4, dtype=torch.float64).exponential_(generator=Moment(seed=5).generator('cpu'))
+    noise = -exponential.log()
+    torch.testing.assert_close(differences[0], noise - noise[:, :1], rtol=0, atol=1e-10)
+
+
+def test_cold_rows_are_one_hot_with_the_probabilities_of_softmax():
+    weights = draws(GumbelSoftmax(), Moment(49, 50), 100_000)
+    assert (weights.max(-1).values > 0.99).double().mean() > 0.75
+    counted = weights.argmax(-1).bincount(minlength=4) / 100_000
+    torch.testing.assert_close(counted.double(), ALPHA[0].softmax(-1), rtol=0, atol=5e-3)
+
+
+def test_hot_rows_are_nearly_uniform():
+    weights = draws(GumbelSoftmax(initial_temperature=200.0), Moment(0, 50), 1000)
+    assert (weights - 0.25).abs().max() < 0.03
+
+
+def test_gradient_against_finite_differences():
+    member, moment = GumbelSoftmax(), Moment(3, 5, seed=1)
+    assert torch.autograd.gradcheck(lambda alpha: member.weights(alpha, moment), ALPHA.clone().requires_grad_())
+    assert torch.autograd.gradgradcheck(lambda alpha: member.weights(alpha, moment), ALPHA.clone().requires_grad_())
+
+
+@pytest.mark.parametrize('name', ['initial_temperature', 'final_temperature'])
+@pytest.mark.parametrize('value', [0.0, -1.0, float('nan'), float('inf')])
+def test_refused(name, value):
+    with pytest.raises(ValueError, match=f'{name} must be positive and finite, as 10 or 0.1, not {value}'):
+        GumbelSoftmax(**{name: value})

@@ -1,0 +1,118 @@
+"""The fast cell against the plain one under each transform, and under all of them."""
+
+import pytest
+import torch
+from nni.nas.hub.pytorch import DARTS as HubDARTS
+from torch import nn
+from torch.nn import functional as F
+
+from nni_wcnas import Search
+from nni_wcnas.contracts import Moment
+from nni_wcnas.functional.hypergradient import gradient
+from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete
+from nni_wcnas.spaces import DARTS
+from nni_wcnas.supernet import RelaxedCell
+from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
+
+SPACES = {
+    'official': lambda: DARTS(width=8, num_cells=3),
+    'hub': lambda: HubDARTS(width=16, num_cells=3, dataset='cifar'),
+}
+TRANSFORMS = {
+    'partial channels': (PartialChannels(),),
+    'without edge weights': (PartialChannels(2, edge_normalization=False),),
+    'auxiliary skip': (AuxiliarySkip(),),
+    'skip dropout': (SkipDropout(0.5),),
+    'all': (PartialChannels(4), AuxiliarySkip(0.7, 'cosine'), SkipDropout(0.5)),
+}
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(autouse=True)
+def _masks_by_shape(monkeypatch):
+    """The two cells call their dropouts in different orders; let each mask depend on its input's shape alone."""
+
+    def forward(self, x):
+        mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) >= self.p
+        return x * mask / (1 - self.p) if self.training else x
+
+    monkeypatch.setattr(nn.Dropout, 'forward', forward)
+
+
+def pair(space, moment=None, **search):
+    networks = []
+    for fast in (True, False):
+        torch.manual_seed(0)
+        strategy = Search(fast_cell=fast, **search)
+        network = strategy.mutate_model(SPACES[space]())
+        strategy._clock.moment = moment or Moment(1, 4)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if '_arch_' in name:
+                    parameter.normal_()
+        networks.append(network)
+    return networks
+
+
+def cells(network):
+    return [module for module in network.modules() if isinstance(module, RelaxedCell)]
+
+
+def assert_alike(networks, images, labels):
+    outcomes = []
+    for network in networks:
+        logits = network(images)
+        found = gradient(F.cross_entropy(logits, labels), dict(network.named_parameters()))
+        outcomes.append({'logits': logits, **found, **{n: b.double() for n, b in network.named_buffers()}})
+    mine, theirs = outcomes
+    assert mine.keys() == theirs.keys()
+    for name, value in theirs.items():
+        torch.testing.assert_close(mine[name], value, rtol=0, atol=1e-10, msg=lambda text, name=name: name + text)
+
+
+@pytest.mark.parametrize(('name', 'space'), [*((name, 'official') for name in TRANSFORMS), ('all', 'hub')])
+def test_equal(name, space):
+    networks = pair(space, transforms=TRANSFORMS[name])
+    assert cells(networks[0])[0].fast and not cells(networks[1])[0].fast
+    assert_alike(networks, torch.randn(3, 3, 10, 10), torch.randint(10, (3,)))
+    for network in networks:
+        network.eval()
+    assert_alike(networks, torch.randn(2, 3, 8, 8), torch.randint(10, (2,)))
+
+
+def test_equal_when_pruned_and_dropped():
+    networks = pair('official', transforms=TRANSFORMS['all'])
+    for network in networks:
+        for cell in (cells(network)[0], cells(network)[1]):
+            cell.prune([(edge, k) for edge in range(0, 14, 3) for k in range(8) if k not in (0, 3)])
+            cell.drop([1, 6, 7])
+    assert_alike(networks, torch.randn(3, 3, 8, 8), torch.randint(10, (3,)))
+
+
+@pytest.mark.parametrize('relaxation', [GumbelSoftmax(), Dirichlet(), HardConcrete()], ids=lambda m: type(m).__name__)
+def test_equal_under_each_relaxation(relaxation):
+    networks = pair('official', Moment(1, 4, seed=5), relaxation=relaxation)
+    images = torch.randn(2, 3, 8, 8)
+    assert_alike(networks, images, torch.randint(10, (2,)))
+    logits = networks[0](images)
+    assert networks[0](images).equal(logits), 'one moment, one draw'
+    cells(networks[0])[0].mixer.clock.moment = Moment(1, 4, seed=6)
+    assert not networks[0](images).allclose(logits)
+
+
+@pytest.mark.parametrize('name', ['auxiliary skip', 'skip dropout'])
+def test_what_fades_out_acts_and_leaves_nothing_behind(name):
+    plain, changed = pair('official')[0], pair('official', transforms=TRANSFORMS[name])[0]
+    changed.load_state_dict({**changed.state_dict(), **plain.state_dict()})
+    images = torch.randn(2, 3, 8, 8)
+    assert not plain(images).allclose(changed(images))
+    cells(changed)[0].mixer.clock.moment = Moment(4, 4)  # past the last epoch
+    for cell in cells(changed):
+        cell.update(Moment(1000, 1000))
+    torch.testing.assert_close(changed(images), plain(images), rtol=0, atol=1e-10)
