@@ -37,8 +37,8 @@ class SkipDropout(Transform):
     Parameters
     ----------
     initial
-        Probability in the first epoch of a stage, in [0, 1); a number for each stage, or one for all. Stages beyond the
-        last number take the last. With zeros alone, nothing is done.
+        Probability that a stage starts from, in [0, 1); a number for each stage, or one for all. Stages beyond the last
+        number take the last. With zeros alone, nothing is done.
 
     Examples
     --------
