@@ -30,6 +30,9 @@ def check_transforms(transforms: Sequence[Transform]) -> None:
     twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
     if twice is not None:
         raise ValueError(f'transforms hold {twice} twice; keep one of them')
+    extra = [type(transform).__name__ for transform in transforms if transform.extra is not None]
+    if len(extra) > 1:
+        raise ValueError(f'{extra[0]} and {extra[1]} both add an operation to each edge; keep one of them')
 
 
 def check_combination(search: Search) -> None:

@@ -103,13 +103,11 @@ class RelaxedEdges(BaseSuperNetModule):
         return memo[key]
 
     def _build_extras(self, factories: Factories) -> None:
-        """An operation beside the mixture, on each edge, for each transform that has one."""
-        self._with_extra = [transform for transform in self._transforms if transform.extra is not None]
-        if self._with_extra:
-            made = [_extra_factory(factories, str(transform.extra)) for transform in self._with_extra]
-            self.extras = nn.ModuleList(
-                nn.ModuleList(factory(edge.target, 0, edge.source) for edge in self.layout.edges) for factory in made
-            )
+        """An operation beside the mixture, on each edge, if a transform has one."""
+        self._with_extra = next((transform for transform in self._transforms if transform.extra is not None), None)
+        if self._with_extra is not None:
+            factory = _extra_factory(factories, str(self._with_extra.extra))
+            self.extras = nn.ModuleList(factory(edge.target, 0, edge.source) for edge in self.layout.edges)
 
     # ------------------------------------------------------------------------------------------------------------
     # the forward pass
@@ -146,13 +144,11 @@ class RelaxedEdges(BaseSuperNetModule):
         return torch.cat([beta[edges].softmax(0) for edges in rows])
 
     def _surroundings(self, gates: Tensor) -> Surroundings:
-        extras: list[nn.Module] = []
-        weights = None
-        if self._with_extra:
-            moment = self.mixer.moment
-            weights = gates * sum(transform.extra_weight(moment) for transform in self._with_extra)
-            extras = list(self.extras[0])  # type: ignore[call-overload]
-        return Surroundings(self._share, gates if self._share > 1 else None, extras, weights)
+        bypassing = gates if self._share > 1 else None
+        if self._with_extra is None:
+            return Surroundings(self._share, bypassing)
+        weight = self._with_extra.extra_weight(self.mixer.moment)
+        return Surroundings(self._share, bypassing, list(self.extras), gates * weight)
 
     def update(self, moment: Moment) -> None:
         """Tell the modules that transforms have made which moment it is."""
