@@ -49,7 +49,7 @@ def test_skips_are_the_spaces_own(space):
     """Nothing where the size stays, a factorised reduction where it is halved; no candidate need be a skip."""
     _, _, found = cells(space=space)
     for cell in found:
-        (skips,) = cell.extras
+        skips = cell.extras
         for edge, skip in zip(cell.layout.edges, skips):
             if cell.layout.is_reduction and edge.source < 2:
                 assert type(skip).__name__ == 'FactorizedReduce' and any(True for _ in skip.parameters())
@@ -57,7 +57,7 @@ def test_skips_are_the_spaces_own(space):
             else:
                 assert type(skip) is nn.Identity
     if space is None:
-        assert isinstance(found[1].extras[0][0], FactorizedReduce)
+        assert isinstance(found[1].extras[0], FactorizedReduce)
 
 
 @pytest.mark.parametrize('fast', [True, False], ids=['fast', 'plain'])
@@ -71,7 +71,7 @@ def test_cells_against_loops(epoch, fast):
         for node in range(4):
             total = 0
             for source, edge in enumerate(cell.layout.edges_into(node)):
-                total = total + cell.extras[0][edge](states[source]) * (1 - epoch / 4)
+                total = total + cell.extras[edge](states[source]) * (1 - epoch / 4)
                 for k, operation in enumerate(cell.ops[node][source].values()):
                     total = total + alpha[edge, k] * operation(states[source])
             states.append(total)
