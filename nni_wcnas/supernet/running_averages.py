@@ -39,10 +39,10 @@ class RunningAverages:
         if type(norm) is nn.BatchNorm2d and norm.num_batches_tracked is not None:  # NNI's own count no batches
             self._counters.append(norm.num_batches_tracked)
 
-    @torch.no_grad()
     def update(self) -> None:
         """Move the averages as the norms would have."""
-        if self._averages:
-            torch._foreach_lerp_(self._averages, self._values, self._momentum)
-        if self._counters:
-            torch._foreach_add_(self._counters, 1)
+        with torch.no_grad():
+            if self._averages:
+                torch._foreach_lerp_(self._averages, self._values, self._momentum)
+            if self._counters:
+                torch._foreach_add_(self._counters, 1)
