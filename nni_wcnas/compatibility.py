@@ -93,8 +93,9 @@ def check_without_cells(search: Search) -> None:
     ValueError
         With the name of the member.
     """
-    if search.recompute_cells:
-        raise ValueError('recompute_cells=True acts on cells, and this space has none; leave it out')
+    for option in ('recompute_cells', 'compile'):
+        if getattr(search, option):
+            raise ValueError(f'{option}=True acts on cells, and this space has none; leave it out')
     for argument, needs in _NEEDS_CELLS.items():
         if needs(search):
             member = getattr(search, argument)

@@ -58,10 +58,9 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
         shape = data if data is not None else _any_data(settings)
         attempt('space', lambda: assembly.make_space(settings, shape))
         name = settings.space['name']
-        if strategy is not None and strategy.recompute_cells and name not in CELL_SPACES:
-            problems.append(
-                document.problem(f'acts on cells, and {name} has none; leave it out', 'method', 'recompute_cells')
-            )
+        for key in ('recompute_cells', 'compile'):
+            if strategy is not None and getattr(strategy, key) and name not in CELL_SPACES:
+                problems.append(document.problem(f'acts on cells, and {name} has none; leave it out', 'method', key))
         if settings.tester is not None:
             tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
             if tester is not None and assembly.is_auxiliary(settings.auxiliary):

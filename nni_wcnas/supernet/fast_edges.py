@@ -105,6 +105,10 @@ class FastEdges:
         """The batch norms that are not called as modules."""
         return [norm for edges in self._leaving for edge in edges for norm in _norms(edge.candidates)]
 
+    def prepare(self) -> None:
+        """Find out now what the first use would."""
+        _ = self._leaving, self._entering, self._momentum, self._norms
+
     def __call__(
         self,
         states: Sequence[Tensor],

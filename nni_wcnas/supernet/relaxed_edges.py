@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nni_wcnas.contracts import CellGenotype, CellLayout, CellScores, Moment, Selection, Transform
 from nni_wcnas.functional.mixing import stacked_sum
+from nni_wcnas.supernet.compilation import Compiled
 from nni_wcnas.supernet.fast_edges import FastEdges
 from nni_wcnas.supernet.mixer import Mixer
 from nni_wcnas.supernet.plain_edges import PlainEdges
@@ -67,6 +68,8 @@ class RelaxedEdges(BaseSuperNetModule):
         """Whether to compute the edges together, in the channels-last memory format."""
         self.recompute = False
         """Whether to keep only the inputs, and compute everything again in the backward pass."""
+        self.compiled: Compiled | None = None
+        """What compiles the edges."""
         self._arch_alpha = self._shared_logits(memo)
         self.mixer: Mixer = memo.setdefault(
             f'{self.label}/mixer', Mixer(mutate_kwargs['weighting'], mutate_kwargs['clock'], self.label)
@@ -120,6 +123,8 @@ class RelaxedEdges(BaseSuperNetModule):
             weights = weights * gates.unsqueeze(1)
         edges = self._fast_edges if self.fast else self._plain_edges
         absent = self.mixer.absent(len(self.layout.operations))
+        if self.compiled is not None:
+            return self.compiled(edges, predecessors, weights, absent, self._surroundings(gates))
         return edges(predecessors, weights, absent, self._surroundings(gates))
 
     @property

@@ -276,9 +276,10 @@ def test_diverged_pretraining(settings_file: Path, tmp_path: Path, here: Command
     assert 'diverged' in done.stderr and 'lower --lr from 1e+38' in done.stderr and not out.exists()
 
 
-def test_recomputing_cells_of_a_space_without_any(settings_file: Path, tmp_path: Path, here: Command) -> None:
+def test_options_of_cells_on_a_space_without_any(settings_file: Path, tmp_path: Path, here: Command) -> None:
     """Said before a run is begun."""
-    words = ('--set', 'space=nasbench201', '--set', 'method={preset: darts, recompute_cells: true}')
+    words = ('--set', 'space=nasbench201', '--set', 'method={preset: darts, recompute_cells: true, compile: true}')
     done = here('search', settings_file, '--run', tmp_path / 'run', *words)
     assert done.returncode == 2 and not (tmp_path / 'run').exists()
-    assert 'method.recompute_cells: acts on cells, and nasbench201 has none; leave it out' in done.stderr
+    for key in ('recompute_cells', 'compile'):
+        assert f'method.{key}: acts on cells, and nasbench201 has none; leave it out' in done.stderr
