@@ -10,7 +10,7 @@ from nni_wcnas.contracts import Transform
 if TYPE_CHECKING:
     from nni_wcnas.strategy import Search
 
-__all__ = ['check_combination', 'check_transforms', 'check_without_cells']
+__all__ = ['check_combination', 'check_transforms', 'check_without_cells', 'why_uncompiled']
 
 
 def check_transforms(transforms: Sequence[Transform]) -> None:
@@ -101,6 +101,18 @@ def check_without_cells(search: Search) -> None:
             member = getattr(search, argument)
             name = _kind(member[0] if argument == 'transforms' else member)
             raise ValueError(f'{name} acts on cells, and this space has none: leave {argument} out')
+
+
+def why_uncompiled(search: Search) -> str | None:
+    """Which member keeps cells from being compiled, and why; None where there is none."""
+    exact = getattr(search.hypergradient, 'by', None) == 'exact'
+    if exact or search.schedule.needs_second_derivatives:
+        member = f"{_kind(search.hypergradient)}(by='exact')" if exact else _kind(search.schedule)
+        return f'{member} takes second derivatives, which compiled cells have not'
+    random = next((transform for transform in search.transforms if transform.is_random), None)
+    if random is not None:
+        return f'{_kind(random)} changes them from epoch to epoch, and each change would be compiled'
+    return None
 
 
 def _kind(member: object) -> str:

@@ -15,7 +15,7 @@ from nni.nas.strategy import DARTS
 from pytorch_lightning import LightningModule
 from torch import nn
 
-from nni_wcnas.compatibility import check_combination, check_transforms, check_without_cells
+from nni_wcnas.compatibility import check_combination, check_transforms, check_without_cells, why_uncompiled
 from nni_wcnas.contracts import Hypergradient, Objective, Schedule, Selection, Smoothing, Transform, Weighting
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.functional.mixing import running_sum, stacked_sum
@@ -70,7 +70,7 @@ class Search(DARTS):
         the supernet takes about a third longer.
     compile
         Compile the cells with ``torch.compile``: equal up to rounding. It takes minutes before the first step and gains
-        nothing on a CPU. Where it cannot work, and with members that take second derivatives, cells stay as they are,
+        nothing on a CPU. Where it cannot work, as with members that take second derivatives, cells stay as they are,
         and one warning says so.
     arc_learning_rate
         Learning rate of Adam (0.5, 0.999) on the architecture.
@@ -241,10 +241,9 @@ class Search(DARTS):
 
     def _compile(self, cells: list[RelaxedCell]) -> None:
         compilation = Compilation()
-        exact = getattr(self.hypergradient, 'by', None) == 'exact'
-        if exact or self.schedule.needs_second_derivatives:
-            member = f"{_kind(self.hypergradient)}(by='exact')" if exact else _kind(self.schedule)
-            compilation.give_up(f'{member} takes second derivatives, which compiled cells have not')
+        reason = why_uncompiled(self)
+        if reason is not None:
+            compilation.give_up(reason)
         for cell in cells:
             cell.compiled = Compiled(compilation)
 

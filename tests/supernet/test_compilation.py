@@ -12,11 +12,12 @@ from torch._inductor.exc import InvalidCxxCompiler
 from torch.nn import functional as F
 
 from nni_wcnas import Search, SingleStage, Softmax, Unrolled
-from nni_wcnas.contracts import Moment, Transform, Weighting
+from nni_wcnas.contracts import Moment, Weighting
 from nni_wcnas.functional.frozen import constants, frozen_statistics
 from nni_wcnas.functional.hypergradient import gradient, leaves
 from nni_wcnas.spaces import DARTS
 from nni_wcnas.supernet import Compilation, Compiled, RelaxedEdges
+from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 FEW = ('none', 'skip_connect', 'sep_conv_3x3', 'max_pool_3x3')
 HIDDEN = ('skip_connect', 'dil_conv_3x3')
@@ -158,21 +159,10 @@ def test_pruned_candidates():
     assert backend.count == 2
 
 
-class Partial(Transform):
-    """Half of the channels, edges with weights, and one operation beside the mixture."""
-
-    share = 2
-    normalises_edges = True
-    extra = 'skip_connect'
-
-    def extra_weight(self, moment):
-        return 1 - moment.progress
-
-
 def test_what_surrounds_the_mixture():
     backend, networks = Counted(), []
     for compilation in (Compilation(backend), None):
-        networks.append(supernet(compilation, transforms=[Partial()]))
+        networks.append(supernet(compilation, transforms=[PartialChannels(2), AuxiliarySkip(1.0, 'linear')]))
     for epoch in range(3):
         for network in networks:
             cells(network)[0].mixer.clock.moment = Moment(epoch, 3)
@@ -230,18 +220,24 @@ class Curved(SingleStage):
     needs_second_derivatives = True
 
 
+CURVED = 'takes second derivatives, which compiled cells have not'
+
+
 @pytest.mark.parametrize(
-    ('arguments', 'member'),
+    ('arguments', 'reason'),
     [
-        ({'hypergradient': Unrolled(by='exact')}, r"Unrolled(by='exact')"),
-        ({'schedule': Curved()}, 'Curved'),
+        ({'hypergradient': Unrolled(by='exact')}, f"Unrolled(by='exact') {CURVED}"),
+        ({'schedule': Curved()}, f'Curved {CURVED}'),
+        (
+            {'transforms': [SkipDropout()]},
+            'SkipDropout changes them from epoch to epoch, and each change would be compiled',
+        ),
     ],
 )
-def test_members_that_take_second_derivatives(caplog, arguments, member):
+def test_members_with_which_cells_are_not_compiled(caplog, arguments, reason):
     network = Search(compile=True, **arguments).mutate_model(DARTS(width=4, num_cells=3, num_classes=10))
     assert said(caplog) == [
-        f'compile=True has no effect, cells are computed as they are: {member} takes second derivatives, which '
-        'compiled cells have not'
+        f'compile=True has no effect, cells are computed as they are: {reason}'
     ]
     assert not cells(network)[0].compiled.compilation.is_possible
     network(torch.randn(2, 3, 8, 8))
