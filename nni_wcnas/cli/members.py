@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -31,8 +32,9 @@ class Strict(BaseModel):
 def arguments_of(factory: Callable[..., Any]) -> Arguments:
     """The keyword arguments of a factory, those of a typed ``**options`` included."""
     found: Arguments = {}
+    init = _own_init(factory)
     for name, parameter in inspect.signature(
-        _own_init(factory), eval_str=True, locals={'Unpack': Unpack}
+        init, eval_str=True, globals=_module_of(init), locals={'Unpack': Unpack}
     ).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             for options in get_args(parameter.annotation):
@@ -168,6 +170,16 @@ def _own_init(factory: Callable[..., Any]) -> Callable[..., Any]:
     if inner is not None:
         return inner
     return getattr(factory, '__wrapped__', None) or factory
+
+
+def _module_of(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Where the author's annotations have their meaning.
+
+    Not the globals of the function: to unpickle an object of a class that NNI traces gives the class new functions, and
+    those know no names that only annotations use.
+    """
+    function = factory.__init__ if inspect.isclass(factory) else factory  # type: ignore[misc]
+    return vars(sys.modules[getattr(function, '__module__', factory.__module__)])
 
 
 def _is_plain(annotation: Any) -> bool:
