@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.optim import Adam, Optimizer
 from tqdm import tqdm
 
@@ -35,6 +36,9 @@ from nni_wcnas.tester.fq_gan import ADAM_BETAS, FQGAN
 __all__ = ['pretrain']
 
 _logger = logging.getLogger(__name__)
+
+_TRIED = 8
+"""Images by which a ruined generator is recognised."""
 
 
 def pretrain(tester: FQGAN, auxiliary: Auxiliary | None, batches: Callable[[int], Iterable[Batch]], steps: int, *,
@@ -76,6 +80,8 @@ def pretrain(tester: FQGAN, auxiliary: Auxiliary | None, batches: Callable[[int]
     ValueError
         If ``resume`` is asked for without a checkpoint, or the checkpoint was made with other networks, rates or
         discriminator steps.
+    RuntimeError
+        If a loss is not finite, or the generator is ruined: the file, if there is one, stays as it was.
     """
     if steps < 1 or discriminator_steps < 1 or checkpoint_every < 1:
         raise ValueError('steps, discriminator_steps and checkpoint_every must be at least 1, '
@@ -95,8 +101,10 @@ def pretrain(tester: FQGAN, auxiliary: Auxiliary | None, batches: Callable[[int]
             losses = run.play() if run.played < steps else run.teach()
             bar.update()
             bar.set_postfix(losses)
-            if checkpoint is not None and (run.done % checkpoint_every == 0 or run.done == total):
-                run.write(checkpoint)
+            if run.done % checkpoint_every == 0 or run.done == total:
+                run.refuse_saturation()
+                if checkpoint is not None:
+                    run.write(checkpoint)
     return run.losses
 
 
@@ -136,6 +144,18 @@ class _Run:
             self.losses |= _finite({'auxiliary': self.auxiliary.train_step(batch.clean, batch.labels)})
         self.taught += 1
         return self.losses
+
+    @torch.no_grad()
+    def refuse_saturation(self) -> None:
+        """Stop a generator that can learn no more: where every pixel is -1 or 1 to the last bit, its derivative is 0.
+
+        Its losses may be finite all the same: Adam moves each weight by the learning rate, whatever the gradient.
+        """
+        random = random_state()
+        images = self.tester.generate(self.tester.noise(_TRIED))
+        restore_random_state(random)
+        if not (images.isfinite() & (images.abs() < 1)).any():
+            raise RuntimeError('The tester has diverged: every pixel of its images is saturated; lower lr.')
 
     def write(self, path: str | Path) -> None:
         """Write the file, with the state of this run beside the tester."""

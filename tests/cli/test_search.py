@@ -176,6 +176,9 @@ def test_retrain_evaluate_report(finished: Path, tmp_path: Path, here: Command) 
     checkpoint.write_bytes(whole)
     absurd = here('retrain', finished, '--data', data, '--epochs', '0', '--run', tmp_path / 'none')
     assert absurd.returncode == 2 and not (tmp_path / 'none').exists()
+    rising = here('retrain', finished, '--data', data, '--min-lr', '0.1', '--run', tmp_path / 'none')
+    assert rising.returncode == 2 and not (tmp_path / 'none').exists()
+    assert 'min_lr is 0.1, above lr (0.025), so the rate would rise' in rising.stderr
     assert here('report', folder).returncode == 0
     missing = here('evaluate', finished)
     assert missing.returncode == 2 and 'nni-wcnas retrain' in missing.stderr
@@ -268,12 +271,13 @@ def test_help_is_instant(here: Command) -> None:
     assert 'worst_case' in here('options').stdout
 
 
-def test_diverged_pretraining(settings_file: Path, tmp_path: Path, here: Command) -> None:
+@pytest.mark.parametrize(('rate', 'steps'), [('1e+38', '6'), ('1e+09', '3')], ids=['losses', 'images'])
+def test_diverged_pretraining(settings_file: Path, tmp_path: Path, here: Command, rate: str, steps: str) -> None:
     """One sentence with the rate that is at fault, and no file."""
     out = tmp_path / 'tester.pt'
-    done = here('pretrain', settings_file, out, '--steps', '6', '--lr', '1e38')
+    done = here('pretrain', settings_file, out, '--steps', steps, '--lr', rate)
     assert done.returncode == 2 and 'Traceback' not in done.stderr
-    assert 'diverged' in done.stderr and 'lower --lr from 1e+38' in done.stderr and not out.exists()
+    assert 'diverged' in done.stderr and f'lower --lr from {rate}' in done.stderr and not out.exists()
 
 
 def test_options_of_cells_on_a_space_without_any(settings_file: Path, tmp_path: Path, here: Command) -> None:

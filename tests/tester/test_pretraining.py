@@ -163,3 +163,13 @@ def test_divergence_is_an_error():
         tester.generator.linear.weight.fill_(torch.nan)
     with pytest.raises(RuntimeError, match='diverged: its discriminator loss is nan; lower lr'):
         _run(1, tester=tester, auxiliary=auxiliary)
+
+
+def test_a_ruined_generator_is_an_error_though_losses_are_finite(tmp_path):
+    """The file of a sound run stays."""
+    path = tmp_path / 'run.pt'
+    _run(1, checkpoint=path)
+    written = path.read_bytes()
+    with pytest.raises(RuntimeError, match='diverged: every pixel of its images is saturated; lower lr'):
+        _run(3, lr=1e9, checkpoint=path)
+    assert path.read_bytes() == written
