@@ -281,6 +281,12 @@ def _check_numbers(document: Document, settings: Settings, broken: set[str]) -> 
                 'min_learning_rate',
             )
         )
+    if settings.retrain.min_lr > settings.retrain.lr:
+        problems.append(
+            document.problem(
+                f'is above lr ({settings.retrain.lr}), so the rate would rise; lower it', 'retrain', 'min_lr'
+            )
+        )
     problems += _check_lengths(document) + _check_difficulty(document, settings)
     if not assembly.is_auxiliary(settings.auxiliary):
         problems.append(

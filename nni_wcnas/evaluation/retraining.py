@@ -98,6 +98,8 @@ class Recipe:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f'{name} is {value}: give a finite number that is not negative')
+        if self.min_lr > self.lr:
+            raise ValueError(f'min_lr is {self.min_lr}, above lr ({self.lr}), so the rate would rise: lower it')
 
     def lr_at(self, epoch: int) -> float:
         """Learning rate of an epoch, counted from 0."""

@@ -89,6 +89,11 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
         ('epochs: 2', 'epochs: 0', 's.yml:4: search.epochs: must be at least 1, not 0; change it'),
         ('epochs: 2', 'epochs: two', "s.yml:4: search.epochs: must be a whole number, not 'two'; change it"),
         ('epochs: 2', 'min_learning_rate: 0.1', 's.yml:4: search.min_learning_rate: is above learning_rate (0.025)'),
+        (
+            'search: {epochs: 2}',
+            'retrain: {lr: 0.1, min_lr: 0.2}',
+            's.yml:4: retrain.min_lr: is above lr (0.1), so the rate would rise; lower it',
+        ),
         ('name: fq_gan', 'name: gan', "s.yml:5: tester.name: 'gan' is not a known tester"),
         (
             'name: fq_gan',

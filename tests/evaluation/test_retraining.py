@@ -275,6 +275,7 @@ def test_resume_without_a_checkpoint_starts(architecture, tiny, tmp_path, baseli
         ({'lr': -1.0}, 'lr is -1.0'),
         ({'lr': float('nan')}, 'lr is nan'),
         ({'drop_path': 1.0}, 'drop_path is 1.0'),
+        ({'lr': 0.1, 'min_lr': 0.2}, r'min_lr is 0.2, above lr \(0.1\), so the rate would rise: lower it'),
         ({'momentum': 1.0}, 'momentum is 1.0: give a number from 0 to below 1'),
         ({'part': 'test'}, "part is 'test': give 'train' or 'weights'"),
         ({'resume': True}, 'there is no directory to resume from'),
