@@ -1,7 +1,8 @@
 """What replaces each choice of a model space while it is searched."""
 
 from nni_wcnas.supernet.cell import RelaxedCell
+from nni_wcnas.supernet.dense_cell import RelaxedDenseCell
 from nni_wcnas.supernet.mixer import Clock, Mixer, MixingWeights
 from nni_wcnas.supernet.relaxed_edges import RelaxedEdges
 
-__all__ = ['Clock', 'Mixer', 'MixingWeights', 'RelaxedCell', 'RelaxedEdges']
+__all__ = ['Clock', 'Mixer', 'MixingWeights', 'RelaxedCell', 'RelaxedDenseCell', 'RelaxedEdges']
