@@ -192,7 +192,7 @@ class Search(DARTS):
         supernet = self._supernet = super().mutate_model(model)
         label_mixers(supernet)
         cells = relaxed_cells(supernet)
-        restrictions = getattr(model, 'restrictions', dict)()
+        restrictions: dict[str, set[tuple[int, int]]] = getattr(model, 'restrictions', dict)()
         for cell in cells:
             cell.prune(restrictions.get(cell.label, ()))
         if not cells:

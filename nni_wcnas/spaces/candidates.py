@@ -88,7 +88,7 @@ def dense_labels() -> tuple[str, ...]:
 def restrictions(allowed: Table, operations: tuple[str, ...]) -> dict[str, set[tuple[int, int]]]:
     """What a table forbids: rows (edges) and columns (operations) of the architecture matrix, by label of the cell.
 
-    >>> restrictions({'normal': (('skip_connect',), ('max_pool_3x3', 'skip_connect'))}, ('max_pool_3x3', 'skip_connect'))
+    >>> restrictions({'normal': (('noise',), ('skip_connect', 'noise'))}, ('skip_connect', 'noise'))
     {'normal': {(0, 0)}}
     """
     return {

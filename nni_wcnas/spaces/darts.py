@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nni_wcnas.contracts import CellLayout, Edge
 from nni_wcnas.spaces.candidates import restrictions
 from nni_wcnas.spaces.operations import OPERATIONS, PRIMITIVES, FactorizedReduce, ReLUConvNorm, build_operation
+from nni_wcnas.spaces.stem import build_stem
 
 __all__ = ['DARTS']
 
@@ -86,7 +87,7 @@ class DARTS(ModelSpace):
             'allowed': self.allowed or None,
         }
         before_previous = previous = stem_multiplier * width
-        self.stem, self.second_stem = _stem(stem, previous)
+        self.stem, self.second_stem = build_stem(stem, previous)
         self.cells = nn.ModuleList()
         channels, previous_reduces = width, stem == 'imagenet'
         for index in range(num_cells):
@@ -172,7 +173,7 @@ def _check_allowed(allowed: Mapping[str, tuple[tuple[str, ...], ...]], layout: C
         if label not in ('normal', 'reduce'):
             raise ValueError(f"allowed: {label!r} is neither 'normal' nor 'reduce'")
         if len(rows) != len(layout.edges):
-            raise ValueError(f'allowed: {label} has {len(rows)} edges, but a cell has {len(layout.edges)}; give them all')
+            raise ValueError(f'allowed: {label} has {len(rows)} edges and a cell {len(layout.edges)}; give them all')
         for edge, names in zip(layout.edges, rows):
             unknown = [name for name in names if name not in layout.operations]
             if unknown:
@@ -204,21 +205,6 @@ def _edge_operation(
     del node_index, op_index  # Unused: an operation depends on where its input comes from only.
     stride = 2 if reduces and (input_index is None or input_index < 2) else 1
     return build_operation(name, channels, stride, affine=False, pool_norm=True)
-
-
-def _stem(kind: str, channels: int) -> tuple[nn.Module, nn.Module]:
-    """What makes the two inputs of the first cell: the first from images, the second from the first."""
-    if kind == 'cifar':
-        return nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)), nn.Identity()
-    first = nn.Sequential(
-        nn.Conv2d(3, channels // 2, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(channels // 2),
-        nn.ReLU(),
-        nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(channels),
-    )
-    second = ReLUConvNorm(channels, channels, 3, stride=2, padding=1)
-    return first, second
 
 
 class _Preprocessor(nn.Module):

@@ -12,13 +12,13 @@ from PIL import Image
 from nni_wcnas.contracts import Choice
 from nni_wcnas.evaluation import drawing
 from nni_wcnas.evaluation.drawing import draw_cell, draw_grid
-from nni_wcnas.spaces.operations import OPERATIONS
+from nni_wcnas.spaces.operations import PRIMITIVES
 
 
 def random_cell(seed, nodes=4):
     generator = random.Random(seed)
     return tuple(
-        tuple(Choice(generator.choice(list(OPERATIONS)[1:]), source) for source in generator.sample(range(node + 2), 2))
+        tuple(Choice(generator.choice(PRIMITIVES[1:]), source) for source in generator.sample(range(node + 2), 2))
         for node in range(nodes)
     )
 

@@ -16,7 +16,7 @@ from nni_wcnas.spaces.architecture import (
     save_architecture,
     write_atomically,
 )
-from nni_wcnas.spaces.operations import OPERATIONS
+from nni_wcnas.spaces.operations import PRIMITIVES
 
 CELL = (
     (Choice('sep_conv_3x3', 0), Choice('skip_connect', 1)),
@@ -42,7 +42,7 @@ def test_round_trip(architecture, path):
     assert loaded == architecture
     assert loaded.cell('normal') == CELL
     assert loaded.genotype() == {'normal': CELL, 'reduce': CELL}
-    assert loaded.operations == tuple(OPERATIONS)
+    assert loaded.operations == PRIMITIVES
     assert loaded.provenance == {'seed': 3}
     assert [entry.name for entry in path.parent.iterdir()] == ['architecture.json']
 
@@ -55,7 +55,7 @@ def test_sample_is_what_nni_exports(architecture):
 
 def test_other_spaces_hold_any_labels(path):
     sample = {'layer_0': 'conv_3x3', 'depth': 3, 'width': [1, 2]}
-    for space in ('nasbench201', 'proxylessnas', 'other'):
+    for space in ('hub_nasbench201', 'proxylessnas', 'mobilenetv3', 'other'):
         save_architecture(Architecture(space, sample), path)
         assert load_architecture(path).sample == sample
         with pytest.raises(ArchitectureError, match='has no cells'):
