@@ -42,7 +42,7 @@ _INPUTS = ('c_{k-2}', 'c_{k-1}')
 class _Layout:
     """Where the parts of a cell are, in inches; y grows downwards."""
 
-    def __init__(self, cell: CellGenotype, inputs: int):
+    def __init__(self, cell: CellGenotype, inputs: int = 2):
         self.cell, self.inputs = cell, inputs
         self.columns = [0] * inputs
         for choices in cell:

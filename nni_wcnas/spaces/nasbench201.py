@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from nni.mutable import Sample, label_scope
-from nni.mutable.frozen import frozen_context
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace, MutableModule, model_context
+from nni.nas.space import current_model
 from torch import Tensor, nn
 
 from nni_wcnas.spaces.architecture_string import from_string, to_string
@@ -103,7 +103,7 @@ class NASBench201(ModelSpace):
             'num_classes': num_classes,
             'operations': self.operations,
         }
-        is_frozen = frozen_context.current() is not None
+        is_frozen = current_model() is not None
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
         self.cells = nn.ModuleList()
         for stage in range(3):

@@ -50,6 +50,16 @@ def test_the_same_cell_gives_the_same_bytes(architecture, tmp_path):
     assert draw_cell(architecture.cell('normal'), tmp_path / 'c.svg').read_bytes() != first
 
 
+def test_a_dense_cell_has_one_input(tmp_path):
+    names = iter(('nor_conv_3x3', 'none', 'skip_connect', 'avg_pool_3x3', 'none', 'nor_conv_1x1'))
+    cell = tuple(tuple(Choice(next(names), source) for source in range(node)) for node in (1, 2, 3))
+    words = re.findall('<!-- (.*?) -->', draw_cell(cell, tmp_path / 'cell.svg', inputs=1).read_text())
+    assert words.count('none') == 2 and words.count('nor_conv_3x3') == 1
+    assert {'0', '1', '2', '$c_{k-1}$', '$c_k$'} <= set(words) and '$c_{k-2}$' not in words
+    layout = drawing._Layout(cell, 1)
+    assert layout.columns == [0, 1, 2, 3], 'each node behind the one before'
+
+
 @pytest.mark.parametrize('nodes', [1, 2, 4, 7])
 def test_no_label_hides_another(nodes):
     for seed in range(40):
