@@ -11,6 +11,7 @@ import io
 import itertools
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -90,7 +91,8 @@ class _Layout:
                    for state, choices in enumerate(self.cell, start=self.inputs) for choice in choices)
 
 
-def draw_cell(genotype: CellGenotype, path: str | os.PathLike[str], *, inputs: int = 2) -> Path:
+def draw_cell(genotype: CellGenotype, path: str | os.PathLike[str], *, inputs: int = 2,
+              outputs: Sequence[int] | None = None) -> Path:
     """Draw a cell; the background is transparent, and readable on white and on black.
 
     Parameters
@@ -101,6 +103,8 @@ def draw_cell(genotype: CellGenotype, path: str | os.PathLike[str], *, inputs: i
         A ``.svg`` or ``.png`` file.
     inputs
         Of the cell: the outputs of the 2 cells before, or of 1.
+    outputs
+        Nodes, counted from 0, that are the output of the cell; None is all.
 
     Returns
     -------
@@ -113,7 +117,7 @@ def draw_cell(genotype: CellGenotype, path: str | os.PathLike[str], *, inputs: i
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, layout.width), ylim=(layout.height, 0))
     axes.set_axis_off()
     for state in range(inputs, len(layout.columns)):
-        _draw_node(axes, layout, state)
+        _draw_node(axes, layout, state, is_output=outputs is None or state - inputs in outputs)
     for state, name in enumerate(_INPUTS[-inputs:]):
         _draw_box(axes, _MARGIN, layout.rows[state], _INPUT_WIDTH, _INPUT_HEIGHT, f'${name}$', _FRAME, 13)
     _draw_box(axes, layout.output, layout.height / 2, _INPUT_WIDTH, _INPUT_HEIGHT, '$c_k$', _FRAME, 13)
@@ -127,8 +131,8 @@ def draw_cell(genotype: CellGenotype, path: str | os.PathLike[str], *, inputs: i
     return path
 
 
-def _draw_node(axes: Axes, layout: _Layout, state: int) -> None:
-    """A node, its labelled edges, and its way to the output."""
+def _draw_node(axes: Axes, layout: _Layout, state: int, *, is_output: bool) -> None:
+    """A node, its labelled edges, and perhaps its way to the output."""
     x_label, y = layout.x_label(state), layout.rows[state]
     centre = layout.x_out(state) - _RADIUS
     for edge, y_label in layout.labels(state):
@@ -141,9 +145,10 @@ def _draw_node(axes: Axes, layout: _Layout, state: int) -> None:
         tip = reach + (start - reach) / np.linalg.norm(start - reach) * _RADIUS
         axes.annotate('', (tip[0], tip[1]), (start[0], start[1]), arrowprops={
             'arrowstyle': '-|>', 'color': colour, 'lw': 1.5, 'shrinkA': 0, 'shrinkB': 0})
-    last = layout.output - _CHANNEL
-    _draw_curve(axes, (layout.x_out(state), y), (layout.x_out(state), y), last, _FRAME, 1.1)
-    _draw_curve(axes, (last, y), (layout.output, layout.height / 2), layout.output, _FRAME, 1.1)
+    if is_output:
+        last = layout.output - _CHANNEL
+        _draw_curve(axes, (layout.x_out(state), y), (layout.x_out(state), y), last, _FRAME, 1.1)
+        _draw_curve(axes, (last, y), (layout.output, layout.height / 2), layout.output, _FRAME, 1.1)
     axes.add_patch(Circle((centre, y), _RADIUS, facecolor='#ffffff', edgecolor=_INK, linewidth=1.4, zorder=4))
     axes.text(centre, y, str(state - layout.inputs), ha='center', va='center', fontsize=12, color=_INK, zorder=5)
 

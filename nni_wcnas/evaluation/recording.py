@@ -149,7 +149,8 @@ class RunDirectory:
         """Write the architecture and the drawings of its cells, if it has any."""
         save_architecture(architecture, self.architecture)
         for name, cell in architecture.genotype().items():
-            draw_cell(cell, self.cell(name), inputs=architecture.num_inputs)
+            outputs = architecture.outputs(name)
+            draw_cell(cell, self.cell(name), inputs=architecture.num_inputs, outputs=outputs)
 
     def read_architecture(self) -> Architecture | None:
         """Read the architecture; None where none was written."""

@@ -158,7 +158,10 @@ class Architecture:
         return {name: self.cell(name) for name in self.cells}
 
     def outputs(self, name: str) -> tuple[int, ...]:
-        """Nodes of a cell, counted from 0, that are its output: all, or in some spaces those that no other takes."""
+        """Nodes of a cell, counted from 0, that are its output: all, in some spaces those that no other node takes, in
+        the dense cell the last."""
+        if self.space in DENSE_SPACES:
+            return (DENSE_NODES - 1,)
         used = {choice.source - self.num_inputs for choices in self.cell(name) for choice in choices}
         loose = used if self.space in _LOOSE_SPACES else set()
         return tuple(node for node in range(self.num_nodes) if node not in loose)

@@ -56,6 +56,8 @@ def test_a_dense_cell_has_one_input(tmp_path):
     words = re.findall('<!-- (.*?) -->', draw_cell(cell, tmp_path / 'cell.svg', inputs=1).read_text())
     assert words.count('none') == 2 and words.count('nor_conv_3x3') == 1
     assert {'0', '1', '2', '$c_{k-1}$', '$c_k$'} <= set(words) and '$c_{k-2}$' not in words
+    sizes = [draw_cell(cell, tmp_path / 'b.svg', inputs=1, outputs=nodes).stat().st_size for nodes in ((2,), (0, 1, 2))]
+    assert sizes[0] < sizes[1], 'fewer lines to the output'
     layout = drawing._Layout(cell, 1)
     assert layout.columns == [0, 1, 2, 3], 'each node behind the one before'
 

@@ -76,6 +76,7 @@ def test_dense_cells(path):
     loaded = load_architecture(path)
     assert loaded.string == '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|'
     assert (loaded.cells, loaded.num_inputs, loaded.num_nodes, loaded.is_cell) == (('cell',), 1, 3, False)
+    assert loaded.outputs('cell') == (2,)
     assert loaded.genotype()['cell'][1] == (Choice('none', 0), Choice('skip_connect', 1))
     with pytest.raises(ArchitectureError, match="no cell 'normal': ask for 'cell'"):
         loaded.cell('normal')
