@@ -10,7 +10,10 @@ from nni_wcnas.contracts import Transform
 if TYPE_CHECKING:
     from nni_wcnas.strategy import Search
 
-__all__ = ['check_combination', 'check_transforms', 'check_without_cells', 'why_uncompiled']
+__all__ = ['CELL_OPTIONS', 'check_combination', 'check_transforms', 'check_without_cells', 'why_uncompiled']
+
+CELL_OPTIONS = ('recompute_cells', 'compile')
+"""Arguments of ``Search`` that act on cells alone."""
 
 
 def check_transforms(transforms: Sequence[Transform]) -> None:
@@ -93,7 +96,7 @@ def check_without_cells(search: Search) -> None:
     ValueError
         With the name of the member.
     """
-    for option in ('recompute_cells', 'compile'):
+    for option in CELL_OPTIONS:
         if getattr(search, option):
             raise ValueError(f'{option}=True acts on cells, and this space has none; leave it out')
     for argument, needs in _NEEDS_CELLS.items():

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nni.nas.hub.pytorch import DARTS as HubDARTS
-from nni.nas.hub.pytorch import NasBench201, ProxylessNAS
+from nni.nas.hub.pytorch import ENAS, PNAS, AmoebaNet, MobileNetV3Space, NasBench201, NASNet, ProxylessNAS
 
 from nni_wcnas import data, hypergradient, objective, presets, relaxation, schedule, selection, smoothing, tester
+from nni_wcnas.spaces import robust
 from nni_wcnas.spaces.darts import DARTS
+from nni_wcnas.spaces.nasbench201 import NASBench201
 
 __all__ = ['Option', 'OPTIONS', 'AXES', 'list_options', 'option', 'build']
 
@@ -33,6 +35,8 @@ class Option:
 _DARTS = 'Liu et al., DARTS, ICLR 2019'
 _WCNAS = 'Improving NAS by Minimizing Worst-Case Validation Loss, IEEE TAI 2026'
 _NNI = 'Microsoft NNI 3.0'
+_ROBUST = 'Zela et al., Understanding and Robustifying DARTS, ICLR 2020'
+_BENCHMARK = 'Dong and Yang, NAS-Bench-201, ICLR 2020'
 
 OPTIONS: tuple[Option, ...] = (
     Option('relaxation', 'softmax', relaxation.Softmax, 'mix operations with softmax(alpha)', _DARTS),
@@ -73,8 +77,22 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option('space', 'darts', DARTS, 'official DARTS search network, any number of classes', _DARTS),
     Option('space', 'hub_darts', HubDARTS, "NNI's DARTS space, 10 classes", _NNI),
-    Option('space', 'nasbench201', NasBench201, "NNI's NAS-Bench-201 space", 'Dong and Yang, NAS-Bench-201, ICLR 2020'),
+    Option('space', 's1', robust.s1, 'DARTS with two operations on each edge, others on each', _ROBUST),
+    Option('space', 's2', robust.s2, 'DARTS with skip_connect and sep_conv_3x3', _ROBUST),
+    Option('space', 's3', robust.s3, 'DARTS with none, skip_connect and sep_conv_3x3', _ROBUST),
+    Option('space', 's4', robust.s4, 'DARTS with noise and sep_conv_3x3', _ROBUST),
+    Option('space', 'nasbench201', NASBench201, 'one cell, an operation on each of 6 edges', _BENCHMARK),
+    Option('space', 'hub_nasbench201', NasBench201, "NNI's NAS-Bench-201 space, single choices", _BENCHMARK),
+    Option('space', 'hub_nasnet', NASNet, "NNI's NASNet cells, 10 classes", 'Zoph et al., NASNet, CVPR 2018'),
+    Option('space', 'hub_enas', ENAS, "NNI's ENAS cells, 10 classes", 'Pham et al., ENAS, ICML 2018'),
+    Option(
+        'space', 'hub_amoebanet', AmoebaNet, "NNI's AmoebaNet cells, 10 classes", 'Real et al., AmoebaNet, AAAI 2019'
+    ),
+    Option('space', 'hub_pnas', PNAS, "NNI's PNAS cells, 10 classes", 'Liu et al., Progressive NAS, ECCV 2018'),
     Option('space', 'proxylessnas', ProxylessNAS, "NNI's ProxylessNAS space", 'Cai et al., ProxylessNAS, ICLR 2019'),
+    Option(
+        'space', 'mobilenetv3', MobileNetV3Space, "NNI's MobileNetV3 space", 'Howard et al., MobileNetV3, ICCV 2019'
+    ),
     Option(
         'data',
         'digits',

@@ -27,7 +27,7 @@ from nni_wcnas.schedule import SingleStage
 from nni_wcnas.selection import Magnitude
 from nni_wcnas.smoothing import NoSmoothing
 from nni_wcnas.staging import Stages
-from nni_wcnas.supernet import Clock, Compilation, Compiled, MixingWeights, RelaxedCell
+from nni_wcnas.supernet import Clock, Compilation, Compiled, MixingWeights, RelaxedCell, RelaxedDenseCell
 from nni_wcnas.supernet.choices import cells_by_label, label_mixers, relaxed_cells
 
 __all__ = ['Search']
@@ -166,11 +166,10 @@ class Search(DARTS):
         return MixingWeights(self.relaxation, self._clock)
 
     def default_mutation_hooks(self) -> list[Any]:
-        """NNI's, with our cell in the place of its own."""
-        return [
-            RelaxedCell.mutate if hook == DifferentiableMixedCell.mutate else hook
-            for hook in super().default_mutation_hooks()
-        ]
+        """NNI's, with our cells in the place of its own."""
+        hooks = super().default_mutation_hooks()
+        ours = (RelaxedCell.mutate if hook == DifferentiableMixedCell.mutate else hook for hook in hooks)
+        return [RelaxedDenseCell.mutate, *ours]
 
     def run_hook(self, hook: Any, name: str, module: nn.Module, memo: dict[str, Any]) -> Any:
         """Hand the members to the modules that need them."""
@@ -198,6 +197,9 @@ class Search(DARTS):
         supernet = self._supernet = super().mutate_model(model)
         label_mixers(supernet)
         cells = relaxed_cells(supernet)
+        restrictions: dict[str, set[tuple[int, int]]] = getattr(model, 'restrictions', dict)()
+        for cell in cells:
+            cell.prune(restrictions.get(cell.label, ()))
         if not cells:
             check_without_cells(self)
         if self.channels_last and _has_unsafe_layout(supernet):

@@ -121,7 +121,8 @@ def _architecture(path: str | Path) -> Architecture:
         raise CommandError(str(error)) from error
     if not architecture.is_cell:
         raise CommandError(
-            f'{path} is of the space {architecture.space}, which has no cells; freeze the space with its sample instead'
+            f'{path} is of the space {architecture.space}, which has no normal and reduction cell to stack; freeze the '
+            'space with its sample instead'
         )
     return architecture
 

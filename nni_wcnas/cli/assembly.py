@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from nni.nas.hub.pytorch import NDS
 from torch import Tensor
 
 from nni_wcnas.cli.members import arguments_of
@@ -68,9 +69,9 @@ def make_space(settings: Settings, data: ImageData) -> Any:
         if key in accepted:
             arguments[key] = data.num_classes
     classes = 1000 if arguments.get('dataset') == 'imagenet' else 10
-    if name == 'hub_darts' and data.num_classes != classes:
+    if isinstance(factory, type) and issubclass(factory, NDS) and data.num_classes != classes:
         raise ValueError(
-            f"NNI's DARTS space has {classes} classes{' with dataset imagenet' if classes > 10 else ''} "
+            f"NNI's {factory.__name__} space has {classes} classes{' with dataset imagenet' if classes > 10 else ''} "
             f'and {data.name} has {data.num_classes}; use `name: darts`'
         )
     return factory(**arguments)

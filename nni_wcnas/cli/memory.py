@@ -22,7 +22,7 @@ from nni_wcnas.cli import assembly
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.quiet import silence_lightning
 from nni_wcnas.cli.schema import Settings
-from nni_wcnas.spaces.architecture import CELL_SPACES
+from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
 
 __all__ = ['Forecast', 'forecast', 'is_out_of_memory', 'out_of_memory']
 
@@ -103,7 +103,7 @@ def out_of_memory(settings: Settings) -> str:
 
 def _recompute(settings: Settings) -> str:
     """The other remedy, where there is one."""
-    possible = settings.space['name'] in CELL_SPACES and not settings.method.get('recompute_cells')
+    possible = settings.space['name'] in SPACES_WITH_CELLS and not settings.method.get('recompute_cells')
     return ', or set method.recompute_cells=true' if possible else ''
 
 

@@ -24,9 +24,7 @@ from nni_wcnas.cli.settings import differing_key, resolved
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.reference import Reference, reference_models
 from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.options import option
 from nni_wcnas.spaces.architecture import CELL_SPACES, Architecture
-from nni_wcnas.spaces.operations import OPERATIONS
 from nni_wcnas.strategy import Search
 
 __all__ = ['Found', 'open_run', 'search']
@@ -117,7 +115,7 @@ def search(
         if is_out_of_memory(error):
             raise CommandError(out_of_memory(settings)) from error
         raise
-    architecture = _architecture(settings, sample)
+    architecture = _architecture(settings, sample, _operations(space))
     run.write_architecture(architecture)
     return Found(architecture, recorder.history, data, reference)
 
@@ -138,21 +136,17 @@ def _run(strategy: Search, space: Any, evaluator: Any, recorder: Recorder) -> di
     return dict(next(strategy.list_models()).sample)
 
 
-def _architecture(settings: Settings, sample: dict[str, Any]) -> Architecture:
+def _architecture(settings: Settings, sample: dict[str, Any], operations: tuple[str, ...]) -> Architecture:
     """The found sample with what is needed to read it back."""
     name = settings.space['name']
-    operations = _operations(settings)
-    nodes = settings.space.get('num_nodes')
-    arguments = {'num_nodes': nodes} if nodes is not None and name in CELL_SPACES else {}
+    given = settings.space if name in CELL_SPACES else {}
+    arguments: dict[str, Any] = {key: given[key] for key in ('num_nodes', 'stem') if key in given}
     origin = {key: value for key, value in resolved(settings).items() if key not in ('directory', 'device')}
     return Architecture(
         name, sample, operations, arguments=arguments, provenance={'seed': settings.seed, 'settings': origin}
     )
 
 
-def _operations(settings: Settings) -> tuple[str, ...]:
-    """Candidates of a cell space; elsewhere the sample alone says what was chosen."""
-    factory = option('space', settings.space['name']).factory
-    if settings.space['name'] == 'darts':
-        return tuple(settings.space.get('operations', OPERATIONS))
-    return tuple(getattr(factory, 'DARTS_OPS', ()))
+def _operations(space: Any) -> tuple[str, ...]:
+    """Candidates of a space with cells, ours or NNI's; elsewhere the sample alone says what was chosen."""
+    return tuple(getattr(space, 'operations', getattr(space, 'op_candidates', ())))

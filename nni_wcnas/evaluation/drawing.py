@@ -11,6 +11,7 @@ import io
 import itertools
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -36,14 +37,15 @@ _OTHER, _FRAME, _INK = '#6b7280', '#7b8494', '#1f2430'
 _LABEL_HEIGHT, _LABEL_PITCH, _CHARACTER = 0.30, 0.40, 0.09
 _CHANNEL, _GAP, _RADIUS, _ROW_GAP, _MARGIN = 0.95, 0.34, 0.24, 0.30, 0.12
 _INPUT_WIDTH, _INPUT_HEIGHT = 0.72, 0.46
+_INPUTS = ('c_{k-2}', 'c_{k-1}')
 
 
 class _Layout:
     """Where the parts of a cell are, in inches; y grows downwards."""
 
-    def __init__(self, cell: CellGenotype):
-        self.cell = cell
-        self.columns = [0, 0]
+    def __init__(self, cell: CellGenotype, inputs: int = 2):
+        self.cell, self.inputs = cell, inputs
+        self.columns = [0] * inputs
         for choices in cell:
             self.columns.append(1 + max((self.columns[choice.source] for choice in choices), default=0))
         self.depth = max(self.columns)
@@ -67,14 +69,14 @@ class _Layout:
 
     def labels(self, state: int) -> list[tuple[int, float]]:
         """A node's edges and their rows: the edge from the highest source on top."""
-        choices = self.cell[state - 2]
+        choices = self.cell[state - self.inputs]
         edges = sorted(range(len(choices)), key=lambda edge: self.rows[choices[edge].source])
         middle = (len(edges) - 1) / 2
         return [(edge, self.rows[state] + (place - middle) * _LABEL_PITCH) for place, edge in enumerate(edges)]
 
     def _rows(self, order: tuple[int, ...]) -> list[float]:
         """Row of each state, given the row number of each node."""
-        inputs = [self.height * share for share in (0.3, 0.7)]
+        inputs = [self.height * share for share in ((0.5,) if self.inputs == 1 else (0.3, 0.7))]
         return inputs + [(place + 0.5) * self.height / len(order) for place in order]
 
     def _best_order(self) -> tuple[int, ...]:
@@ -86,10 +88,11 @@ class _Layout:
         """How far the arrows go up and down."""
         rows = self._rows(order)
         return sum(abs(rows[choice.source] - rows[state])
-                   for state, choices in enumerate(self.cell, start=2) for choice in choices)
+                   for state, choices in enumerate(self.cell, start=self.inputs) for choice in choices)
 
 
-def draw_cell(genotype: CellGenotype, path: str | os.PathLike[str]) -> Path:
+def draw_cell(genotype: CellGenotype, path: str | os.PathLike[str], *, inputs: int = 2,
+              outputs: Sequence[int] | None = None) -> Path:
     """Draw a cell; the background is transparent, and readable on white and on black.
 
     Parameters
@@ -98,6 +101,10 @@ def draw_cell(genotype: CellGenotype, path: str | os.PathLike[str]) -> Path:
         Kept edges by node, e.g. ``architecture.cell('normal')``.
     path
         A ``.svg`` or ``.png`` file.
+    inputs
+        Of the cell: the outputs of the 2 cells before, or of 1.
+    outputs
+        Nodes, counted from 0, that are the output of the cell; None is all.
 
     Returns
     -------
@@ -105,13 +112,13 @@ def draw_cell(genotype: CellGenotype, path: str | os.PathLike[str]) -> Path:
         The file.
     """
     path = Path(path)
-    layout = _Layout(genotype)
+    layout = _Layout(genotype, inputs)
     figure = Figure(figsize=(layout.width, layout.height))
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, layout.width), ylim=(layout.height, 0))
     axes.set_axis_off()
-    for state in range(2, len(layout.columns)):
-        _draw_node(axes, layout, state)
-    for state, name in enumerate(('c_{k-2}', 'c_{k-1}')):
+    for state in range(inputs, len(layout.columns)):
+        _draw_node(axes, layout, state, is_output=outputs is None or state - inputs in outputs)
+    for state, name in enumerate(_INPUTS[-inputs:]):
         _draw_box(axes, _MARGIN, layout.rows[state], _INPUT_WIDTH, _INPUT_HEIGHT, f'${name}$', _FRAME, 13)
     _draw_box(axes, layout.output, layout.height / 2, _INPUT_WIDTH, _INPUT_HEIGHT, '$c_k$', _FRAME, 13)
     buffer = io.BytesIO()
@@ -124,12 +131,12 @@ def draw_cell(genotype: CellGenotype, path: str | os.PathLike[str]) -> Path:
     return path
 
 
-def _draw_node(axes: Axes, layout: _Layout, state: int) -> None:
-    """A node, its labelled edges, and its way to the output."""
+def _draw_node(axes: Axes, layout: _Layout, state: int, *, is_output: bool) -> None:
+    """A node, its labelled edges, and perhaps its way to the output."""
     x_label, y = layout.x_label(state), layout.rows[state]
     centre = layout.x_out(state) - _RADIUS
     for edge, y_label in layout.labels(state):
-        choice = layout.cell[state - 2][edge]
+        choice = layout.cell[state - layout.inputs][edge]
         colour = next((colour for family, colour in _COLOURS.items() if choice.operation.startswith(family)), _OTHER)
         x_source = layout.x_out(choice.source)
         _draw_curve(axes, (x_source, layout.rows[choice.source]), (x_source + _CHANNEL, y_label), x_label, colour, 1.5)
@@ -138,11 +145,12 @@ def _draw_node(axes: Axes, layout: _Layout, state: int) -> None:
         tip = reach + (start - reach) / np.linalg.norm(start - reach) * _RADIUS
         axes.annotate('', (tip[0], tip[1]), (start[0], start[1]), arrowprops={
             'arrowstyle': '-|>', 'color': colour, 'lw': 1.5, 'shrinkA': 0, 'shrinkB': 0})
-    last = layout.output - _CHANNEL
-    _draw_curve(axes, (layout.x_out(state), y), (layout.x_out(state), y), last, _FRAME, 1.1)
-    _draw_curve(axes, (last, y), (layout.output, layout.height / 2), layout.output, _FRAME, 1.1)
+    if is_output:
+        last = layout.output - _CHANNEL
+        _draw_curve(axes, (layout.x_out(state), y), (layout.x_out(state), y), last, _FRAME, 1.1)
+        _draw_curve(axes, (last, y), (layout.output, layout.height / 2), layout.output, _FRAME, 1.1)
     axes.add_patch(Circle((centre, y), _RADIUS, facecolor='#ffffff', edgecolor=_INK, linewidth=1.4, zorder=4))
-    axes.text(centre, y, str(state - 2), ha='center', va='center', fontsize=12, color=_INK, zorder=5)
+    axes.text(centre, y, str(state - layout.inputs), ha='center', va='center', fontsize=12, color=_INK, zorder=5)
 
 
 def _draw_curve(axes: Axes, start: tuple[float, float], stop: tuple[float, float], x_end: float, colour: str,

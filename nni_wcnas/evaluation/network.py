@@ -1,4 +1,4 @@
-"""The papers' evaluation network: a found pair of cells, stacked, with the small-image stem.
+"""The papers' evaluation network: a found pair of cells, stacked, with the stem of the space.
 
 Batch norm is affine, pools have no batch norm, every operation but the identity has drop path, and an auxiliary
 classifier hangs after the cell of the second reduction, in training only. Needs neither NNI nor Lightning.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nni_wcnas.contracts import CellGenotype
 from nni_wcnas.spaces.architecture import Architecture
 from nni_wcnas.spaces.operations import FactorizedReduce, ReLUConvNorm, build_operation
+from nni_wcnas.spaces.stem import build_stem
 
 __all__ = ['AuxiliaryHead', 'CellNetwork', 'DropPath', 'count_macs', 'count_parameters']
 
@@ -52,7 +54,8 @@ class DropPath(nn.Module):
 class AuxiliaryHead(nn.Module):
     """The classifier in the middle: pool, two convolutions, linear.
 
-    The papers' pool (5 wide, stride 3) turns the 8x8 map of a 32x32 image into 2x2. Where it would not give 2x2 (a 4x4
+    The papers' pool (5 wide, stride 3) turns the 8x8 map of a 32x32 image into 2x2, the one of stride 2 the 7x7 map of
+    a 224x224 image behind the ImageNet stem. Where it would not give 2x2 (a 4x4
     map of a 16x16 image, a 16x16 map of a 64x64 one), an adaptive average pool to 2x2 stands in; same weights.
 
     Parameters
@@ -76,6 +79,8 @@ class AuxiliaryHead(nn.Module):
         x = F.relu(x)
         if all(8 <= side <= 10 for side in x.shape[-2:]):
             x = F.avg_pool2d(x, 5, stride=3)
+        elif all(7 <= side <= 8 for side in x.shape[-2:]):
+            x = F.avg_pool2d(x, 5, stride=2)
         else:
             x = F.adaptive_avg_pool2d(x, 2)
         return self.classifier(self.features(x).flatten(1))
@@ -88,18 +93,21 @@ class Cell(nn.Module):
     ----------
     genotype
         Kept edges of each node.
+    outputs
+        Nodes, counted from 0, that are the output of the cell.
     channels_before, channels_last, channels
         Of the cell before the last, of the last cell, and of each node of this one.
     reduction, reduction_before
         Whether this cell and the last one halve the size.
     """
 
-    def __init__(self, genotype: CellGenotype, channels_before: int, channels_last: int, channels: int, *,
-                 reduction: bool, reduction_before: bool):
+    def __init__(self, genotype: CellGenotype, outputs: Sequence[int], channels_before: int, channels_last: int,
+                 channels: int, *, reduction: bool, reduction_before: bool):
         super().__init__()
         preprocess: type[nn.Module] = FactorizedReduce if reduction_before else ReLUConvNorm
         self.preprocess_before = preprocess(channels_before, channels)
         self.preprocess_last = ReLUConvNorm(channels_last, channels)
+        self.outputs = outputs
         self.sources = [[choice.source for choice in choices] for choices in genotype]
         self.edges = nn.ModuleList()  # Flat: node by node, as the sources are.
         for choices in genotype:
@@ -109,12 +117,12 @@ class Cell(nn.Module):
                 self.edges.append(operation if is_identity else nn.Sequential(operation, DropPath()))
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:
-        """Map the outputs of the two cells before to ``(N, nodes * channels, H', W')``."""
+        """Map the outputs of the two cells before to ``(N, len(outputs) * channels, H', W')``."""
         states = [self.preprocess_before(before), self.preprocess_last(last)]
         edges = iter(self.edges)
         for sources in self.sources:
             states.append(functools.reduce(torch.add, [next(edges)(states[source]) for source in sources]))
-        return torch.cat(states[2:], dim=1)
+        return torch.cat([states[2 + node] for node in self.outputs], dim=1)
 
 
 class CellNetwork(nn.Module):
@@ -150,18 +158,22 @@ class CellNetwork(nn.Module):
             raise ValueError(f'channels is {channels}, but a reduction splits them in two: give at least 2')
         genotype = architecture.genotype()
         reductions = (cells // 3, 2 * cells // 3)
-        self.stem = nn.Sequential(nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), nn.BatchNorm2d(3 * channels))
+        outputs = {name: architecture.outputs(name) for name in genotype}
+        is_large = architecture.arguments.get('stem') == 'imagenet'
+        before = last = channels if is_large else 3 * channels
+        self.stem, self.second_stem = build_stem('imagenet' if is_large else 'cifar', last)
         self.cells = nn.ModuleList()
-        before = last = 3 * channels
+        reduces = is_large
         for index in range(cells):
             width = channels * 2 ** sum(index >= reduction for reduction in reductions)
-            reduction = index in reductions
-            self.cells.append(Cell(genotype['reduce' if reduction else 'normal'], before, last, width,
-                                   reduction=reduction, reduction_before=index - 1 in reductions))
-            before, last = last, width * architecture.num_nodes
+            reduced, reduces = reduces, index in reductions
+            name = 'reduce' if reduces else 'normal'
+            self.cells.append(Cell(genotype[name], outputs[name], before, last, width,
+                                   reduction=reduces, reduction_before=reduced))
+            before, last = last, width * len(outputs[name])
         self.auxiliary_at = reductions[1]
-        # The last reduction is the last change of width, so the map there has as many channels as the last one.
-        self.auxiliary = AuxiliaryHead(last, num_classes) if auxiliary_tower else None
+        # The last reduction is the last change of width.
+        self.auxiliary = AuxiliaryHead(width * len(outputs['reduce']), num_classes) if auxiliary_tower else None
         self.classifier = nn.Linear(last, num_classes)
         self.set_drop_path(drop_path)
 
@@ -193,7 +205,8 @@ class CellNetwork(nn.Module):
             Logits, shape ``(N, num_classes)``; in training with an auxiliary tower a pair, the tower's second, as in
             NNI's hub.
         """
-        before = last = self.stem(images)
+        before = self.stem(images)
+        last = self.second_stem(before)
         auxiliary = None
         for index, cell in enumerate(self.cells):
             before, last = last, cell(before, last)

@@ -146,11 +146,11 @@ class RunDirectory:
             return {key: float(value) for key, value in measures.items()}
 
     def write_architecture(self, architecture: Architecture) -> None:
-        """Write the architecture and, in a cell space, the drawings of its cells."""
+        """Write the architecture and the drawings of its cells, if it has any."""
         save_architecture(architecture, self.architecture)
-        if architecture.is_cell:
-            for name, cell in architecture.genotype().items():
-                draw_cell(cell, self.cell(name))
+        for name, cell in architecture.genotype().items():
+            outputs = architecture.outputs(name)
+            draw_cell(cell, self.cell(name), inputs=architecture.num_inputs, outputs=outputs)
 
     def read_architecture(self) -> Architecture | None:
         """Read the architecture; None where none was written."""

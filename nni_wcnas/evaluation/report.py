@@ -11,7 +11,7 @@ from urllib.parse import quote
 from nni_wcnas.evaluation.curves import Chart, draw_chart
 from nni_wcnas.evaluation.page import escape, image_source, page, table
 from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.spaces.architecture import CELLS, write_atomically
+from nni_wcnas.spaces.architecture import write_atomically
 
 __all__ = ['CHARTS', 'RETRAINING_CHARTS', 'write_comparison', 'write_report']
 
@@ -43,6 +43,7 @@ RETRAINING_CHARTS = (
 """The curves of a retraining."""
 
 _MAX_GRIDS = 12
+_CAPTIONS = {'normal': 'Normal cell', 'reduce': 'Reduction cell', 'cell': 'Cell'}
 _LABELS = {
     'accuracy': 'Accuracy', 'accuracy_hard': 'Accuracy, hardest examples', 'accuracy_rest': 'Accuracy, the rest',
     'error': 'Error', 'error_hard': 'Error, hardest examples', 'error_rest': 'Error, the rest',
@@ -119,9 +120,8 @@ def write_comparison(path: str | os.PathLike[str], runs: Sequence[RunDirectory |
 def _cells(run: RunDirectory) -> str:
     """The drawings of the found cells."""
     figures = []
-    for name in CELLS:
+    for name, caption in _CAPTIONS.items():
         if run.cell(name).exists():
-            caption = f'{"Normal" if name == "normal" else "Reduction"} cell'
             figures.append(f'<figure class="wide"><img src="{image_source(run.cell(name))}" alt="{caption}: '
                            f'{escape(_spoken(run, name))}"><figcaption>{caption}</figcaption></figure>')
     return '<h2>Found architecture</h2>\n' + ('\n'.join(figures) or _note('There is no drawing of cells in this run.'))
@@ -130,9 +130,10 @@ def _cells(run: RunDirectory) -> str:
 def _spoken(run: RunDirectory, name: str) -> str:
     """A cell in words, for those who cannot see it."""
     architecture = run.read_architecture()
-    if architecture is None or not architecture.is_cell:
+    if architecture is None or name not in architecture.cells:
         return 'a drawing'
-    sources = ('c(k-2)', 'c(k-1)', *(f'node {node}' for node in range(architecture.num_nodes)))
+    inputs = ('c(k-2)', 'c(k-1)')[-architecture.num_inputs :]
+    sources = (*inputs, *(f'node {node}' for node in range(architecture.num_nodes)))
     words = [' and '.join(f'{choice.operation} of {sources[choice.source]}' for choice in choices)
              for choices in architecture.cell(name)]
     return '; '.join(f'node {node} from {inputs}' for node, inputs in enumerate(words))

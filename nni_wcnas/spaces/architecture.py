@@ -8,7 +8,6 @@ settings, versions: free, never read back into a model). Everything but the prov
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import tempfile
@@ -18,29 +17,34 @@ from pathlib import Path
 from typing import Any
 
 from nni_wcnas.contracts import CellGenotype, Choice
-from nni_wcnas.spaces.operations import OPERATIONS
+from nni_wcnas.spaces.architecture_string import to_string
+from nni_wcnas.spaces.candidates import ALLOWED, DENSE_LABEL, DENSE_NODES
+from nni_wcnas.spaces.operations import PRIMITIVES
+from nni_wcnas.spaces.sample_check import ArchitectureError, check_cells, check_dense, check_keys, listed, nearest
 
 __all__ = [
-    'CELLS', 'CELL_SPACES', 'SPACES', 'VERSION', 'Architecture', 'ArchitectureError', 'load_architecture',
-    'save_architecture', 'write_atomically',
+    'CELLS', 'CELL_SPACES', 'DENSE_SPACES', 'SPACES', 'SPACES_WITH_CELLS', 'VERSION', 'Architecture',
+    'ArchitectureError', 'load_architecture', 'save_architecture', 'write_atomically',
 ]
 
 VERSION = 1
 """Version of the file format."""
 CELLS = ('normal', 'reduce')
-CELL_SPACES = ('darts', 'hub_darts', 's1', 's2', 's3', 's4')
-"""Spaces made of a normal and a reduction cell: ours, NNI hub's, and RobustDARTS's four reduced ones."""
-SPACES = (*CELL_SPACES, 'nasbench201', 'proxylessnas', 'other')
-"""Known spaces. Outside :data:`CELL_SPACES` a sample is any map from label to choice; ``'other'`` is any NNI space."""
-_HUB_LABELS = ('width', 'depth')  # NNI's hub may search these along with the cells.
+_LOOSE_SPACES = ('hub_nasnet', 'hub_enas', 'hub_amoebanet')
+"""Cells whose output are the nodes that no other node takes, instead of all."""
+CELL_SPACES = ('darts', *ALLOWED, 'hub_darts', 'hub_pnas', *_LOOSE_SPACES)
+"""Spaces made of a normal and a reduction cell: ours, RobustDARTS's four reduced ones, and those of NNI's hub."""
+DENSE_SPACES = ('nasbench201',)
+"""Spaces made of one cell, an operation on each edge."""
+SPACES_WITH_CELLS = (*CELL_SPACES, *DENSE_SPACES)
+SPACES = (*SPACES_WITH_CELLS, 'hub_nasbench201', 'proxylessnas', 'mobilenetv3', 'other')
+"""Known spaces. Outside :data:`SPACES_WITH_CELLS` a sample is any map from label to choice; ``'other'`` is any NNI
+space."""
+_NUM_NODES = {'hub_pnas': 5, **dict.fromkeys(_LOOSE_SPACES, 5)}  # Elsewhere 4.
 _MAX_BYTES = 1 << 20
 _NUM_PREDECESSORS = 2
-_DEFAULT_SIZES = {'num_nodes': 4, 'num_ops_per_node': 2}
+_NUM_OPS_PER_NODE = 2
 _REMEDY = 'give the architecture.json of a run'
-
-
-class ArchitectureError(ValueError):
-    """An architecture, or its file, is wrong. One sentence: what, where, and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,15 @@ class Architecture:
         One of :data:`SPACES`.
     sample
         NNI's export. In a cell space ``'<cell>/op_<node>_<k>'`` is the operation and ``'<cell>/input_<node>_<k>'`` the
-        one-element list of its source; nodes count from 2, states 0 and 1 are the outputs of the two cells before.
+        one-element list of its source; nodes count from 2, states 0 and 1 are the outputs of the two cells before. In
+        the dense cell of NAS-Bench-201 ``'cell/<target>_<source>'`` is an operation; state 0 is the input.
     operations
         Candidate operations of the space.
     version
         Of the file format.
     arguments
-        Of the space. ``num_nodes`` (4) and ``num_ops_per_node`` (2) say which keys the sample has.
+        Of the space. ``num_nodes`` (4, in some spaces of NNI's hub 5) and ``num_ops_per_node`` (2) say which keys the
+        sample of a pair of cells has.
     provenance
         Seed, settings, versions: anything JSON can hold.
 
@@ -80,7 +86,32 @@ class Architecture:
         _check_header(self)
         object.__setattr__(self, 'operations', tuple(self.operations))  # A file holds a list.
         if self.space in CELL_SPACES:
-            _check_cells(self)
+            check_cells(self)
+        elif self.space in DENSE_SPACES:
+            check_dense(self)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Names of the cells; empty in a space without."""
+        if self.is_cell:
+            return CELLS
+        return (DENSE_LABEL,) if self.space in DENSE_SPACES else ()
+
+    @property
+    def num_inputs(self) -> int:
+        """Inputs of a cell."""
+        return 1 if self.space in DENSE_SPACES else _NUM_PREDECESSORS
+
+    @property
+    def string(self) -> str:
+        """How NAS-Bench-201 writes the architecture.
+
+        Raises
+        ------
+        ValueError
+            If it is none of that benchmark's.
+        """
+        return to_string(self.sample)
 
     @property
     def is_cell(self) -> bool:
@@ -90,12 +121,14 @@ class Architecture:
     @property
     def num_nodes(self) -> int:
         """Intermediate nodes of a cell."""
-        return int(self.arguments.get('num_nodes', _DEFAULT_SIZES['num_nodes']))
+        if self.space in DENSE_SPACES:
+            return DENSE_NODES
+        return int(self.arguments.get('num_nodes', _NUM_NODES.get(self.space, 4)))
 
     @property
     def num_ops_per_node(self) -> int:
         """Kept edges of a node."""
-        return int(self.arguments.get('num_ops_per_node', _DEFAULT_SIZES['num_ops_per_node']))
+        return int(self.arguments.get('num_ops_per_node', _NUM_OPS_PER_NODE))
 
     def cell(self, name: str) -> CellGenotype:
         """Kept edges of one cell, by node.
@@ -103,26 +136,39 @@ class Architecture:
         Parameters
         ----------
         name
-            ``'normal'`` or ``'reduce'``.
+            One of :attr:`cells`: ``'normal'`` or ``'reduce'``, in NAS-Bench-201 ``'cell'``.
 
         Raises
         ------
         ArchitectureError
             If the space has no cells, or none of this name.
         """
-        if not self.is_cell:
-            raise ArchitectureError(f'space {self.space!r} has no cells: only {_listed(CELL_SPACES)} have')
-        if name not in CELLS:
-            raise ArchitectureError(f'no cell {name!r}: ask for {_listed(CELLS)}')
+        if not self.cells:
+            raise ArchitectureError(f'space {self.space!r} has no cells: only {listed(SPACES_WITH_CELLS)} have')
+        if name not in self.cells:
+            raise ArchitectureError(f'no cell {name!r}: ask for {listed(self.cells)}')
+        if self.space in DENSE_SPACES:
+            edges = ((Choice(self.sample[f'{name}/{node}_{source}'], source) for source in range(node))
+                     for node in range(1, DENSE_NODES + 1))
+            return tuple(tuple(choices) for choices in edges)
         return tuple(tuple(self._choice(name, node, k) for k in range(self.num_ops_per_node)) for node in self._nodes())
 
     def genotype(self) -> dict[str, CellGenotype]:
-        """Both cells by name."""
-        return {name: self.cell(name) for name in CELLS}
+        """All cells by name."""
+        return {name: self.cell(name) for name in self.cells}
+
+    def outputs(self, name: str) -> tuple[int, ...]:
+        """Nodes of a cell, counted from 0, that are its output: all, in some spaces those that no other node takes, in
+        the dense cell the last."""
+        if self.space in DENSE_SPACES:
+            return (DENSE_NODES - 1,)
+        used = {choice.source - self.num_inputs for choices in self.cell(name) for choice in choices}
+        loose = used if self.space in _LOOSE_SPACES else set()
+        return tuple(node for node in range(self.num_nodes) if node not in loose)
 
     @classmethod
     def from_genotype(cls, genotype: Mapping[str, CellGenotype], *, space: str = 'darts',
-                      operations: Iterable[str] = tuple(OPERATIONS),
+                      operations: Iterable[str] = PRIMITIVES,
                       provenance: dict[str, Any] | None = None) -> Architecture:
         """Make an architecture of two cells.
 
@@ -141,7 +187,8 @@ class Architecture:
                     sample[f'{name}/input_{node}_{k}'] = [choice.source]
         shape = next(iter(genotype.values()), ())
         sizes = {'num_nodes': len(shape), 'num_ops_per_node': max((len(choices) for choices in shape), default=0)}
-        arguments = {key: size for key, size in sizes.items() if size != _DEFAULT_SIZES[key]}
+        usual = {'num_nodes': _NUM_NODES.get(space, 4), 'num_ops_per_node': _NUM_OPS_PER_NODE}
+        arguments = {key: size for key, size in sizes.items() if size != usual[key]}
         return cls(space, sample, tuple(operations), arguments=arguments, provenance=provenance or {})
 
     def _choice(self, name: str, node: int, k: int) -> Choice:
@@ -152,7 +199,7 @@ class Architecture:
         """Numbers of the intermediate nodes."""
         return range(_NUM_PREDECESSORS, _NUM_PREDECESSORS + self.num_nodes)
 
-    def _labels(self) -> list[str]:
+    def labels(self) -> list[str]:
         """Keys that the sample of a cell space must have."""
         return [f'{name}/{kind}_{node}_{k}' for name in CELLS for node in self._nodes()
                 for k in range(self.num_ops_per_node) for kind in ('op', 'input')]
@@ -228,7 +275,7 @@ def load_architecture(path: str | os.PathLike[str]) -> Architecture:
     try:
         document = _read(path)
         _check_version(document.get('version'))  # First: another version may well have other keys.
-        _check_keys(document, ('version', 'space', 'sample', 'operations'), ('arguments', 'provenance'))
+        check_keys(document, ('version', 'space', 'sample', 'operations'), ('arguments', 'provenance'))
         return Architecture(**document)
     except ArchitectureError as error:
         raise ArchitectureError(f'{path}: {error}') from error
@@ -274,7 +321,7 @@ def _check_header(architecture: Architecture) -> None:
     space = architecture.space
     if not isinstance(space, str) or space not in SPACES:
         raise ArchitectureError(
-            f'key \'space\' is {space!r}: did you mean {_nearest(space, SPACES)!r}? Known are {_listed(SPACES)}')
+            f'key \'space\' is {space!r}: did you mean {nearest(space, SPACES)!r}? Known are {listed(SPACES)}')
     for key in ('sample', 'arguments', 'provenance'):
         value = getattr(architecture, key)
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
@@ -282,63 +329,3 @@ def _check_header(architecture: Architecture) -> None:
     operations = architecture.operations
     if not isinstance(operations, (list, tuple)) or not all(isinstance(name, str) for name in operations):
         raise ArchitectureError(f'key \'operations\' is {operations!r}: list the names of the candidate operations')
-
-
-def _check_cells(architecture: Architecture) -> None:
-    """Check the sample of a cell space."""
-    if not architecture.operations:
-        raise ArchitectureError('key \'operations\' is empty: list the names of the candidate operations')
-    for name in architecture.operations:
-        if name not in OPERATIONS:
-            raise ArchitectureError(f'key \'operations\' holds {name!r}: did you mean {_nearest(name, OPERATIONS)!r}?')
-    for key in ('num_nodes', 'num_ops_per_node'):
-        value = architecture.arguments.get(key, 1)
-        if type(value) is not int or not 1 <= value <= 16:
-            raise ArchitectureError(f'key \'arguments.{key}\' is {value!r}: make it a whole number from 1 to 16')
-    labels = architecture._labels()
-    _check_keys(architecture.sample, labels, _HUB_LABELS if architecture.space == 'hub_darts' else (), prefix='sample.')
-    for label in labels:
-        kind, node = label.split('/')[1].split('_')[:2]
-        if kind == 'op':
-            _check_operation(architecture, label)
-        else:
-            _check_source(architecture.sample[label], int(node), label)
-
-
-def _check_operation(architecture: Architecture, label: str) -> None:
-    """Check the operation of one edge."""
-    name = architecture.sample[label]
-    candidates = [candidate for candidate in architecture.operations if candidate != 'none']
-    if name not in candidates:
-        raise ArchitectureError(
-            f'key \'sample.{label}\' is {name!r}: did you mean {_nearest(name, candidates)!r}? '
-            f'Candidates are {_listed(candidates)}')
-
-
-def _check_source(value: Any, node: int, label: str) -> None:
-    """Check the source of one edge: NNI exports a list of one index."""
-    if not isinstance(value, list) or len(value) != 1 or type(value[0]) is not int or not 0 <= value[0] < node:
-        raise ArchitectureError(f'key \'sample.{label}\' is {value!r}: give a list of one state from 0 to {node - 1}')
-
-
-def _check_keys(document: Mapping[str, Any], required: Iterable[str], optional: Iterable[str] = (), *,
-                prefix: str = '') -> None:
-    """Refuse a missing and an extra key."""
-    required, optional = list(required), list(optional)
-    for key in required:
-        if key not in document:
-            raise ArchitectureError(f'key \'{prefix}{key}\' is missing: take the file of a finished search, or add it')
-    for key in document:
-        if key not in required and key not in optional:
-            nearest = _nearest(key, required + optional)
-            raise ArchitectureError(f'key \'{prefix}{key}\' is unknown: remove it, or did you mean {nearest!r}?')
-
-
-def _nearest(name: Any, known: Iterable[str]) -> str:
-    """The known name that looks most like this one."""
-    return (difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.0) or [''])[0]
-
-
-def _listed(names: Iterable[str]) -> str:
-    """Names in a sentence."""
-    return ', '.join(repr(name) for name in names)

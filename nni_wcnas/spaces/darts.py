@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from nni.mutable import Sample
 from nni.nas.nn.pytorch import Cell, ModelSpace, model_context
 from torch import Tensor, nn
 
-from nni_wcnas.spaces.operations import OPERATIONS, FactorizedReduce, ReLUConvNorm, build_operation
+from nni_wcnas.contracts import CellLayout, Edge
+from nni_wcnas.spaces.candidates import restrictions
+from nni_wcnas.spaces.operations import OPERATIONS, PRIMITIVES, FactorizedReduce, ReLUConvNorm, build_operation
+from nni_wcnas.spaces.stem import build_stem
 
 __all__ = ['DARTS']
 
@@ -19,7 +22,7 @@ class DARTS(ModelSpace):
     """Cells of 4 nodes with 2 inputs each and 8 candidate operations, an explicit ``'none'`` among them.
 
     Unlike NNI's hub space of the same name: batch norms without affine parameters and behind the pools (the official
-    search network), 'none' as one of the operations instead of a hidden logit, any number of classes, any subset of
+    search network), 'none' as one of the operations or not at all instead of a hidden logit, any number of classes, any
     operations.
 
     Parameters
@@ -36,6 +39,12 @@ class DARTS(ModelSpace):
         Intermediate nodes of a cell.
     stem_multiplier
         Channels of the stem in multiples of ``width``.
+    stem
+        ``'cifar'``: one convolution; ``'imagenet'``: three of stride 2, the first cell sees the outputs of the second
+        and of the third, at an eighth of the image's size.
+    allowed
+        For ``'normal'``, ``'reduce'`` or both: the operations that each edge may have, edges ordered by node and source
+        state. The others are pruned before the search. None allows all on each edge.
 
     Examples
     --------
@@ -53,12 +62,20 @@ class DARTS(ModelSpace):
         width: int = 16,
         num_cells: int = 8,
         num_classes: int = 10,
-        operations: Sequence[str] = tuple(OPERATIONS),
+        operations: Sequence[str] = PRIMITIVES,
         num_nodes: int = 4,
         stem_multiplier: int = 3,
+        stem: Literal['cifar', 'imagenet'] = 'cifar',
+        allowed: Mapping[str, Sequence[Sequence[str]]] | None = None,
     ) -> None:
         super().__init__()
         _check(width, num_cells, num_classes, operations, num_nodes)
+        if stem not in ('cifar', 'imagenet'):
+            raise ValueError(f"stem must be 'cifar' or 'imagenet', not {stem!r}")
+        self.operations = tuple(operations)
+        self.allowed = {label: tuple(tuple(names) for names in rows) for label, rows in (allowed or {}).items()}
+        self._layout = CellLayout(self.operations, num_nodes=num_nodes)
+        _check_allowed(self.allowed, self._layout)
         self._arguments: dict[str, Any] = {
             'width': width,
             'num_cells': num_cells,
@@ -66,12 +83,13 @@ class DARTS(ModelSpace):
             'operations': tuple(operations),
             'num_nodes': num_nodes,
             'stem_multiplier': stem_multiplier,
+            'stem': stem,
+            'allowed': self.allowed or None,
         }
-        stem = stem_multiplier * width
-        self.stem = nn.Sequential(nn.Conv2d(3, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
+        before_previous = previous = stem_multiplier * width
+        self.stem, self.second_stem = build_stem(stem, previous)
         self.cells = nn.ModuleList()
-        before_previous = previous = stem
-        channels, previous_reduces = width, False
+        channels, previous_reduces = width, stem == 'imagenet'
         for index in range(num_cells):
             reduces = index in (num_cells // 3, 2 * num_cells // 3)
             channels *= 1 + reduces
@@ -95,7 +113,7 @@ class DARTS(ModelSpace):
         factories = {
             name: partial(_edge_operation, name=name, channels=channels, reduces=reduces) for name in operations
         }
-        return Cell(
+        cell = Cell(
             factories,
             num_nodes,
             num_ops_per_node=2,
@@ -105,16 +123,31 @@ class DARTS(ModelSpace):
             postprocessor=_Chain(),
             label='reduce' if reduces else 'normal',
         )
+        cell.hidden_none = False  # What RelaxedCell reads: without 'none' among the operations there is none.
+        return cell
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of shape ``(N, num_classes)`` for images of shape ``(N, 3, H, W)``."""
-        states = [self.stem(images)] * 2
+        first = self.stem(images)
+        states = [first, self.second_stem(first)]
         for cell in self.cells:
             states = cell(states)
         return self.classifier(self.pool(states[-1]).flatten(1))
 
+    def restrictions(self) -> dict[str, set[tuple[int, int]]]:
+        """Candidates (row, column) that no edge may have, by label of the cell."""
+        return restrictions(self.allowed, self.operations)
+
     def freeze(self, sample: Sample) -> DARTS:
-        """The network of one architecture, built anew: fresh weights, also when this space has become a supernet."""
+        """The network of one architecture, built anew: fresh weights, also when this space has become a supernet.
+
+        Raises
+        ------
+        ValueError
+            When the sample has an operation on an edge that may not have it.
+        """
+        for label, rows in self.allowed.items():
+            _check_sample(sample, label, self._layout, rows)
         with model_context(sample):
             return DARTS(**self._arguments)
 
@@ -133,6 +166,36 @@ def _check(width: int, num_cells: int, num_classes: int, operations: Sequence[st
         raise ValueError(f'num_cells must be at least 3 (two of them reduce the resolution), not {num_cells}')
     if num_classes < 2 or num_nodes < 1:
         raise ValueError(f'num_classes must be at least 2 and num_nodes at least 1, not {num_classes} and {num_nodes}')
+
+
+def _check_allowed(allowed: Mapping[str, tuple[tuple[str, ...], ...]], layout: CellLayout) -> None:
+    for label, rows in allowed.items():
+        if label not in ('normal', 'reduce'):
+            raise ValueError(f"allowed: {label!r} is neither 'normal' nor 'reduce'")
+        if len(rows) != len(layout.edges):
+            raise ValueError(f'allowed: {label} has {len(rows)} edges and a cell {len(layout.edges)}; give them all')
+        for edge, names in zip(layout.edges, rows):
+            unknown = [name for name in names if name not in layout.operations]
+            if unknown:
+                raise ValueError(f'allowed: {unknown[0]!r} is not among the operations {", ".join(layout.operations)}')
+            if not set(names) - {'none'}:
+                raise ValueError(
+                    f'allowed: the edge of {label} from state {edge.source} to {edge.target} has no operation besides '
+                    'none; give it one'
+                )
+
+
+def _check_sample(sample: Sample, label: str, layout: CellLayout, rows: tuple[tuple[str, ...], ...]) -> None:
+    """Refuse a forbidden operation."""
+    for target in range(layout.num_predecessors, layout.num_predecessors + layout.num_nodes):
+        for k in range(layout.num_ops_per_node):
+            operation, (source,) = sample[f'{label}/op_{target}_{k}'], sample[f'{label}/input_{target}_{k}']
+            names = rows[layout.edges.index(Edge(source, target))]
+            if operation not in names:
+                raise ValueError(
+                    f'{label}/op_{target}_{k} is {operation!r}, but the edge from state {source} to {target} has '
+                    f'{" or ".join(names)}; take one of them'
+                )
 
 
 def _edge_operation(

@@ -1,4 +1,4 @@
-"""The candidate operations of the DARTS cell.
+"""The candidate operations of cells.
 
 A newcomer adds an operation by one entry in :data:`OPERATIONS`: a function of ``(channels, stride, affine)`` whose
 module maps ``(N, C, H, W)`` to ``(N, C, ceil(H / stride), ceil(W / stride))``. Every operation here obeys that rule for
@@ -14,7 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ['OPERATIONS', 'FactorizedReduce', 'Operation', 'ReLUConvNorm', 'SeparableConv', 'Zero', 'build_operation']
+__all__ = [
+    'BENCHMARK_PRIMITIVES', 'OPERATIONS', 'PRIMITIVES', 'FactorizedReduce', 'Noise', 'Operation', 'ReLUConvNorm',
+    'SeparableConv', 'Zero', 'build_operation',
+]
 
 Operation = Callable[[int, int, bool], nn.Module]
 """Builds an operation from the number of channels, the stride and whether batch norm has learnable scale and shift."""
@@ -133,9 +136,48 @@ class Zero(nn.Module):
         return f'stride={self.stride}'
 
 
+class Noise(nn.Module):
+    """Standard normal noise of the strided size, whatever the input; drawn anew in each pass from torch's global state.
+
+    Parameters
+    ----------
+    stride
+        1 or 2.
+    """
+
+    def __init__(self, stride: int = 1):
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` to noise of shape ``(N, C, ceil(H / stride), ceil(W / stride))``."""
+        return torch.randn_like(x[:, :, ::self.stride, ::self.stride])
+
+    def extra_repr(self) -> str:
+        """Show the stride."""
+        return f'stride={self.stride}'
+
+
+class _Asymmetric(nn.Sequential):
+    """ReLU, a ``1 x size`` and a ``size x 1`` convolution, batch norm; each convolution strides along its own side."""
+
+    def __init__(self, channels: int, size: int, stride: int, affine: bool):
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, (1, size), (1, stride), (0, size // 2), bias=False),
+            nn.Conv2d(channels, channels, (size, 1), (stride, 1), (size // 2, 0), bias=False),
+            nn.BatchNorm2d(channels, affine=affine),
+        )
+
+
 def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
     """An edge without weights, unless it has to halve the size."""
     return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine=affine)
+
+
+def _conv(size: int) -> Operation:
+    """ReLU, convolution, batch norm."""
+    return lambda channels, stride, affine: ReLUConvNorm(channels, channels, size, stride, size // 2, affine=affine)
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -147,8 +189,29 @@ OPERATIONS: dict[str, Operation] = {
     'sep_conv_5x5': lambda channels, stride, affine: SeparableConv(channels, 5, stride, repeats=2, affine=affine),
     'dil_conv_3x3': lambda channels, stride, affine: SeparableConv(channels, 3, stride, dilation=2, affine=affine),
     'dil_conv_5x5': lambda channels, stride, affine: SeparableConv(channels, 5, stride, dilation=2, affine=affine),
+    'noise': lambda channels, stride, affine: Noise(stride),
+    'nor_conv_1x1': _conv(1),
+    'nor_conv_3x3': _conv(3),
+    'conv_1x1': _conv(1),
+    'conv_3x3': _conv(3),
+    'sep_conv_7x7': lambda channels, stride, affine: SeparableConv(channels, 7, stride, repeats=2, affine=affine),
+    'dil_sep_conv_3x3': lambda channels, stride, affine: SeparableConv(
+        channels, 3, stride, dilation=2, repeats=2, affine=affine),
+    'conv_3x1_1x3': lambda channels, stride, affine: _Asymmetric(channels, 3, stride, affine),
+    'conv_7x1_1x7': lambda channels, stride, affine: _Asymmetric(channels, 7, stride, affine),
+    'max_pool_5x5': lambda channels, stride, affine: nn.MaxPool2d(5, stride, padding=2),
+    'max_pool_7x7': lambda channels, stride, affine: nn.MaxPool2d(7, stride, padding=3),
 }
-"""The operations by name, in the order of the DARTS code."""
+"""The operations by name: DARTS's, the one of RobustDARTS's S4, NAS-Bench-201's, and those of NNI hub's other cells."""
+
+PRIMITIVES = (
+    'none', 'max_pool_3x3', 'avg_pool_3x3', 'skip_connect', 'sep_conv_3x3', 'sep_conv_5x5', 'dil_conv_3x3',
+    'dil_conv_5x5',
+)
+"""The candidates of the DARTS space, in the order of the DARTS code."""
+
+BENCHMARK_PRIMITIVES = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
+"""The candidates of NAS-Bench-201, in the order of the benchmark."""
 
 
 def build_operation(name: str, channels: int, stride: int = 1, *, affine: bool = True,

@@ -36,7 +36,7 @@ from pytorch_lightning.callbacks import Callback
 
 import nni_wcnas as wc
 from nni_wcnas.data import ImageData, ImageSet, TensorStore
-from nni_wcnas.spaces.operations import OPERATIONS
+from nni_wcnas.spaces.operations import PRIMITIVES
 
 CONTENDERS = {
     'nni': lambda: nni_strategy.DARTS(gradient_clip_val=5.0),
@@ -103,7 +103,7 @@ def run(name: str, options: argparse.Namespace, turns: Turns) -> None:
     if options.operations is None:
         space = HubDARTS(width=options.width, num_cells=options.cells, dataset='cifar')
     else:
-        operations = tuple(OPERATIONS)[-options.operations :]
+        operations = PRIMITIVES[-options.operations :]
         space = wc.spaces.DARTS(width=options.width, num_cells=options.cells, operations=operations)
     CONTENDERS[name]()(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
 

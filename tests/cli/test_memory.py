@@ -41,7 +41,8 @@ def test_forecast_is_a_line_through_its_probes(monkeypatch, settings_file):
     [
         ('darts', 'darts', ', or set method.recompute_cells=true (`nni-wcnas'),
         ('darts', '{preset: darts, recompute_cells: true}', 'lower data.batch_size from 30 (`nni-wcnas'),
-        ('nasbench201', 'darts', 'lower data.batch_size from 30 (`nni-wcnas'),
+        ('nasbench201', 'darts', ', or set method.recompute_cells=true (`nni-wcnas'),
+        ('hub_nasbench201', 'darts', 'lower data.batch_size from 30 (`nni-wcnas'),
     ],
 )
 def test_remedies_are_possible(settings_file, space, method, remedy):

@@ -282,8 +282,9 @@ def test_diverged_pretraining(settings_file: Path, tmp_path: Path, here: Command
 
 def test_options_of_cells_on_a_space_without_any(settings_file: Path, tmp_path: Path, here: Command) -> None:
     """Said before a run is begun."""
-    words = ('--set', 'space=nasbench201', '--set', 'method={preset: darts, recompute_cells: true, compile: true}')
+    words = ('--set', 'space=hub_nasbench201')
+    words += ('--set', 'method={preset: darts, recompute_cells: true, compile: true}')
     done = here('search', settings_file, '--run', tmp_path / 'run', *words)
     assert done.returncode == 2 and not (tmp_path / 'run').exists()
     for key in ('recompute_cells', 'compile'):
-        assert f'method.{key}: acts on cells, and nasbench201 has none; leave it out' in done.stderr
+        assert f'method.{key}: acts on cells, and hub_nasbench201 has none; leave it out' in done.stderr

@@ -8,10 +8,15 @@ import pytest
 import torch
 import yaml
 
+from nni_wcnas import Search
+from nni_wcnas.cli import assembly
 from nni_wcnas.cli.building import SECTIONS
 from nni_wcnas.cli.problems import CommandError, SettingsError
 from nni_wcnas.cli.settings import differing_key, load_settings, resolved
 from nni_wcnas.options import AXES
+from nni_wcnas.transform import PartialChannels
+
+ROOT = Path(__file__).parents[2]
 
 TINY = """\
 data: {name: digits, limit: 120, batch_size: 30}
@@ -194,7 +199,14 @@ def test_hub_darts_has_ten_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('space', 'expected'),
     [
-        ('nasbench201, stem_out_channels: -1', 's.yml:2: space.stem_out_channels: must be 0 or more, not -1; change'),
+        (
+            'hub_nasbench201, stem_out_channels: -1',
+            's.yml:2: space.stem_out_channels: must be 0 or more, not -1; change',
+        ),
+        ('hub_nasnet, dataset: imagenet', "s.yml:2: space.dataset: NNI's NASNet space has 1000 classes with dataset"),
+        ('nasbench201, operations: [conv]', "s.yml:2: space.operations: operations: 'conv' is not one of none"),
+        ('darts, stem: tiny', 's.yml:2: space.stem: '),
+        ('s1, operations: [none]', 's.yml:2: space.operations: '),
         ('proxylessnas, base_widths: [8]', 's.yml:2: space: cannot be built from these values (AssertionError);'),
         ('proxylessnas, dropout_rate: .nan', 's.yml:2: space.dropout_rate: must be a finite number, not nan'),
         ('hub_darts, auxiliary_loss: true', 's.yml:2: space: cannot be built from these values (AssertionError: Aux'),
@@ -206,6 +218,29 @@ def test_spaces_of_nni(tmp_path: Path, space: str, expected: str) -> None:
     """Whatever NNI's factories raise, the user reads a sentence with a place."""
     (line,) = complaints(tmp_path / 's.yml', f'data: digits\nspace: {{name: {space}}}\nmethod: darts\n')
     assert line.startswith(expected)
+
+
+@pytest.mark.parametrize('space', ['proxylessnas', 'mobilenetv3', 'hub_nasbench201', 'nasbench201', 's4', 'hub_pnas'])
+def test_what_acts_on_cells_needs_them(tmp_path: Path, monkeypatch, space: str) -> None:
+    monkeypatch.setattr(assembly, 'make_strategy', lambda settings: Search(transforms=(PartialChannels(k=2),)))
+    text = f'data: digits\nspace: {space}\nmethod: darts\n'
+    if space in ('proxylessnas', 'mobilenetv3', 'hub_nasbench201'):
+        said = 's.yml:3: method: PartialChannels acts on cells, and this space has none: leave transforms out'
+        assert complaints(tmp_path / 's.yml', text) == [said]
+    else:
+        (tmp_path / 's.yml').write_text(text)
+        assert load_settings(tmp_path / 's.yml').space == {'name': space}
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'search_spaces').glob('*.yml')), ids=lambda path: path.stem)
+def test_files_of_spaces(tmp_path: Path, path: Path) -> None:
+    if path.stem == 'tuning':
+        pytest.skip("a tuner's")
+    (tmp_path / 's.yml').write_text(f'data: digits\nspace: {path}\nmethod: darts\n')
+    settings = load_settings(tmp_path / 's.yml')
+    name = settings.space['name']
+    assert path.stem.startswith(name) and resolved(settings)['space']['name'] == name
+
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without a GPU')

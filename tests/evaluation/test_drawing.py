@@ -12,13 +12,13 @@ from PIL import Image
 from nni_wcnas.contracts import Choice
 from nni_wcnas.evaluation import drawing
 from nni_wcnas.evaluation.drawing import draw_cell, draw_grid
-from nni_wcnas.spaces.operations import OPERATIONS
+from nni_wcnas.spaces.operations import PRIMITIVES
 
 
 def random_cell(seed, nodes=4):
     generator = random.Random(seed)
     return tuple(
-        tuple(Choice(generator.choice(list(OPERATIONS)[1:]), source) for source in generator.sample(range(node + 2), 2))
+        tuple(Choice(generator.choice(PRIMITIVES[1:]), source) for source in generator.sample(range(node + 2), 2))
         for node in range(nodes)
     )
 
@@ -48,6 +48,18 @@ def test_the_same_cell_gives_the_same_bytes(architecture, tmp_path):
     first = draw_cell(architecture.cell('reduce'), tmp_path / 'a.svg').read_bytes()
     assert draw_cell(architecture.cell('reduce'), tmp_path / 'b.svg').read_bytes() == first
     assert draw_cell(architecture.cell('normal'), tmp_path / 'c.svg').read_bytes() != first
+
+
+def test_a_dense_cell_has_one_input(tmp_path):
+    names = iter(('nor_conv_3x3', 'none', 'skip_connect', 'avg_pool_3x3', 'none', 'nor_conv_1x1'))
+    cell = tuple(tuple(Choice(next(names), source) for source in range(node)) for node in (1, 2, 3))
+    words = re.findall('<!-- (.*?) -->', draw_cell(cell, tmp_path / 'cell.svg', inputs=1).read_text())
+    assert words.count('none') == 2 and words.count('nor_conv_3x3') == 1
+    assert {'0', '1', '2', '$c_{k-1}$', '$c_k$'} <= set(words) and '$c_{k-2}$' not in words
+    sizes = [draw_cell(cell, tmp_path / 'b.svg', inputs=1, outputs=nodes).stat().st_size for nodes in ((2,), (0, 1, 2))]
+    assert sizes[0] < sizes[1], 'fewer lines to the output'
+    layout = drawing._Layout(cell, 1)
+    assert layout.columns == [0, 1, 2, 3], 'each node behind the one before'
 
 
 @pytest.mark.parametrize('nodes', [1, 2, 4, 7])

@@ -1,12 +1,15 @@
 """The evaluation network against NNI hub's, published figures, and hand-checked drop path."""
 
+import random
+
 import pytest
 import torch
-from nni.nas.hub.pytorch import DARTS
+from nni.nas.hub.pytorch import DARTS, ENAS, PNAS, AmoebaNet, NASNet
 from torch import nn
 from torch.nn import functional as F
 
 from nni_wcnas.evaluation.network import AuxiliaryHead, CellNetwork, DropPath, count_macs, count_parameters
+from nni_wcnas.spaces.architecture import Architecture
 
 
 def test_published_size(architecture):
@@ -20,6 +23,13 @@ def test_published_size(architecture):
 def test_equals_the_hub(architecture, cells):
     ours = CellNetwork(architecture, 4, cells, auxiliary_tower=True).eval()
     theirs = DARTS.frozen_factory(architecture.sample)(4, cells, 'cifar', auxiliary_loss=True).eval()
+    images = torch.randn(3, 3, 32, 32)
+    _copy(ours, theirs)
+    torch.testing.assert_close(ours(images), theirs(images), rtol=1e-5, atol=1e-6)
+    assert count_parameters(ours) == count_parameters(theirs)
+
+
+def _copy(ours, theirs):
     named = [(name, value) for name, value in ours.state_dict().items() if 'auxiliary' not in name]
     others = [(name, value) for name, value in theirs.state_dict().items() if 'auxiliary' not in name]
     # The hub names modules otherwise; both go from stem to classifier in the same order.
@@ -27,9 +37,38 @@ def test_equals_the_hub(architecture, cells):
         for (_, mine), (_, other) in zip(named, others, strict=True):
             assert mine.shape == other.shape
             other.copy_(mine)
-    images = torch.randn(3, 3, 32, 32)
-    torch.testing.assert_close(ours(images), theirs(images), rtol=1e-5, atol=1e-6)
-    assert count_parameters(ours) == count_parameters(theirs)
+
+
+@pytest.mark.parametrize('size', [64, 224])
+def test_imagenet_stem_equals_the_hubs(architecture, size):
+    found = Architecture('darts', architecture.sample, architecture.operations, arguments={'stem': 'imagenet'})
+    ours = CellNetwork(found, 4, 4, num_classes=1000)
+    theirs = DARTS.frozen_factory(found.sample)(4, 4, 'imagenet', auxiliary_loss=True).eval()
+    _copy(ours, theirs)
+    images = torch.randn(2, 3, size, size)
+    torch.testing.assert_close(ours.eval()(images), theirs(images), rtol=1e-5, atol=1e-6)
+    assert [tuple(logits.shape) for logits in ours.train()(images)] == [(2, 1000)] * 2
+
+
+@pytest.mark.parametrize(
+    ('space', 'hub'), [('hub_nasnet', NASNet), ('hub_enas', ENAS), ('hub_amoebanet', AmoebaNet), ('hub_pnas', PNAS)]
+)
+def test_other_cells_equal_the_hubs(space, hub):
+    generator = random.Random(3)
+    operations = next(value for name, value in vars(hub).items() if name.endswith('_OPS'))
+    sample = {}
+    for cell in ('normal', 'reduce'):
+        for node in range(2, 7):
+            for k, source in enumerate(generator.sample(range(node), 2)):
+                sample[f'{cell}/op_{node}_{k}'] = generator.choice(operations)
+                sample[f'{cell}/input_{node}_{k}'] = [source]
+    found = Architecture(space, sample, tuple(operations))
+    ours, theirs = CellNetwork(found, 4, 4), hub.frozen_factory(sample)(4, 4, 'cifar').eval()
+    assert all((len(found.outputs(name)) < 5) == (space != 'hub_pnas') for name in ('normal', 'reduce'))
+    _copy(ours, theirs)
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(ours.eval()(images), theirs(images), rtol=1e-4, atol=1e-5)
+    assert [tuple(logits.shape) for logits in ours.train()(images)] == [(2, 10)] * 2
 
 
 def test_counting_leaves_the_model_alone(architecture):

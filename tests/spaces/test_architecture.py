@@ -16,7 +16,8 @@ from nni_wcnas.spaces.architecture import (
     save_architecture,
     write_atomically,
 )
-from nni_wcnas.spaces.operations import OPERATIONS
+from nni_wcnas.spaces.architecture_string import from_string
+from nni_wcnas.spaces.operations import BENCHMARK_PRIMITIVES, PRIMITIVES
 
 CELL = (
     (Choice('sep_conv_3x3', 0), Choice('skip_connect', 1)),
@@ -42,7 +43,7 @@ def test_round_trip(architecture, path):
     assert loaded == architecture
     assert loaded.cell('normal') == CELL
     assert loaded.genotype() == {'normal': CELL, 'reduce': CELL}
-    assert loaded.operations == tuple(OPERATIONS)
+    assert loaded.operations == PRIMITIVES
     assert loaded.provenance == {'seed': 3}
     assert [entry.name for entry in path.parent.iterdir()] == ['architecture.json']
 
@@ -55,7 +56,7 @@ def test_sample_is_what_nni_exports(architecture):
 
 def test_other_spaces_hold_any_labels(path):
     sample = {'layer_0': 'conv_3x3', 'depth': 3, 'width': [1, 2]}
-    for space in ('nasbench201', 'proxylessnas', 'other'):
+    for space in ('hub_nasbench201', 'proxylessnas', 'mobilenetv3', 'other'):
         save_architecture(Architecture(space, sample), path)
         assert load_architecture(path).sample == sample
         with pytest.raises(ArchitectureError, match='has no cells'):
@@ -67,6 +68,74 @@ def test_hub_may_search_width_and_depth(architecture):
     assert Architecture('hub_darts', sample, architecture.operations).cell('normal') == CELL
     with pytest.raises(ArchitectureError, match='sample.width'):
         Architecture('darts', sample, architecture.operations)
+
+
+def test_dense_cells(path):
+    sample = from_string('|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|')
+    save_architecture(Architecture('nasbench201', sample, BENCHMARK_PRIMITIVES), path)
+    loaded = load_architecture(path)
+    assert loaded.string == '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|'
+    assert (loaded.cells, loaded.num_inputs, loaded.num_nodes, loaded.is_cell) == (('cell',), 1, 3, False)
+    assert loaded.outputs('cell') == (2,)
+    assert loaded.genotype()['cell'][1] == (Choice('none', 0), Choice('skip_connect', 1))
+    with pytest.raises(ArchitectureError, match="no cell 'normal': ask for 'cell'"):
+        loaded.cell('normal')
+    for wrong, message in (
+        ({**sample, 'cell/2_0': 'max_pool_3x3'}, "key 'sample.cell/2_0' is 'max_pool_3x3': did you mean 'avg_pool"),
+        ({key: name for key, name in sample.items() if key != 'cell/3_1'}, "key 'sample.cell/3_1' is missing"),
+        ({**sample, 'cell/4_0': 'none'}, "key 'sample.cell/4_0' is unknown"),
+    ):
+        with pytest.raises(ArchitectureError, match=message):
+            Architecture('nasbench201', wrong, BENCHMARK_PRIMITIVES)
+
+
+def test_the_hubs_cells(path):
+    """Five nodes; the output of some are the nodes that no other takes."""
+    operations = ('sep_conv_7x7', 'max_pool_7x7', 'conv_7x1_1x7', 'skip_connect')
+    cell = tuple((Choice(operations[node % 4], node), Choice('skip_connect', 0)) for node in range(5))
+    for space, outputs in (('hub_nasnet', (3, 4)), ('hub_enas', (3, 4)), ('hub_amoebanet', (3, 4)), ('hub_pnas', None)):
+        found = Architecture.from_genotype({'normal': cell, 'reduce': cell}, space=space, operations=operations)
+        assert found.arguments == {} and found.num_nodes == 5
+        save_architecture(found, path)
+        loaded = load_architecture(path)
+        assert loaded.cell('reduce') == cell and loaded.outputs('normal') == (outputs or (0, 1, 2, 3, 4))
+
+
+def test_reduced_spaces_allow_some_operations_on_each_edge(path):
+    normal = (
+        (Choice('skip_connect', 0), Choice('dil_conv_5x5', 1)),
+        (Choice('dil_conv_5x5', 0), Choice('dil_conv_3x3', 2)),
+        (Choice('max_pool_3x3', 0), Choice('skip_connect', 3)),
+        (Choice('dil_conv_5x5', 4), Choice('max_pool_3x3', 1)),
+    )
+    reduce = (
+        (Choice('avg_pool_3x3', 0), Choice('dil_conv_3x3', 1)),
+        (Choice('max_pool_3x3', 0), Choice('dil_conv_5x5', 2)),
+        (Choice('sep_conv_3x3', 1), Choice('dil_conv_5x5', 3)),
+        (Choice('skip_connect', 4), Choice('avg_pool_3x3', 0)),
+    )
+    found = Architecture.from_genotype({'normal': normal, 'reduce': reduce}, space='s1')
+    save_architecture(found, path)
+    assert load_architecture(path) == found
+    document = json.loads(path.read_text())
+    document['sample']['normal/op_4_1'] = 'sep_conv_3x3'
+    path.write_text(json.dumps(document))
+    message = (
+        f"{path}: key 'sample.normal/op_4_1' is 'sep_conv_3x3', which s1 does not allow from state 3: take "
+        "'skip_connect' or 'dil_conv_3x3'"
+    )
+    with pytest.raises(ArchitectureError) as caught:
+        load_architecture(path)
+    assert str(caught.value) == message
+    with pytest.raises(ArchitectureError, match="'dil_conv_5x5', which s2 does not allow from state 1"):
+        Architecture.from_genotype({'normal': normal, 'reduce': reduce}, space='s2')
+    with pytest.raises(ArchitectureError, match="'arguments.num_nodes' is 3, but cells of s1 have 4 nodes: leave it"):
+        Architecture.from_genotype({'normal': normal[:3], 'reduce': reduce[:3]}, space='s1')
+
+
+def test_the_stem_is_of_two_kinds(architecture):
+    with pytest.raises(ArchitectureError, match="key 'arguments.stem' is 'large': make it cifar or imagenet"):
+        Architecture('darts', architecture.sample, architecture.operations, arguments={'stem': 'large'})
 
 
 def test_smaller_cells(path):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nni_wcnas.spaces import DARTS
-from nni_wcnas.spaces.operations import OPERATIONS
+from nni_wcnas.spaces.operations import PRIMITIVES
 
 
 def _parameters(**arguments):
@@ -75,7 +75,7 @@ def test_bad_arguments(arguments, message):
 
 
 def test_none_comes_first_among_the_official_operations():
-    assert tuple(OPERATIONS) == (
+    assert PRIMITIVES == (
         'none',
         'max_pool_3x3',
         'avg_pool_3x3',

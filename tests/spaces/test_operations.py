@@ -7,7 +7,15 @@ import torch
 from nni.nas.hub.pytorch.nasnet import OPS
 from torch.nn import functional as F
 
-from nni_wcnas.spaces.operations import OPERATIONS, FactorizedReduce, ReLUConvNorm, Zero, build_operation
+from nni_wcnas.spaces.operations import (
+    BENCHMARK_PRIMITIVES,
+    OPERATIONS,
+    PRIMITIVES,
+    FactorizedReduce,
+    ReLUConvNorm,
+    Zero,
+    build_operation,
+)
 
 
 @pytest.mark.parametrize('name', OPERATIONS)
@@ -18,9 +26,9 @@ def test_shapes(name):
 
 
 @pytest.mark.parametrize('stride', [1, 2])
-@pytest.mark.parametrize('name', OPERATIONS)
+@pytest.mark.parametrize('name', [name for name in OPERATIONS if name != 'noise'])
 def test_equals_the_hub(name, stride):
-    ours, theirs = build_operation(name, 6, stride), OPS[name](6, stride, True)
+    ours, theirs = build_operation(name, 6, stride), OPS[name.removeprefix('nor_')](6, stride, True)
     pairs = list(zip(ours.parameters(), theirs.parameters(), strict=True))
     with torch.no_grad():
         for mine, other in pairs:
@@ -79,6 +87,20 @@ def test_average_pool_ignores_padding():
     assert build_operation('avg_pool_3x3', 1)(x)[0, 0, 0, 0] == (0 + 1 + 4 + 5) / 4
 
 
+@pytest.mark.parametrize(('stride', 'size'), [(1, 33), (2, 17)])
+def test_noise_is_standard_normal_and_ignores_its_input(stride, size):
+    noise, x = build_operation('noise', 4, stride), torch.full((64, 4, 33, 33), 1e6, requires_grad=True)
+    torch.manual_seed(0)
+    output = noise(x)
+    assert output.shape == (64, 4, size, size) and not output.requires_grad
+    assert abs(output.mean().item()) < 0.01 and abs(output.std().item() - 1) < 0.01
+    assert output.square().square().mean().item() == pytest.approx(3.0, abs=0.1), 'the fourth moment of a normal'
+    assert not torch.equal(noise(x), output), 'drawn anew'
+    torch.manual_seed(0)
+    assert torch.equal(noise(-x), output), "from torch's global state alone"
+    assert noise(x.double().bfloat16()).dtype == torch.bfloat16 and not list(noise.parameters())
+
+
 def test_zero_is_zero_even_of_infinity():
     x = torch.full((1, 2, 5, 5), float('inf'))
     assert torch.equal(Zero(2)(x), torch.zeros(1, 2, 3, 3))
@@ -134,10 +156,14 @@ def test_errors():
 
 
 def test_a_newcomer_needs_one_entry():
-    OPERATIONS['conv_1x1'] = lambda channels, stride, affine: ReLUConvNorm(
+    OPERATIONS['pointwise'] = lambda channels, stride, affine: ReLUConvNorm(
         channels, channels, stride=stride, affine=affine
     )
     try:
-        assert build_operation('conv_1x1', 4, 2)(torch.randn(1, 4, 5, 5)).shape == (1, 4, 3, 3)
+        assert build_operation('pointwise', 4, 2)(torch.randn(1, 4, 5, 5)).shape == (1, 4, 3, 3)
     finally:
-        del OPERATIONS['conv_1x1']
+        del OPERATIONS['pointwise']
+
+
+def test_primitives_are_among_the_operations():
+    assert set(PRIMITIVES) < set(OPERATIONS) and set(BENCHMARK_PRIMITIVES) < set(OPERATIONS)

@@ -13,16 +13,23 @@ from nni_wcnas.supernet import RelaxedCell
 OPERATIONS = ('none', 'skip_connect', 'sep_conv_3x3')
 
 
-def _cells(operations=OPERATIONS, **search):
+def _cells(operations=OPERATIONS, hidden=False, **search):
     torch.manual_seed(0)
-    supernet = Search(**search).mutate_model(DARTS(width=4, num_cells=4, num_classes=5, operations=operations)).double()
+    space = DARTS(width=4, num_cells=4, num_classes=5, operations=operations)
+    for cell in space.cells:
+        cell.hidden_none = hidden
+    supernet = Search(**search).mutate_model(space).double()
     return supernet, [module for module in supernet.modules() if isinstance(module, RelaxedCell)]
 
 
-@pytest.mark.parametrize('operations', [OPERATIONS, OPERATIONS[1:]], ids=['explicit none', 'hidden none'])
+@pytest.mark.parametrize(
+    ('operations', 'hidden'),
+    [(OPERATIONS, False), (OPERATIONS, True), (OPERATIONS[1:], False), (OPERATIONS[1:], True)],
+    ids=['explicit none', 'explicit none of a hub', 'no none', 'hidden none'],
+)
 @pytest.mark.parametrize('channels_last', [True, False])
-def test_forward_against_a_plain_loop(operations, channels_last):
-    _, cells = _cells(operations, channels_last=channels_last)
+def test_forward_against_a_plain_loop(operations, hidden, channels_last):
+    _, cells = _cells(operations, hidden, channels_last=channels_last)
     for cell in cells:
         channels = [
             next(p for p in getattr(cell.preprocessor, name).parameters()).shape[1]
@@ -58,7 +65,8 @@ def test_cells_of_one_label_share_one_matrix_and_labels_do_not():
     reduce = {id(cell._arch_alpha) for cell in cells if cell.label == 'reduce'}
     assert len(normal) == len(reduce) == 1 and normal != reduce
     assert [cell._arch_alpha.shape for cell in cells] == [(14, 3)] * 4
-    assert _cells(OPERATIONS[1:])[1][0]._arch_alpha.shape == (14, 3), 'two operations and a hidden none'
+    assert _cells(OPERATIONS[1:], hidden=True)[1][0]._arch_alpha.shape == (14, 3), 'two operations and a hidden none'
+    assert _cells(OPERATIONS[1:])[1][0]._arch_alpha.shape == (14, 2), 'the official networks hide nothing'
 
 
 def test_one_hot_logits_make_the_supernet_the_frozen_network():
@@ -90,9 +98,10 @@ def test_one_hot_logits_make_the_supernet_the_frozen_network():
 def test_export_asks_the_selection_and_probabilities_name_the_hidden_none():
     class First(Selection):
         def select(self, scores):
-            return tuple(tuple(Choice(scores.operations[0], k) for k in range(2)) for _ in range(scores.num_nodes))
+            node = tuple(Choice(scores.layout.operations[0], k) for k in range(2))
+            return (node,) * scores.layout.num_nodes
 
-    _, cells = _cells(OPERATIONS[1:], selection=First())
+    _, cells = _cells(OPERATIONS[1:], hidden=True, selection=First())
     sample = cells[0].export({})
     assert {value for key, value in sample.items() if '/op_' in key} == {'skip_connect'}
     assert cells[0].export(dict(sample)) == {}, 'a cell type is exported once'

@@ -1,0 +1,90 @@
+"""The architecture strings of NAS-Bench-201, ``'|nor_conv_3x3~0|+|skip_connect~0|none~1|+|...|'``, both ways.
+
+Nodes are joined by ``+``; a node is its edges, ``operation~source``, between bars, ordered by source state.
+
+References
+----------
+Dong, Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search", ICLR 2020.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nni_wcnas.spaces.candidates import DENSE_NODES, dense_labels
+from nni_wcnas.spaces.operations import BENCHMARK_PRIMITIVES
+
+__all__ = ['from_string', 'to_string']
+
+
+def to_string(sample: Mapping[str, Any]) -> str:
+    """Write an architecture as the benchmark does.
+
+    Parameters
+    ----------
+    sample
+        Operation by label of the edge, such as ``'cell/2_0'`` for the edge from state 0 to state 2.
+
+    Raises
+    ------
+    ValueError
+        When an edge is missing, or its operation is not one of the benchmark's.
+    """
+    operations: list[str] = []
+    for label in dense_labels():
+        if label not in sample:
+            raise ValueError(f'{label} is missing; give the operation of each of the edges {", ".join(dense_labels())}')
+        operations.append(_known(sample[label], label))
+    edges = iter(operations)
+    nodes = range(1, DENSE_NODES + 1)
+    return '+'.join('|' + ''.join(f'{next(edges)}~{source}|' for source in range(node)) for node in nodes)
+
+
+def from_string(text: str) -> dict[str, str]:
+    """Read an architecture of the benchmark.
+
+    Returns
+    -------
+    The sample: operation by label of the edge.
+
+    Raises
+    ------
+    ValueError
+        With the part that cannot be read.
+
+    Examples
+    --------
+    >>> text = '|none~0|+|nor_conv_3x3~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|'
+    >>> from_string(text)['cell/2_1']
+    'skip_connect'
+    >>> to_string(from_string(text)) == text
+    True
+    """
+    return dict(zip(dense_labels(), _edges(text)))
+
+
+def _edges(text: str) -> Iterator[str]:
+    """The operations in order."""
+    nodes = text.strip().split('+')
+    if len(nodes) != DENSE_NODES:
+        raise ValueError(f'{text!r} has {len(nodes)} nodes, joined by +, but a cell has {DENSE_NODES}; give them all')
+    for number, node in enumerate(nodes, start=1):
+        parts = node.split('|')
+        if len(parts) < 2 or parts[0] or parts[-1]:
+            raise ValueError(f'node {node!r} does not begin and end with a bar; write it as |operation~source|')
+        if len(parts) - 2 != number:
+            raise ValueError(f'node {node!r} has {len(parts) - 2} edges, but it is number {number}; give it {number}')
+        for source, part in enumerate(parts[1:-1]):
+            operation, _, state = part.partition('~')
+            if state != str(source):
+                raise ValueError(f'edge {part!r} of node {node!r} is not from state {source}; end it with ~{source}')
+            yield _known(operation, f'edge {part!r}')
+
+
+def _known(operation: Any, place: str) -> str:
+    if operation not in BENCHMARK_PRIMITIVES:
+        nearest = difflib.get_close_matches(str(operation), BENCHMARK_PRIMITIVES, n=1, cutoff=0.0)[0]
+        raise ValueError(f'{place} has operation {operation!r}: did you mean {nearest!r}?')
+    return str(operation)

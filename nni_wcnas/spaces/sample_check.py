@@ -1,0 +1,117 @@
+"""What must hold of the sample of an architecture made of cells; every mistake is one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from nni_wcnas.contracts import CellLayout, Edge
+from nni_wcnas.spaces.candidates import ALLOWED, dense_labels
+from nni_wcnas.spaces.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from nni_wcnas.spaces.architecture import Architecture
+
+__all__ = ['ArchitectureError', 'check_cells', 'check_dense', 'check_keys', 'listed', 'nearest']
+
+_HUB_LABELS = ('width', 'depth')  # NNI's hub may search these along with the cells.
+
+
+class ArchitectureError(ValueError):
+    """An architecture, or its file, is wrong. One sentence: what, where, and the remedy."""
+
+
+def _check_candidates(architecture: Architecture) -> None:
+    """Check the names of the candidate operations."""
+    if not architecture.operations:
+        raise ArchitectureError('key \'operations\' is empty: list the names of the candidate operations')
+    for name in architecture.operations:
+        if name not in OPERATIONS:
+            raise ArchitectureError(f'key \'operations\' holds {name!r}: did you mean {nearest(name, OPERATIONS)!r}?')
+
+
+def check_dense(architecture: Architecture) -> None:
+    """Check the sample of a dense cell, where 'none' is an operation like any other."""
+    _check_candidates(architecture)
+    check_keys(architecture.sample, dense_labels(), prefix='sample.')
+    for label in dense_labels():
+        _check_operation(architecture, label, architecture.operations)
+
+
+def check_cells(architecture: Architecture) -> None:
+    """Check the sample of a cell space."""
+    _check_candidates(architecture)
+    for key in ('num_nodes', 'num_ops_per_node'):
+        value = architecture.arguments.get(key, 1)
+        if type(value) is not int or not 1 <= value <= 16:
+            raise ArchitectureError(f'key \'arguments.{key}\' is {value!r}: make it a whole number from 1 to 16')
+    stem = architecture.arguments.get('stem', 'cifar')
+    if stem not in ('cifar', 'imagenet'):
+        raise ArchitectureError(f'key \'arguments.stem\' is {stem!r}: make it cifar or imagenet')
+    labels = architecture.labels()
+    others = _HUB_LABELS if architecture.space.startswith('hub_') else ()
+    check_keys(architecture.sample, labels, others, prefix='sample.')
+    candidates = [name for name in architecture.operations if name != 'none']
+    for label in labels:
+        kind, node = label.split('/')[1].split('_')[:2]
+        if kind == 'op':
+            _check_operation(architecture, label, candidates)
+        else:
+            _check_source(architecture.sample[label], int(node), label)
+    if architecture.space in ALLOWED:
+        _check_restrictions(architecture)
+
+
+def _check_restrictions(architecture: Architecture) -> None:
+    """Check that each edge has an operation that the space allows there."""
+    space, layout = architecture.space, CellLayout(architecture.operations)
+    if architecture.num_nodes != layout.num_nodes:
+        raise ArchitectureError(f'key \'arguments.num_nodes\' is {architecture.num_nodes}, but cells of {space} have '
+                                f'{layout.num_nodes} nodes: leave it out')
+    for name, rows in ALLOWED[space].items():
+        for target, choices in enumerate(architecture.cell(name), start=layout.num_predecessors):
+            for k, choice in enumerate(choices):
+                allowed = rows[layout.edges.index(Edge(choice.source, target))]
+                if choice.operation not in allowed:
+                    raise ArchitectureError(
+                        f'key \'sample.{name}/op_{target}_{k}\' is {choice.operation!r}, which {space} does not allow '
+                        f'from state {choice.source}: take {" or ".join(map(repr, allowed))}')
+
+
+def _check_operation(architecture: Architecture, label: str, candidates: Iterable[str]) -> None:
+    """Check the operation of one edge."""
+    name = architecture.sample[label]
+    if name not in candidates:
+        raise ArchitectureError(
+            f'key \'sample.{label}\' is {name!r}: did you mean {nearest(name, candidates)!r}? '
+            f'Candidates are {listed(candidates)}')
+
+
+def _check_source(value: Any, node: int, label: str) -> None:
+    """Check the source of one edge: NNI exports a list of one index."""
+    if not isinstance(value, list) or len(value) != 1 or type(value[0]) is not int or not 0 <= value[0] < node:
+        raise ArchitectureError(f'key \'sample.{label}\' is {value!r}: give a list of one state from 0 to {node - 1}')
+
+
+def check_keys(document: Mapping[str, Any], required: Iterable[str], optional: Iterable[str] = (), *,
+                prefix: str = '') -> None:
+    """Refuse a missing and an extra key."""
+    required, optional = list(required), list(optional)
+    for key in required:
+        if key not in document:
+            raise ArchitectureError(f'key \'{prefix}{key}\' is missing: take the file of a finished search, or add it')
+    for key in document:
+        if key not in required and key not in optional:
+            near = nearest(key, required + optional)
+            raise ArchitectureError(f'key \'{prefix}{key}\' is unknown: remove it, or did you mean {near!r}?')
+
+
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """The known name that looks most like this one."""
+    return (difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.0) or [''])[0]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a sentence."""
+    return ', '.join(repr(name) for name in names)

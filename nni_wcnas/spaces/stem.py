@@ -1,0 +1,39 @@
+"""What makes the two inputs of the first cell of a DARTS network.
+
+References
+----------
+Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019, sections 3.2 and 3.3.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from nni_wcnas.spaces.operations import ReLUConvNorm
+
+__all__ = ['build_stem']
+
+
+def build_stem(kind: Literal['cifar', 'imagenet'], channels: int) -> tuple[nn.Module, nn.Module]:
+    """What makes the first input from images, and the second from the first.
+
+    Parameters
+    ----------
+    kind
+        ``'cifar'``: one convolution, and the second input is the first; ``'imagenet'``: three convolutions of stride 2,
+        the first input has a quarter of the image's size, the second an eighth.
+    channels
+        Of both inputs; even for ``'imagenet'``.
+    """
+    if kind == 'cifar':
+        return nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)), nn.Identity()
+    first = nn.Sequential(
+        nn.Conv2d(3, channels // 2, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(channels // 2),
+        nn.ReLU(),
+        nn.Conv2d(channels // 2, channels, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+    )
+    return first, ReLUConvNorm(channels, channels, 3, stride=2, padding=1)
