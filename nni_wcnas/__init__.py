@@ -18,25 +18,50 @@ if TYPE_CHECKING:
     from nni_wcnas.evaluator import SearchEvaluator
     from nni_wcnas.hypergradient import FirstOrder, Unrolled
     from nni_wcnas.objective import AverageCase, WorstCase
-    from nni_wcnas.relaxation import Softmax
-    from nni_wcnas.schedule import SingleStage
-    from nni_wcnas.selection import Magnitude
-    from nni_wcnas.smoothing import NoSmoothing
-    from nni_wcnas.spaces.architecture import Architecture, load_architecture, save_architecture
+    from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete, Softmax
+    from nni_wcnas.schedule import (
+        HessianEigenvalue,
+        Progressive,
+        Projected,
+        SingleStage,
+        SkipCount,
+    )
+    from nni_wcnas.selection import Magnitude, MaxSkips, TopPairs
+    from nni_wcnas.smoothing import AdversarialSmoothing, NoSmoothing, RandomSmoothing
+    from nni_wcnas.spaces.architecture import (
+        Architecture,
+        load_architecture,
+        save_architecture,
+    )
     from nni_wcnas.strategy import Search
     from nni_wcnas.tester import FQGAN
+    from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 __all__ = [
+    'AdversarialSmoothing',
     'Architecture',
+    'AuxiliarySkip',
     'AverageCase',
+    'Dirichlet',
     'FQGAN',
     'FirstOrder',
+    'GumbelSoftmax',
+    'HardConcrete',
+    'HessianEigenvalue',
     'Magnitude',
+    'MaxSkips',
     'NoSmoothing',
+    'PartialChannels',
+    'Progressive',
+    'Projected',
+    'RandomSmoothing',
     'Search',
     'SearchEvaluator',
     'SingleStage',
+    'SkipCount',
+    'SkipDropout',
     'Softmax',
+    'TopPairs',
     'Unrolled',
     'WorstCase',
     'data',
@@ -49,20 +74,34 @@ __all__ = [
 __version__ = '0.1.0'
 
 _HOMES = {
-    'Architecture': 'spaces.architecture',
-    'load_architecture': 'spaces.architecture',
-    'save_architecture': 'spaces.architecture',
+    'Dirichlet': 'relaxation',
+    'GumbelSoftmax': 'relaxation',
+    'HardConcrete': 'relaxation',
+    'Softmax': 'relaxation',
+    'HessianEigenvalue': 'schedule',
+    'Progressive': 'schedule',
+    'Projected': 'schedule',
+    'SingleStage': 'schedule',
+    'SkipCount': 'schedule',
+    'Magnitude': 'selection',
+    'MaxSkips': 'selection',
+    'TopPairs': 'selection',
+    'AdversarialSmoothing': 'smoothing',
+    'NoSmoothing': 'smoothing',
+    'RandomSmoothing': 'smoothing',
+    'AuxiliarySkip': 'transform',
+    'PartialChannels': 'transform',
+    'SkipDropout': 'transform',
     'AverageCase': 'objective',
     'WorstCase': 'objective',
     'FirstOrder': 'hypergradient',
     'Unrolled': 'hypergradient',
     'FQGAN': 'tester',
-    'Magnitude': 'selection',
-    'NoSmoothing': 'smoothing',
     'Search': 'strategy',
     'SearchEvaluator': 'evaluator',
-    'SingleStage': 'schedule',
-    'Softmax': 'relaxation',
+    'Architecture': 'spaces.architecture',
+    'load_architecture': 'spaces.architecture',
+    'save_architecture': 'spaces.architecture',
 }
 
 

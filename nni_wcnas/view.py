@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from nni_wcnas.contracts import Batch, CellGenotype, CellScores, Supernet
+from nni_wcnas.functional.eigenvalue import hessian_product, largest_eigenvalue
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.hypergradient import full_precision
 from nni_wcnas.supernet.choices import cells_by_label
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from nni_wcnas.module import SearchModule
 
 __all__ = ['SupernetView']
-
-_SEED = 1
-"""Of the start of the Lanczos iteration."""
 
 
 class SupernetView(Supernet):
@@ -54,10 +51,16 @@ class SupernetView(Supernet):
     def validate(self, label: str, without: Iterable[tuple[int, int]]) -> tuple[float, float]:
         module = self._module
         criterion = getattr(module.training_module, 'criterion', None) or torch.nn.CrossEntropyLoss()
-        loss, right = torch.zeros((), device=module.device), torch.zeros((), device=module.device)
+        loss, right = (
+            torch.zeros((), device=module.device),
+            torch.zeros((), device=module.device),
+        )
         count = 0
         mode = module.model.training
-        with self._cells()[label].mixer.without(without), frozen_statistics(module.model.train()):
+        with (
+            self._cells()[label].mixer.without(without),
+            frozen_statistics(module.model.train()),
+        ):
             for images, labels in module.validation_batches():
                 logits = module.model(images)
                 loss += criterion(logits, labels) * len(labels)
@@ -76,17 +79,10 @@ class SupernetView(Supernet):
         return value
 
     def _eigenvalue(self, batch: Batch) -> float:
-        from nni_wcnas.functional.eigenvalue import hessian_product, largest_eigenvalue
-
         module = self._module
-        alphas = module.architecture()
-
-        def loss() -> Tensor:
-            with frozen_statistics(module.model):
-                return torch.nn.functional.cross_entropy(module.model(batch.images), batch.labels)
-
-        product, start = hessian_product(loss, alphas, torch.Generator().manual_seed(_SEED))
-        return largest_eigenvalue(product, start)
+        with frozen_statistics(module.model):
+            loss = torch.nn.functional.cross_entropy(module.model(batch.images), batch.labels)
+            return largest_eigenvalue(*hessian_product(loss, module.architecture()))
 
     def draw(self, count: int) -> int:
         return int(torch.randint(count, ()))

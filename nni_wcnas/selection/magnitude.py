@@ -20,9 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from nni_wcnas.contracts import CellGenotype, CellLayout, CellScores, Choice, Selection
+from nni_wcnas.selection.rows import Rows, best_of_each_edge, finite_rows
 
 __all__ = ['Magnitude']
 
@@ -51,19 +50,13 @@ class Magnitude(Selection):
         ValueError
             When a score is not finite: a diverged search has no cell.
         """
-        matrix = scores.probabilities if self.by == 'probability' else scores.logits
-        if not (matrix < torch.inf).all():  # minus infinity is a pruned candidate; NaN compares false
-            raise ValueError(
-                'the architecture parameters are not finite, so no cell can be read off: the search diverged; '
-                'lower the learning rates or clip gradients'
-            )
-        rows = matrix.tolist()
+        rows = finite_rows(scores.probabilities if self.by == 'probability' else scores.logits)
         layout = scores.layout
         if layout.keeps_all_edges:
-            return tuple(_all_edges(rows, layout, node) for node in range(layout.num_nodes))
+            return best_of_each_edge(rows, layout)
         return tuple(self._node(rows, layout, node) for node in range(layout.num_nodes))
 
-    def _node(self, rows: list[list[float]], layout: CellLayout, node: int) -> tuple[Choice, ...]:
+    def _node(self, rows: Rows, layout: CellLayout, node: int) -> tuple[Choice, ...]:
         candidates = [
             (value, source, name)
             for source, edge in enumerate(layout.edges_into(node))
@@ -84,9 +77,3 @@ class Magnitude(Selection):
             Choice(name, source)
             for _, source, name in (ranked[k % len(ranked)] for k in range(layout.num_ops_per_node))
         )
-
-
-def _all_edges(rows: list[list[float]], layout: CellLayout, node: int) -> tuple[Choice, ...]:
-    """The strongest operation of each edge into a node; ties keep the earlier operation."""
-    strongest = [max(range(len(layout.operations)), key=rows[edge].__getitem__) for edge in layout.edges_into(node)]
-    return tuple(Choice(layout.operations[column], source) for source, column in enumerate(strongest))

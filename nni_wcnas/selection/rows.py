@@ -1,0 +1,41 @@
+"""What selections share: scores as plain numbers, and cells that keep all of their edges."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nni_wcnas.contracts import CellGenotype, CellLayout, Choice
+
+__all__ = ['Rows', 'best_of_each_edge', 'finite_rows']
+
+Rows = list[list[float]]
+"""Scores of the candidates by edge."""
+
+
+def finite_rows(matrix: Tensor) -> Rows:
+    """Scores as numbers.
+
+    Raises
+    ------
+    ValueError
+        When one is not finite: a diverged search has no cell.
+    """
+    if not (matrix < torch.inf).all():  # minus infinity is a pruned candidate; NaN compares false
+        raise ValueError(
+            'the architecture parameters are not finite, so no cell can be read off: the search diverged; '
+            'lower the learning rates or clip gradients'
+        )
+    return matrix.tolist()
+
+
+def best_of_each_edge(rows: Rows, layout: CellLayout) -> CellGenotype:
+    """The strongest operation of each edge, 'none' included; ties keep the earlier operation."""
+    columns = range(len(layout.operations))
+    return tuple(
+        tuple(
+            Choice(layout.operations[max(columns, key=rows[edge].__getitem__)], source)
+            for source, edge in enumerate(layout.edges_into(node))
+        )
+        for node in range(layout.num_nodes)
+    )

@@ -1,0 +1,49 @@
+"""What the perturbations of SmoothDARTS share: a radius that grows with the epochs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nni_wcnas.contracts import Moment, Smoothing
+from nni_wcnas.functional.simplex import to_simplex
+
+__all__ = ['GrowingRadius']
+
+
+@dataclass(frozen=True)
+class GrowingRadius(Smoothing):
+    """A perturbation of at most ``radius(moment)`` in each mixing weight.
+
+    Parameters
+    ----------
+    epsilon
+        Radius at the end of the search, in probability.
+    initial
+        Radius at its start.
+
+    Raises
+    ------
+    ValueError
+        When a radius is not a probability, or would shrink.
+    """
+
+    epsilon: float = 0.3
+    initial: float = 0.03
+
+    def __post_init__(self) -> None:
+        if not 0 < self.epsilon <= 1:
+            raise ValueError(f'epsilon must be above 0 and at most 1, as 0.3, not {self.epsilon}')
+        if not 0 <= self.initial <= self.epsilon:
+            raise ValueError(f'initial must be at least 0 and at most epsilon ({self.epsilon}), not {self.initial}')
+
+    def radius(self, moment: Moment) -> float:
+        """Of an epoch: linear, from ``initial`` up to one step short of ``epsilon``."""
+        return self.initial + (self.epsilon - self.initial) * moment.epoch / moment.epochs
+
+    def around(self, weights: Tensor, radius: float) -> Tensor:
+        """Random weights near others, drawn from torch's global state on the processor whatever the device."""
+        noise = torch.empty(weights.shape).uniform_(-radius, radius)
+        return to_simplex(weights + noise.to(weights), weights)
