@@ -13,7 +13,18 @@ from typing import Any
 from nni.nas.hub.pytorch import DARTS as HubDARTS
 from nni.nas.hub.pytorch import ENAS, PNAS, AmoebaNet, MobileNetV3Space, NasBench201, NASNet, ProxylessNAS
 
-from nni_wcnas import data, hypergradient, objective, presets, relaxation, schedule, selection, smoothing, tester
+from nni_wcnas import (
+    data,
+    hypergradient,
+    objective,
+    presets,
+    relaxation,
+    schedule,
+    selection,
+    smoothing,
+    tester,
+    transform,
+)
 from nni_wcnas.spaces import robust
 from nni_wcnas.spaces.darts import DARTS
 from nni_wcnas.spaces.nasbench201 import NASBench201
@@ -36,10 +47,29 @@ _DARTS = 'Liu et al., DARTS, ICLR 2019'
 _WCNAS = 'Improving NAS by Minimizing Worst-Case Validation Loss, IEEE TAI 2026'
 _NNI = 'Microsoft NNI 3.0'
 _ROBUST = 'Zela et al., Understanding and Robustifying DARTS, ICLR 2020'
+_PC = 'Xu et al., PC-DARTS, ICLR 2020'
+_P = 'Chen et al., Progressive DARTS, ICCV 2019'
+_PR = 'Zhou et al., Path-Regularized DARTS, NeurIPS 2020'
+_MINUS = 'Chu et al., DARTS-, ICLR 2021'
+_PLUS = 'Liang et al., DARTS+, 2019'
+_DRNAS = 'Chen et al., DrNAS, ICLR 2021'
+_SMOOTH = 'Chen and Hsieh, SmoothDARTS, ICML 2020'
+_PT = 'Wang et al., DARTS-PT, ICLR 2021'
+_GUMBEL = 'Maddison et al.; Jang et al., ICLR 2017'
 _BENCHMARK = 'Dong and Yang, NAS-Bench-201, ICLR 2020'
 
 OPTIONS: tuple[Option, ...] = (
     Option('relaxation', 'softmax', relaxation.Softmax, 'mix operations with softmax(alpha)', _DARTS),
+    Option(
+        'relaxation', 'gumbel_softmax', relaxation.GumbelSoftmax, 'noisy softmax whose temperature falls', _GUMBEL
+    ),
+    Option('relaxation', 'dirichlet', relaxation.Dirichlet, 'weights drawn from learned distributions', _DRNAS),
+    Option(
+        'relaxation', 'hard_concrete', relaxation.HardConcrete, 'random gates, two on an edge, charged by group', _PR
+    ),
+    Option('transform', 'partial_channels', transform.PartialChannels, 'operations see 1/k of the channels', _PC),
+    Option('transform', 'auxiliary_skip', transform.AuxiliarySkip, 'a fading skip beside each mixture', _MINUS),
+    Option('transform', 'skip_dropout', transform.SkipDropout, 'fading dropout behind skips', _P),
     Option('objective', 'average_case', objective.AverageCase, 'mean validation loss', _DARTS),
     Option(
         'objective',
@@ -58,15 +88,44 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option('smoothing', 'no_smoothing', smoothing.NoSmoothing, 'architecture left alone in the weight step', _DARTS),
     Option(
+        'smoothing', 'random_smoothing', smoothing.RandomSmoothing, 'weights learn under random changes of it', _SMOOTH
+    ),
+    Option(
+        'smoothing',
+        'adversarial_smoothing',
+        smoothing.AdversarialSmoothing,
+        'weights learn under the worst changes of it',
+        _SMOOTH,
+    ),
+    Option(
         'selection',
         'magnitude',
         selection.Magnitude,
         'two strongest edges, strongest operation; by probability or logit',
         _DARTS,
     ),
+    Option('selection', 'top_pairs', selection.TopPairs, 'strongest pairs of edge and operation', _PR),
+    Option('selection', 'max_skips', selection.MaxSkips, 'another selection with at most so many skips', _P),
     Option('schedule', 'single_stage', schedule.SingleStage, 'one supernet, start to end', _DARTS),
+    Option('schedule', 'progressive', schedule.Progressive, 'fewer operations, more cells or channels by stage', _P),
+    Option('schedule', 'projected', schedule.Projected, 'edges decided by what their removal costs', _PT),
+    Option('schedule', 'skip_count', schedule.SkipCount, 'end another schedule at so many skips', _PLUS),
+    Option(
+        'schedule', 'hessian_eigenvalue', schedule.HessianEigenvalue, 'end another schedule when A gets sharp', _ROBUST
+    ),
     Option('preset', 'darts', presets.darts, 'DARTS, first order', _DARTS),
     Option('preset', 'darts_2nd', presets.darts_2nd, 'DARTS, second order', _DARTS),
+    Option('preset', 'pc_darts', presets.pc_darts, 'PC-DARTS', _PC),
+    Option('preset', 'p_darts', presets.p_darts, 'P-DARTS', _P),
+    Option('preset', 'pr_darts', presets.pr_darts, 'PR-DARTS', _PR),
+    Option('preset', 'darts_minus', presets.darts_minus, 'DARTS-', _MINUS),
+    Option('preset', 'darts_plus', presets.darts_plus, 'DARTS+', _PLUS),
+    Option('preset', 'drnas', presets.drnas, 'DrNAS, one stage', _DRNAS),
+    Option('preset', 'drnas_progressive', presets.drnas_progressive, 'DrNAS, two stages', _DRNAS),
+    Option('preset', 'sdarts_rs', presets.sdarts_rs, 'SmoothDARTS, random', _SMOOTH),
+    Option('preset', 'sdarts_adv', presets.sdarts_adv, 'SmoothDARTS, adversarial', _SMOOTH),
+    Option('preset', 'darts_pt', presets.darts_pt, 'DARTS-PT', _PT),
+    Option('preset', 'r_darts', presets.r_darts, 'RobustDARTS, early stopping', _ROBUST),
     Option('preset', 'wcnas', presets.wcnas, 'a base method that minimises its worst case', _WCNAS),
     Option(
         'tester',
@@ -108,7 +167,7 @@ OPTIONS: tuple[Option, ...] = (
 )
 
 AXES: tuple[str, ...] = ('relaxation', 'objective', 'hypergradient', 'smoothing', 'selection', 'schedule')
-"""The six axes of ``Search``; the registry also names presets, testers, spaces and data sets."""
+"""The six axes of ``Search``; the registry also names transforms, presets, testers, spaces and data sets."""
 
 
 def list_options(axis: str) -> tuple[str, ...]:

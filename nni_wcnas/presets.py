@@ -2,6 +2,7 @@
 defaults.
 
 Any argument of ``Search`` may be given to override a member or a number: ``darts(hypergradient=Unrolled(by='exact'))``.
+``dataset`` says whose numbers to take; what belongs to the evaluator is in :mod:`nni_wcnas.recipes`.
 """
 
 from __future__ import annotations
@@ -13,29 +14,171 @@ from typing import Any
 from nni_wcnas.contracts import Objective
 from nni_wcnas.hypergradient import Unrolled
 from nni_wcnas.objective import WorstCase
+from nni_wcnas.recipes import Recipe, recipe
+from nni_wcnas.relaxation import Dirichlet, HardConcrete
+from nni_wcnas.schedule import HessianEigenvalue, Progressive, Projected, SingleStage, SkipCount
+from nni_wcnas.selection import MaxSkips, TopPairs
+from nni_wcnas.smoothing import AdversarialSmoothing, RandomSmoothing
 from nni_wcnas.strategy import Search
+from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
-__all__ = ['PRESETS', 'BASES', 'darts', 'darts_2nd', 'wcnas']
+__all__ = [
+    'BASES',
+    'PRESETS',
+    'darts',
+    'darts_2nd',
+    'darts_minus',
+    'darts_plus',
+    'darts_pt',
+    'drnas',
+    'drnas_progressive',
+    'p_darts',
+    'pc_darts',
+    'pr_darts',
+    'r_darts',
+    'sdarts_adv',
+    'sdarts_rs',
+    'wcnas',
+]
 
 
-def darts(**overrides: Any) -> Search:
+def darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
     """DARTS, first order.
 
-    Liu, Simonyan, Yang, ICLR 2019: SGD 0.025 -> 0.001 (the evaluator's defaults), gradient norm clipped to 5, Adam 3e-4
-    on the architecture.
+    Liu, Simonyan, Yang, ICLR 2019; papers/wcnas, table 25: SGD 0.025 -> 0.001, gradient norm clipped to 5, Adam 3e-4 on
+    the architecture, 50 epochs, batch 64.
     """
-    return Search(**{'gradient_clip_val': 5.0, **overrides})
+    return _search(recipe('darts', dataset), overrides)
 
 
-def darts_2nd(**overrides: Any) -> Search:
-    """DARTS, second order: the weights are unrolled one step, by finite differences."""
-    return darts(**{'hypergradient': Unrolled(), **overrides})
+def darts_2nd(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """DARTS, second order: the weights are unrolled one step, by finite differences. Numbers of table 25."""
+    return _search(recipe('darts_2nd', dataset), overrides, hypergradient=Unrolled())
+
+
+def darts_plus(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """DARTS+: DARTS that ends with two skip connections in the normal cell.
+
+    Liang et al., 2019, criterion 1; numbers of table 25.
+    """
+    return _search(recipe('darts_plus', dataset), overrides, schedule=SkipCount())
+
+
+def darts_minus(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """DARTS-: an auxiliary skip beside each mixture, whose weight falls from 1, linearly.
+
+    Chu et al., ICLR 2021; numbers of table 26, which are table 25's.
+    """
+    return _search(recipe('darts_minus', dataset), overrides, transforms=(AuxiliarySkip(),))
+
+
+def pc_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """PC-DARTS: a quarter of the channels (ImageNet: half) through the operations, edges with weights of their own.
+
+    Xu et al., ICLR 2020; papers/wcnas, tables 29 to 31: Adam 6e-4 (ImageNet 6e-3, clipped to 5), SGD 0.1 -> 0 (0.5 ->
+    0), batch 256 (768), 50 epochs of which the first 15 (35) leave the architecture alone. The table clips W, G and V
+    on ImageNet; A as well is the official code's. Not here: the linear warm-up of the learning rate on ImageNet.
+    """
+    numbers = recipe('pc_darts', dataset)
+    partial = PartialChannels(k=2 if dataset == 'imagenet' else 4)
+    return _search(numbers, overrides, transforms=(partial,), schedule=SingleStage(warmup=numbers.warmup))
+
+
+def p_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """P-DARTS: 5, 11, 17 cells with 8, 5, 3 operations, dropout behind skips, at most two skips in the normal cell.
+
+    Chen et al., ICCV 2019; papers/wcnas, tables 27 and 28: Adam 6e-4, all gradients clipped to 5, SGD 0.025 -> 0, batch
+    96, 25 epochs a stage of which the first 10 leave the architecture alone. Dropout is the text's 0, 0.4, 0.7 on
+    CIFAR-10 and 0.1, 0.2, 0.3 on CIFAR-100 (section D.2.3, as in P-DARTS's paper), where the tables have 0.1, 0.4, 0.7
+    for both. The tables' 8 layers contradict their own added 6 and 12, which are those of 5.
+    """
+    numbers = recipe('p_darts', dataset)
+    dropout = SkipDropout((0.1, 0.2, 0.3) if dataset == 'cifar100' else (0.0, 0.4, 0.7))
+    return _search(
+        numbers,
+        overrides,
+        transforms=(dropout,),
+        selection=MaxSkips(),
+        schedule=Progressive((5, 3), num_cells=(5, 11, 17), warmup=numbers.warmup),
+    )
+
+
+def pr_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """PR-DARTS: stochastic gates of which two an edge are on, groups of operations and paths that are charged for.
+
+    Zhou et al., NeurIPS 2020; papers/wcnas, table 32: numbers of table 25, 8 cells (official: 6 cells, batch 250, 200
+    epochs, weight decay 5e-4). The temperature falls from 10 to 0.1, as in the text; the official script's falls from
+    1. First order, as in the paper.
+    """
+    return _search(recipe('pr_darts', dataset), overrides, relaxation=HardConcrete(), selection=TopPairs())
+
+
+def drnas(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """DrNAS without its progression: mixing weights are drawn from Dirichlet distributions that are learned.
+
+    Chen et al., ICLR 2021, section 3.2, with weight decay 1e-3 as its anchor; other numbers of table 25.
+    """
+    return _search(recipe('drnas', dataset), overrides, relaxation=Dirichlet())
+
+
+def drnas_progressive(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """DrNAS: first a sixth of the channels, then a quarter with 4 of 7 operations (ImageNet: a sixth, a third).
+
+    Chen et al., ICLR 2021, section 3.3: searched at 20 cells of 36 channels without 'none' (``search_spaces/
+    darts_seven.yml``), SGD 0.1 -> 0 over both stages, batch 64, 25 epochs a stage of which the first 10 leave the
+    architecture alone; ImageNet: 14 cells of 48 channels, SGD 0.5 -> 0, batch 512, Adam 6e-3, clipped to 5. Not here:
+    the linear warm-up of the learning rate on ImageNet.
+    """
+    numbers = recipe('drnas_progressive', dataset)
+    shares = (6, 3) if dataset == 'imagenet' else (6, 4)
+    return _search(
+        numbers,
+        overrides,
+        relaxation=Dirichlet(),
+        transforms=(PartialChannels(k=shares[0], edge_normalization=False),),
+        schedule=Progressive((4,), shares=shares, is_fresh=False, warmup=numbers.warmup),
+    )
+
+
+def sdarts_rs(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """SDARTS-RS: the weights learn under randomly perturbed architectures, radius 0.03 -> 0.3.
+
+    Chen, Hsieh, ICML 2020, equation 4; numbers of table 25.
+    """
+    return _search(recipe('sdarts_rs', dataset), overrides, smoothing=RandomSmoothing())
+
+
+def sdarts_adv(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """SDARTS-ADV: the weights learn under adversarially perturbed architectures, 7 steps, radius 0.03 -> 0.3.
+
+    Chen, Hsieh, ICML 2020, equations 5-6; numbers of table 25.
+    """
+    return _search(recipe('sdarts_adv', dataset), overrides, smoothing=AdversarialSmoothing())
+
+
+def darts_pt(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """DARTS-PT: DARTS, then each edge keeps the operation whose removal costs most accuracy, tuned in between.
+
+    Wang et al., ICLR 2021; numbers of table 25, 5 epochs from one decision to the next at a tenth of the learning rate.
+    """
+    return _search(recipe('darts_pt', dataset), overrides, schedule=Projected())
+
+
+def r_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """RobustDARTS's early stopping: second-order DARTS that ends when the Hessian's largest eigenvalue has grown.
+
+    Zela et al., ICLR 2020, section 4.3: a window of 5 measurements, factor 1.3; numbers of table 25.
+    """
+    return _search(
+        recipe('r_darts', dataset), overrides, hypergradient=Unrolled(), schedule=HessianEigenvalue()
+    )
 
 
 def wcnas(
     base: str = 'darts',
+    dataset: str = 'cifar10',
     *,
-    trade_off: float = 1.0,
+    trade_off: float | None = None,
     average_weight: float = 1.0,
     decov: float = 0.1,
     every: int = 8,
@@ -43,7 +186,7 @@ def wcnas(
     reuse_gradient: bool = False,
     **overrides: Any,
 ) -> Search:
-    """WCNAS: a base method that minimises its worst case (papers/wcnas, equations 1-16; numbers of table 25).
+    """WCNAS: a base method that minimises its worst case (papers/wcnas, equations 1-16; numbers of tables 25 to 32).
 
     Where text and tables differ the tables win: 3e-4 for A and B (the text has 1e-3 for A), 50 epochs (section 3.3 has
     25). B has no weight decay (the table's 1e-3 would pull the momentum to 0.5 and the weight to 0.69 for no reason).
@@ -53,10 +196,15 @@ def wcnas(
     Parameters
     ----------
     base
-        The method whose other axes are taken (so ``'darts'`` and ``'darts_2nd'`` give the same search). The learner's
-        weights are unrolled (equations 7 and 12-14) under every base; pass ``hypergradient=FirstOrder()`` for the
-        cheaper first-order form.
-    trade_off, average_weight, decov, every, hyperparameter_lr, reuse_gradient
+        The method whose other axes are taken: any other preset (``'darts'`` and ``'darts_2nd'`` give the same search).
+        The learner's weights are unrolled (equations 7 and 12-14) under every base; pass
+        ``hypergradient=FirstOrder()`` for the cheaper first-order form.
+    dataset
+        Whose numbers to take.
+    trade_off
+        As in :class:`~nni_wcnas.objective.WorstCase`; None takes the table's: 0.5 for P-DARTS on CIFAR-10, 3 and 0.1
+        for PC-DARTS on CIFAR-10 and CIFAR-100, else 1.
+    average_weight, decov, every, hyperparameter_lr, reuse_gradient
         As in :class:`~nni_wcnas.objective.WorstCase`.
     **overrides
         Any argument of ``Search``.
@@ -64,35 +212,56 @@ def wcnas(
     Raises
     ------
     ValueError
-        On an unknown base, or a number for an objective that an override replaces.
+        On an unknown base or data set, or a number for an objective that an override replaces.
     """
     if base not in BASES:
         raise ValueError(f'base must be one of {", ".join(BASES)}, not {base!r}')
-    objective = WorstCase(
-        trade_off=trade_off,
-        average_weight=average_weight,
-        decov=decov,
-        every=every,
-        hyperparameter_lr=hyperparameter_lr,
-        reuse_gradient=reuse_gradient,
-    )
+    given: dict[str, Any] = {
+        'average_weight': average_weight,
+        'decov': decov,
+        'every': every,
+        'hyperparameter_lr': hyperparameter_lr,
+        'reuse_gradient': reuse_gradient,
+    }
+    if trade_off is not None:
+        given['trade_off'] = trade_off
     if 'objective' in overrides:
-        _refuse_useless(objective, overrides['objective'])
-    return BASES[base](**{'objective': objective, 'hypergradient': Unrolled(), **overrides})
+        _refuse_useless(given, overrides['objective'])
+    objective = WorstCase(**{'trade_off': recipe(base, dataset).trade_off, **given})
+    return BASES[base](dataset, **{'objective': objective, 'hypergradient': Unrolled(), **overrides})
 
 
-def _refuse_useless(given: WorstCase, replacement: Objective) -> None:
+def _refuse_useless(given: dict[str, Any], replacement: Objective) -> None:
     """Refuse numbers of an objective that is not used."""
     for field in fields(WorstCase):
-        value = getattr(given, field.name)
-        if value != field.default:
+        if field.name in given and given[field.name] != field.default:
             raise ValueError(
-                f'{field.name}={value} does nothing when objective is {replacement!r}; leave it out, or give it to the '
-                'objective'
+                f'{field.name}={given[field.name]} does nothing when objective is {replacement!r}; leave it out, or '
+                'give it to the objective'
             )
 
 
-BASES: dict[str, Callable[..., Search]] = {'darts': darts, 'darts_2nd': darts_2nd}
+def _search(numbers: Recipe, overrides: dict[str, Any], **members: Any) -> Search:
+    """A search with the numbers of a recipe that are its own."""
+    names = ('arc_learning_rate', 'arc_gradient_clip_val', 'gradient_clip_val')
+    return Search(**{**{name: getattr(numbers, name) for name in names}, **members, **overrides})
+
+
+BASES: dict[str, Callable[..., Search]] = {
+    'darts': darts,
+    'darts_2nd': darts_2nd,
+    'pc_darts': pc_darts,
+    'p_darts': p_darts,
+    'pr_darts': pr_darts,
+    'darts_minus': darts_minus,
+    'darts_plus': darts_plus,
+    'drnas': drnas,
+    'drnas_progressive': drnas_progressive,
+    'sdarts_rs': sdarts_rs,
+    'sdarts_adv': sdarts_adv,
+    'darts_pt': darts_pt,
+    'r_darts': r_darts,
+}
 """What ``wcnas(base=...)`` accepts."""
 
 PRESETS: dict[str, Callable[..., Search]] = {**BASES, 'wcnas': wcnas}

@@ -1,0 +1,98 @@
+"""The papers' numbers for each preset and data set: what a search is told besides its members.
+
+A preset takes from here what belongs to ``Search``; the rest belongs to the evaluator, the data and the space, and
+``nni-wcnas`` fills it in where the settings file has none. Tables are those of papers/wcnas, appendix E.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+__all__ = ['DATASETS', 'RECIPES', 'Recipe', 'recipe']
+
+DATASETS = ('cifar10', 'cifar100', 'imagenet')
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Numbers of one search; the defaults are table 25, which are DARTS's own."""
+
+    epochs: int = 50
+    """Of the first stage; of each, where all are as long."""
+    warmup: int = 0
+    """Epochs at the start of a stage that leave the architecture alone."""
+    batch_size: int = 64
+    learning_rate: float = 0.025
+    min_learning_rate: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    gradient_clip_val: float = 5.0
+    arc_learning_rate: float = 3e-4
+    arc_gradient_clip_val: float | None = None
+    width: int = 16
+    num_cells: int = 8
+    trade_off: float = 1.0
+    """Lambda of ``WorstCase``."""
+
+    @property
+    def evaluator(self) -> dict[str, float]:
+        """Arguments of ``SearchEvaluator``."""
+        names = ('learning_rate', 'min_learning_rate', 'momentum', 'weight_decay')
+        return {'max_epochs': self.epochs, **{name: getattr(self, name) for name in names}}
+
+    def warmup_of(self, epochs: int) -> int:
+        """The warm-up of a longer or shorter stage: the same share of it."""
+        return self.warmup * epochs // self.epochs
+
+
+_DARTS = Recipe()
+_P_DARTS = Recipe(
+    epochs=25, warmup=10, batch_size=96, min_learning_rate=0.0, arc_learning_rate=6e-4, arc_gradient_clip_val=5.0
+)
+_PC_DARTS = Recipe(warmup=15, batch_size=256, learning_rate=0.1, min_learning_rate=0.0, arc_learning_rate=6e-4)
+_DRNAS = Recipe(epochs=25, warmup=10, learning_rate=0.1, min_learning_rate=0.0, width=36, num_cells=20)
+_LARGE = {'learning_rate': 0.5, 'arc_learning_rate': 6e-3, 'arc_gradient_clip_val': 5.0}
+
+RECIPES: dict[str, dict[str, Recipe]] = {
+    **{
+        name: {'cifar10': _DARTS, 'cifar100': _DARTS}
+        for name in (
+            'darts', 'darts_2nd', 'darts_plus', 'darts_minus', 'sdarts_rs', 'sdarts_adv', 'darts_pt', 'r_darts',
+            'drnas', 'pr_darts',
+        )
+    },
+    'p_darts': {'cifar10': replace(_P_DARTS, trade_off=0.5), 'cifar100': _P_DARTS},
+    'pc_darts': {
+        'cifar10': replace(_PC_DARTS, trade_off=3.0),
+        'cifar100': replace(_PC_DARTS, trade_off=0.1),
+        'imagenet': replace(_PC_DARTS, warmup=35, batch_size=768, **_LARGE),  # type: ignore[arg-type]
+    },
+    'drnas_progressive': {
+        'cifar10': _DRNAS,
+        'cifar100': _DRNAS,
+        'imagenet': replace(_DRNAS, batch_size=512, width=48, num_cells=14, **_LARGE),  # type: ignore[arg-type]
+    },
+}
+"""By preset and data set: tables 25 (DARTS and what is built on it), 26 (DARTS-), 27 and 28 (P-DARTS), 29 to 31
+(PC-DARTS), 32 (PR-DARTS); DrNAS's are its paper's."""
+
+
+def recipe(preset: str, dataset: str = 'cifar10') -> Recipe:
+    """The numbers of a preset on a data set; those of ``wcnas`` are its base's.
+
+    Raises
+    ------
+    ValueError
+        When the papers have none.
+
+    Examples
+    --------
+    >>> recipe('pc_darts', 'cifar100').batch_size
+    256
+    """
+    if preset not in RECIPES:
+        raise ValueError(f'{preset!r} is not a preset with numbers of its own; there are {", ".join(RECIPES)}')
+    found = RECIPES[preset]
+    if dataset not in found:
+        raise ValueError(f'dataset is {dataset!r}, and {preset} has numbers for {", ".join(found)}; give one of them')
+    return found[dataset]
