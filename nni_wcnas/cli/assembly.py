@@ -11,6 +11,7 @@ import torch
 from nni.nas.hub.pytorch import NDS
 from torch import Tensor
 
+from nni_wcnas.cli.composition import make_member, make_transforms
 from nni_wcnas.cli.members import arguments_of
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.contracts import Tester
@@ -19,6 +20,7 @@ from nni_wcnas.data.difficulty import hardest, load_difficulty
 from nni_wcnas.data.reference import Reference
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.options import AXES, build, option
+from nni_wcnas.schedule import with_lengths
 from nni_wcnas.strategy import Search
 
 __all__ = [
@@ -100,23 +102,20 @@ def make_tester(settings: Settings, data: ImageData) -> Tester:
 
 
 def make_strategy(settings: Settings) -> Search:
-    """The method: a preset or the neutral members, with the axes and numbers that the settings give."""
+    """The method: a preset or the neutral members, with the members and numbers that the settings give.
+
+    The schedule, whoever gives it, has the lengths of the search section.
+    """
     arguments = dict(settings.method)
     preset = arguments.pop('preset', None)
     for axis in AXES:
-        if axis in arguments or axis == 'schedule':
-            arguments[axis] = _member(axis, arguments.get(axis, {'name': 'single_stage'}), settings)
-    return option('preset', preset).factory(**arguments) if preset is not None else Search(**arguments)
-
-
-def _member(axis: str, section: dict[str, Any], settings: Settings) -> Any:
-    """One member of an axis; a schedule takes its lengths from the search section."""
-    given = {key: value for key, value in section.items() if key != 'name'}
-    if axis == 'schedule':
-        accepted = arguments_of(option(axis, section['name']).factory)
-        lengths = {'epochs': settings.search.epochs, 'warmup': settings.search.warmup}
-        given = {**{key: value for key, value in lengths.items() if key in accepted}, **given}
-    return build(axis, section['name'], **given)
+        if axis in arguments:
+            arguments[axis] = make_member(axis, arguments[axis])
+    if 'transforms' in arguments:
+        arguments['transforms'] = make_transforms(arguments['transforms'])
+    factory = Search if preset is None else option('preset', preset).factory
+    schedule = factory(**arguments).schedule
+    return factory(**{**arguments, 'schedule': with_lengths(schedule, settings.search.epochs, settings.search.warmup)})
 
 
 def make_evaluator(settings: Settings, data: ImageData, strategy: Search, **trainer: Any) -> SearchEvaluator:

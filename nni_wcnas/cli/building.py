@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -79,13 +79,21 @@ def _any_data(settings: Settings) -> Any:
     return SimpleNamespace(name='the data', num_classes=classes, image_size=tester.get('image_size', 32))
 
 
-def _blamed(document: Document, section: str, message: str) -> tuple[str, ...]:
-    """The argument that a message speaks of, else its section."""
-    written = document.values.get(section)
-    names = [name for name in written if re.search(rf'\b{name}\b', message)] if isinstance(written, dict) else []
-    names = [name for name in names if name not in ('name', 'preset')]
-    first = min(names, key=lambda name: message.index(name), default=None)
-    return (section,) if first is None else (section, first)
+def _blamed(document: Document, section: str, message: str) -> tuple[str | int, ...]:
+    """The argument that a message speaks of first, else its section."""
+    written = [path for path in _paths(document.values.get(section)) if path[-1] not in ('name', 'preset')]
+    found = [(match.start(), path) for path in written if (match := re.search(rf'\b{path[-1]}\b', message))]
+    return (section, *min(found, key=lambda place: place[0])[1]) if found else (section,)
+
+
+def _paths(value: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Paths of all keys below a value."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        if isinstance(value, dict):
+            yield (*above, key)
+        if isinstance(part, (dict, list)):
+            yield from _paths(part, (*above, key))
 
 
 def _sentence(error: Exception) -> str:

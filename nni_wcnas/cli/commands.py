@@ -62,7 +62,7 @@ def _search(arguments: argparse.Namespace) -> int:
     )
     run = open_run(path, settings, resume=arguments.resume)
     with _continued_with('--resume', *([] if arguments.run else ['--run', str(path)])):
-        found = search(settings, run, on_epoch=lambda row: print(_line(row, settings.search.epochs), flush=True))
+        found = search(settings, run, on_epoch=lambda row, epochs: print(_line(row, epochs), flush=True))
     report = write_report(run)
     print(f'architecture: {run.architecture}\nreport: {report}')
     return 0 if found.history else 1

@@ -55,7 +55,7 @@ def defaults_of(factory: Callable[..., Any]) -> dict[str, Any]:
 
 def check_arguments(
     document: Document,
-    path: tuple[str, ...],
+    path: tuple[str | int, ...],
     given: Mapping[str, Any],
     arguments: Arguments,
     supplied: Iterable[str] = (),
@@ -89,7 +89,7 @@ def check_arguments(
 
 
 def validate(
-    model: type[BaseModel], document: Document, path: tuple[str, ...], given: Mapping[str, Any]
+    model: type[BaseModel], document: Document, path: tuple[str | int, ...], given: Mapping[str, Any]
 ) -> tuple[Any, list[Problem]]:
     """Run a pydantic model over plain values; its errors become problems with a place."""
     try:
@@ -122,7 +122,7 @@ _LIMITS = {
 }
 
 
-def _problem(model: type[BaseModel], document: Document, path: tuple[str, ...], detail: Any) -> Problem:
+def _problem(model: type[BaseModel], document: Document, path: tuple[str | int, ...], detail: Any) -> Problem:
     """One sentence for one of pydantic's errors."""
     kind, value, context = detail['type'], detail['input'], detail.get('ctx', {})
     where = (*path, *_known_part(document, path, detail['loc']))
@@ -143,7 +143,9 @@ def _problem(model: type[BaseModel], document: Document, path: tuple[str, ...], 
     return document.problem(f'{detail["msg"][:1].lower()}{detail["msg"][1:]}, not {value!r}; change it', *where)
 
 
-def _known_part(document: Document, path: tuple[str, ...], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+def _known_part(
+    document: Document, path: tuple[str | int, ...], location: tuple[int | str, ...]
+) -> tuple[int | str, ...]:
     """Pydantic's location without the names of union members that it appends."""
     for length in range(len(location), 0, -1):
         if (*path, *location[:length]) in document.places:

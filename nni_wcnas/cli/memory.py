@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from nni_wcnas.cli import assembly
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.quiet import silence_lightning
 from nni_wcnas.cli.schema import Settings
+from nni_wcnas.contracts import Schedule
+from nni_wcnas.schedule import Projected, SingleStage
 from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
 
 __all__ = ['Forecast', 'forecast', 'is_out_of_memory', 'out_of_memory']
@@ -113,7 +115,7 @@ def _peak_elsewhere(settings: Settings, batch_size: int) -> float:
     plain['data'] = {**plain['data'], 'batch_size': batch_size}
     plain['search'] = {**plain['search'], 'epochs': 1, 'warmup': 0}
     # Compilation takes minutes, and hardly changes the peak.
-    plain['method'] = {key: value for key, value in plain['method'].items() if key not in ('schedule', 'compile')}
+    plain['method'] = {key: value for key, value in plain['method'].items() if key != 'compile'}
     done = subprocess.run(
         [sys.executable, '-m', 'nni_wcnas.cli.memory'], input=json.dumps(plain), capture_output=True, text=True
     )
@@ -125,10 +127,11 @@ def _peak_elsewhere(settings: Settings, batch_size: int) -> float:
 
 
 def _peak(settings: Settings) -> float:
-    """Train one batch; the most memory that this process held at a time."""
+    """Train one batch of each stage; the most memory that this process held at a time."""
     silence_lightning()
     data = assembly.make_data(settings)
     strategy = assembly.make_strategy(settings)
+    strategy.schedule = _of_all_sizes(strategy.schedule)
     limits: dict[str, Any] = {'limit_train_batches': 1, 'limit_val_batches': 0, 'enable_progress_bar': False}
     evaluator = assembly.make_evaluator(settings, data, strategy, **limits)
     space = RawFormatModelSpace.from_model(assembly.make_space(settings, data), evaluator)
@@ -136,6 +139,14 @@ def _peak(settings: Settings) -> float:
     if assembly.device(settings) == 'cuda':
         return float(torch.cuda.max_memory_reserved())
     return _peak_resident()
+
+
+def _of_all_sizes(schedule: Schedule) -> Schedule:
+    """A schedule without decisions: they take time, and no more memory than the search before."""
+    member: Any = schedule
+    if hasattr(member, 'inner'):
+        return replace(member, inner=_of_all_sizes(member.inner))
+    return SingleStage(epochs=1) if isinstance(schedule, Projected) else schedule
 
 
 def _peak_resident() -> float:

@@ -55,14 +55,14 @@ class Recorder(Checkpoint):
     reference
         Judges the generated images; None leaves ``reference_error`` out.
     on_epoch
-        Called with each new row.
+        Called with each new row, and the number of epochs of all stages.
     """
 
     def __init__(
         self,
         run: RunDirectory,
         reference: Reference | None = None,
-        on_epoch: Callable[[dict[str, float]], None] | None = None,
+        on_epoch: Callable[[dict[str, float], int], None] | None = None,
     ) -> None:
         self.run, self.reference, self.on_epoch = run, reference, on_epoch
         self.history: list[dict[str, float]] = []
@@ -106,7 +106,7 @@ class Recorder(Checkpoint):
         self.history.append(row)
         self.run.write_history(self.history)
         if self.on_epoch is not None:
-            self.on_epoch(row)
+            self.on_epoch(row, trainer.max_epochs or 0)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Remember Ctrl-C, which Lightning turns into an exit."""

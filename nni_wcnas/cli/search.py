@@ -68,7 +68,7 @@ def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirect
 
 
 def search(
-    settings: Settings, run: RunDirectory, *, on_epoch: Callable[[dict[str, float]], None] | None = None
+    settings: Settings, run: RunDirectory, *, on_epoch: Callable[[dict[str, float], int], None] | None = None
 ) -> Found:
     """Search, from the last checkpoint in the run if there is one.
 
@@ -79,7 +79,7 @@ def search(
     run
         From :func:`open_run`.
     on_epoch
-        Called after each epoch with the row of ``metrics.csv``.
+        Called after each epoch with the row of ``metrics.csv``, and the number of epochs of all stages.
 
     Raises
     ------

@@ -9,10 +9,12 @@ from typing import Any
 
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.building import SECTIONS, check_values
+from nni_wcnas.cli.composition import MEMBERS, innermost, spell_out
 from nni_wcnas.cli.document import Document, parse_value, read_document
 from nni_wcnas.cli.members import arguments_of, check_arguments, defaults_of, validate
 from nni_wcnas.cli.numbers import impossible_numbers
 from nni_wcnas.cli.problems import CommandError, Problem, SettingsError
+from nni_wcnas.cli.recipe_numbers import fill_in
 from nni_wcnas.cli.schema import SearchNumbers, Settings, versions
 from nni_wcnas.objective import WorstCase
 from nni_wcnas.options import AXES, OPTIONS, list_options, option
@@ -22,7 +24,7 @@ __all__ = ['differing_key', 'load_settings', 'resolved']
 
 _PATHS = (('data', 'root'), ('tester', 'pretrained'), ('difficulty', 'path'), ('directory',))
 _SUPPLIED = {'data': (), 'space': ('num_classes', 'num_labels'), 'tester': ('num_classes', 'image_size')}
-_NOT_WRITTEN = ('mutation_hooks',)
+_NOT_NUMBERS = (*MEMBERS, 'mutation_hooks')
 _LENGTHS = ('epochs', 'warmup')
 _TYPED = ('search.', 'retrain.', 'difficulty.')
 """Sections of plain values: a mistake in one key leaves the others sound."""
@@ -66,6 +68,7 @@ def load_settings(
     if parameters:
         _propose(document, parameters, proposer)
         _normalise(document, Path.cwd())
+    fill_in(document)
     settings, problems = validate(Settings, document, (), document.values)
     problems = impossible_numbers(document, problems + _check_sections(document))
     settings = None if problems else settings
@@ -92,34 +95,43 @@ def resolved(settings: Settings) -> dict[str, Any]:
             plain[kind] = {**{key: value for key, value in defaults.items() if key not in supplied}, **plain[kind]}
     plain['data'].setdefault('seed', settings.seed)
     strategy = assembly.make_strategy(settings)
-    method = {name: getattr(strategy, name) for name in arguments_of(Search) if name not in AXES + _NOT_WRITTEN}
+    method = {name: getattr(strategy, name) for name in arguments_of(Search) if name not in _NOT_NUMBERS}
     method = {key: value for key, value in method.items() if value is not None}
     preset = settings.method.get('preset')
     if preset is not None:
-        replaced = arguments_of(WorstCase) if 'objective' in settings.method else ()
-        presets = defaults_of(option('preset', preset).factory)
-        method = {**{key: value for key, value in presets.items() if key not in replaced}, **method}
+        method = {**_preset_numbers(preset, settings, strategy), **method}
     plain['method'] = {**method, **settings.method, **_members(settings, strategy)}
     return {**plain, 'versions': versions()}
 
 
-def _members(settings: Settings, strategy: Search) -> dict[str, dict[str, Any]]:
-    """The axes that the settings name, or without a preset all, with the defaults of their members."""
+def _preset_numbers(preset: str, settings: Settings, strategy: Search) -> dict[str, Any]:
+    """Arguments of a preset that are not those of ``Search``, as far as they act."""
+    arguments, objective = arguments_of(option('preset', preset).factory), arguments_of(WorstCase)
+    numbers = defaults_of(option('preset', preset).factory)
+    if 'objective' in settings.method:
+        return {key: value for key, value in numbers.items() if key not in objective}
+    return {**numbers, **{key: getattr(strategy.objective, key) for key in objective if key in arguments}}
+
+
+def _members(settings: Settings, strategy: Search) -> dict[str, Any]:
+    """The members that the settings name, or without a preset those of all axes, with their defaults."""
     sections = {axis: settings.method[axis] for axis in AXES if axis in settings.method}
     if 'preset' not in settings.method:
         names = {(row.axis, row.factory): row.name for row in OPTIONS}
         sections = {axis: {'name': names[axis, type(getattr(strategy, axis))]} for axis in AXES} | sections
-    return {
-        axis: {
-            **{
-                key: value
-                for key, value in defaults_of(option(axis, section['name']).factory).items()
-                if key not in _LENGTHS  # The search's.
-            },
-            **section,
-        }
-        for axis, section in sections.items()
-    }
+    found: dict[str, Any] = {axis: _with_defaults(axis, section) for axis, section in sections.items()}
+    if 'transforms' in settings.method:
+        found['transforms'] = [_with_defaults('transform', section) for section in settings.method['transforms']]
+    return found
+
+
+def _with_defaults(axis: str, section: dict[str, Any]) -> dict[str, Any]:
+    """A member with its default numbers, but for lengths, which are the search's."""
+    defaults = defaults_of(option(axis, section['name']).factory)
+    found = {**{key: value for key, value in defaults.items() if key not in _LENGTHS}, **section}
+    if 'inner' in section:
+        found['inner'] = _with_defaults(axis, section['inner'])
+    return found
 
 
 def differing_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
@@ -146,7 +158,7 @@ def _normalise(document: Document, folder: Path) -> None:
             values[key] = {name: values[key]}
     method = values.get('method')
     if isinstance(method, dict):
-        method.update({axis: {'name': method[axis]} for axis in AXES if isinstance(method.get(axis), str)})
+        spell_out(method)
         _share_lengths(values, method.get('schedule'))
     for path in _PATHS:
         section = values if len(path) == 1 else values.get(path[0])
@@ -157,7 +169,7 @@ def _normalise(document: Document, folder: Path) -> None:
 
 def _share_lengths(values: dict[str, Any], schedule: Any) -> None:
     """Lengths that only the schedule gives are those of the search."""
-    search = values.get('search', {})
+    search, (schedule, _) = values.get('search', {}), innermost(schedule, ())
     lengths = {key: schedule[key] for key in _LENGTHS if key in schedule} if isinstance(schedule, dict) else {}
     if lengths and isinstance(search, dict):
         values['search'] = {**lengths, **search}
@@ -196,7 +208,7 @@ def _drop_foreign(document: Document, path: tuple[str, ...], name_key: str, name
     except ValueError:
         return  # Unknown: said later, with everything else.
     if name_key == 'preset':
-        accepted |= {*arguments_of(Search), *AXES}
+        accepted |= {*arguments_of(Search)}
     for key in [key for key in current if key not in accepted]:
         del current[key]
 
@@ -216,9 +228,11 @@ def _check_sections(document: Document) -> list[Problem]:
     return problems
 
 
-def _check_member(document: Document, path: tuple[str, ...], kind: str, supplied: Iterable[str] = ()) -> list[Problem]:
-    """One section ``{name: ..., arguments}``."""
-    section = document.values
+def _check_member(
+    document: Document, path: tuple[str | int, ...], kind: str, supplied: Iterable[str] = ()
+) -> list[Problem]:
+    """One section ``{name: ..., arguments}``, and the member that it holds."""
+    section: Any = document.values
     for key in path:
         section = section[key]
     if not isinstance(section, dict):
@@ -230,13 +244,17 @@ def _check_member(document: Document, path: tuple[str, ...], kind: str, supplied
     except ValueError as error:
         return [document.problem(str(error), *path, 'name')]
     given = {key: value for key, value in section.items() if key != 'name'}
-    return check_arguments(document, path, given, arguments_of(factory), supplied)
+    arguments = arguments_of(factory)
+    problems = check_arguments(document, path, given, arguments, supplied)
+    if 'inner' in given and 'inner' in arguments:
+        problems += _check_member(document, (*path, 'inner'), kind)
+    return problems
 
 
 def _check_method(document: Document, method: dict[str, Any]) -> list[Problem]:
     """A preset with its arguments, any axis overridden, and the numbers of ``Search``."""
     problems: list[Problem] = []
-    arguments = {name: argument for name, argument in arguments_of(Search).items() if name not in AXES + _NOT_WRITTEN}
+    arguments = {name: argument for name, argument in arguments_of(Search).items() if name not in _NOT_NUMBERS}
     if 'preset' in method:
         try:
             arguments = arguments_of(option('preset', method['preset']).factory) | arguments
@@ -244,12 +262,24 @@ def _check_method(document: Document, method: dict[str, Any]) -> list[Problem]:
             problems.append(document.problem(str(error), 'method', 'preset'))
             for name in list_options('preset'):  # Whichever is meant, its arguments are no mistake.
                 arguments = arguments_of(option('preset', name).factory) | arguments
-    known = {**arguments, 'preset': (str, None), **dict.fromkeys(AXES, (Any, None))}
+    known = {**arguments, 'preset': (str, None), **dict.fromkeys(MEMBERS, (Any, None))}
     problems += check_arguments(document, ('method',), method, known)
     for axis in AXES:
         if axis in method:
             problems += _check_member(document, ('method', axis), axis)
-    return problems
+    return problems + _check_transforms(document, method.get('transforms', []))
+
+
+def _check_transforms(document: Document, sections: Any) -> list[Problem]:
+    """A list of members."""
+    if not isinstance(sections, list):
+        message = f'must be a list of names or maps, not {sections!r}; change it'
+        return [document.problem(message, 'method', 'transforms')]
+    return [
+        problem
+        for index in range(len(sections))
+        for problem in _check_member(document, ('method', 'transforms', index), 'transform')
+    ]
 
 
 def _sound_part(document: Document, broken: set[str], keys: set[str]) -> Settings:
@@ -300,12 +330,12 @@ def _check_numbers(document: Document, settings: Settings, broken: set[str]) -> 
 def _check_lengths(document: Document) -> list[Problem]:
     """The same length given twice, in the schedule and in the search section."""
     method, search = document.values.get('method'), document.values.get('search')
-    schedule = method.get('schedule') if isinstance(method, dict) else None
+    schedule, path = innermost(method.get('schedule') if isinstance(method, dict) else None, ('method', 'schedule'))
     if not isinstance(schedule, dict) or not isinstance(search, dict):
         return []
     return [
         document.problem(
-            f'is {schedule[key]} here and {search[key]} in search.{key}; keep one of them', 'method', 'schedule', key
+            f'is {schedule[key]} here and {search[key]} in search.{key}; keep one of them', *path, key
         )
         for key in _LENGTHS
         if key in schedule and key in search and schedule[key] != search[key]

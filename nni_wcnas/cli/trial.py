@@ -44,7 +44,7 @@ def run_trial(settings: Settings) -> dict[str, float]:
     path = trial_directory(settings, nni.get_experiment_id(), nni.get_trial_id())
     run = open_run(path, settings, resume=RunDirectory(path).settings.exists())
     with preserved_identity() as identity:
-        found = search(settings, run, on_epoch=lambda row: _report_epoch(identity, row))
+        found = search(settings, run, on_epoch=lambda row, _: _report_epoch(identity, row))
     measures = judge(settings, run, found)
     run.write_measures(measures)
     write_report(run, measures, title=f'Trial {nni.get_trial_id()}')

@@ -23,8 +23,8 @@ from nni_wcnas.spaces.operations import PRIMITIVES
 from nni_wcnas.spaces.sample_check import ArchitectureError, check_cells, check_dense, check_keys, listed, nearest
 
 __all__ = [
-    'CELLS', 'CELL_SPACES', 'DENSE_SPACES', 'SPACES', 'SPACES_WITH_CELLS', 'VERSION', 'Architecture',
-    'ArchitectureError', 'load_architecture', 'save_architecture', 'write_atomically',
+    'CELLS', 'CELL_SPACES', 'DENSE_SPACES', 'OWN_CELL_SPACES', 'SPACES', 'SPACES_WITH_CELLS', 'VERSION',
+    'Architecture', 'ArchitectureError', 'load_architecture', 'save_architecture', 'write_atomically',
 ]
 
 VERSION = 1
@@ -32,8 +32,10 @@ VERSION = 1
 CELLS = ('normal', 'reduce')
 _LOOSE_SPACES = ('hub_nasnet', 'hub_enas', 'hub_amoebanet')
 """Cells whose output are the nodes that no other node takes, instead of all."""
-CELL_SPACES = ('darts', *ALLOWED, 'hub_darts', 'hub_pnas', *_LOOSE_SPACES)
-"""Spaces made of a normal and a reduction cell: ours, RobustDARTS's four reduced ones, and those of NNI's hub."""
+OWN_CELL_SPACES = ('darts', *ALLOWED)
+"""The DARTS space and RobustDARTS's four reduced ones."""
+CELL_SPACES = (*OWN_CELL_SPACES, 'hub_darts', 'hub_pnas', *_LOOSE_SPACES)
+"""Spaces made of a normal and a reduction cell: ours, and those of NNI's hub."""
 DENSE_SPACES = ('nasbench201',)
 """Spaces made of one cell, an operation on each edge."""
 SPACES_WITH_CELLS = (*CELL_SPACES, *DENSE_SPACES)

@@ -74,7 +74,7 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
         (
             'preset: wcnas',
             'preset: wcnas, base: dart',
-            "s.yml:3: method.base: base must be one of darts, darts_2nd, not 'dart'",
+            "s.yml:3: method.base: base must be one of darts, darts_2nd, pc_darts,",
         ),
         ('preset: wcnas', 'preset: darts', 's.yml:3: method.every: is not a known key here'),
         ('every: 2', 'every: 0', 's.yml:3: method.every: every must be at least 1 batch, not 0'),
@@ -229,7 +229,7 @@ def test_what_acts_on_cells_needs_them(tmp_path: Path, monkeypatch, space: str) 
         assert complaints(tmp_path / 's.yml', text) == [said]
     else:
         (tmp_path / 's.yml').write_text(text)
-        assert load_settings(tmp_path / 's.yml').space == {'name': space}
+        assert load_settings(tmp_path / 's.yml').space['name'] == space
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'search_spaces').glob('*.yml')), ids=lambda path: path.stem)

@@ -1,0 +1,63 @@
+"""The papers' numbers for a preset, where a settings file has none of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nni_wcnas.cli.document import Document
+from nni_wcnas.recipes import RECIPES, Recipe
+from nni_wcnas.spaces.architecture import OWN_CELL_SPACES
+
+__all__ = ['fill_in']
+
+_SEARCH = ('epochs', 'learning_rate', 'min_learning_rate', 'momentum', 'weight_decay')
+_SPACE = ('width', 'num_cells')
+
+
+def fill_in(document: Document) -> None:
+    """Write the numbers of the preset's recipe into a document, each where there is none.
+
+    A warm-up keeps its share of the epochs. Nothing is written for a method without a preset, or for names that are
+    not known: these are told later.
+    """
+    method = document.values.get('method')
+    if not isinstance(method, dict) or not isinstance(method.get('preset'), str):
+        return
+    place = f'preset {method["preset"]}'
+    recipe = _recipe(document, method, place)
+    if recipe is None:
+        return
+    numbers: dict[tuple[str, str], Any] = {('search', name): getattr(recipe, name) for name in _SEARCH}
+    numbers['data', 'batch_size'] = recipe.batch_size
+    if _section(document, 'space').get('name') in OWN_CELL_SPACES:
+        numbers |= {('space', name): getattr(recipe, name) for name in _SPACE}
+    for path, number in numbers.items():
+        _write(document, path, number, place)
+    epochs = _section(document, 'search').get('epochs')
+    if isinstance(epochs, int):
+        _write(document, ('search', 'warmup'), recipe.warmup_of(epochs), place)
+
+
+def _recipe(document: Document, method: dict[str, Any], place: str) -> Recipe | None:
+    """Of the preset, or of the base of ``wcnas``, on the data set of the settings."""
+    preset = method.get('base', 'darts') if method['preset'] == 'wcnas' else method['preset']
+    by_dataset = RECIPES.get(preset) if isinstance(preset, str) else None
+    if by_dataset is None:
+        return None
+    name = _section(document, 'data').get('name')
+    if 'dataset' not in method and name in by_dataset:
+        _write(document, ('method', 'dataset'), name, place)
+    dataset = method.get('dataset', 'cifar10')
+    return by_dataset.get(dataset) if isinstance(dataset, str) else None
+
+
+def _section(document: Document, name: str) -> dict[str, Any]:
+    section = document.values.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _write(document: Document, path: tuple[str, str], value: Any, place: str) -> None:
+    """Where nothing is written, and something can be."""
+    section = document.values.get(path[0], {})
+    if isinstance(section, dict) and path[1] not in section:
+        document.replace(path, value, place)

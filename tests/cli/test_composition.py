@@ -1,0 +1,122 @@
+"""Members that hold members, lists of transforms, and the papers' numbers, as settings files spell them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nni_wcnas import AuxiliarySkip, MaxSkips, PartialChannels, Progressive, SkipCount, TopPairs
+from nni_wcnas.cli import assembly
+from nni_wcnas.cli.problems import SettingsError
+from nni_wcnas.cli.schema import Settings
+from nni_wcnas.cli.settings import differing_key, load_settings, resolved
+
+
+def load(tmp_path: Path, method: Any, **sections: Any) -> Settings:
+    """Settings with a method and other sections."""
+    sections = {'data': 'digits', 'space': {'name': 'darts', 'width': 4, 'num_cells': 3}, **sections}
+    (tmp_path / 's.yml').write_text(yaml.safe_dump({'method': method, **sections}))
+    return load_settings(tmp_path / 's.yml')
+
+
+def complaints(tmp_path: Path, method: Any, **sections: Any) -> list[str]:
+    """What is wrong, without file and line."""
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, method, **sections)
+    return [f'{problem.key}: {problem.message}' for problem in caught.value.problems]
+
+
+NESTED = {
+    'schedule': {'name': 'skip_count', 'limit': 4, 'inner': {'name': 'progressive', 'operations': [4]}},
+    'selection': {'name': 'max_skips', 'inner': 'top_pairs'},
+    'transforms': [{'name': 'partial_channels', 'k': 2}, 'auxiliary_skip'],
+}
+
+
+def test_members_in_members(tmp_path: Path) -> None:
+    """The search section's lengths reach the innermost schedule."""
+    settings = load(tmp_path, NESTED, search={'epochs': 3, 'warmup': 1})
+    strategy = assembly.make_strategy(settings)
+    assert strategy.schedule == SkipCount(Progressive((4,), epochs=3, warmup=1), limit=4)
+    assert strategy.selection == MaxSkips(TopPairs())
+    assert strategy.transforms == (PartialChannels(k=2), AuxiliarySkip())
+
+
+def test_resolved_names_their_numbers_and_is_a_settings_file(tmp_path: Path) -> None:
+    """Lengths, which are the search's, excepted."""
+    everything = resolved(load(tmp_path, NESTED))
+    assert everything['method']['selection'] == {'name': 'max_skips', 'limit': 2, 'inner': {'name': 'top_pairs'}}
+    assert everything['method']['schedule']['inner'] == {'name': 'progressive', 'operations': [4], 'is_fresh': True}
+    assert everything['method']['transforms'][1] == {'name': 'auxiliary_skip', 'initial': 1.0, 'decay': 'linear'}
+    (tmp_path / 'again.yml').write_text(yaml.safe_dump(everything))
+    assert differing_key(everything, resolved(load_settings(tmp_path / 'again.yml'))) is None
+
+
+def test_lengths_of_an_inner_schedule(tmp_path: Path) -> None:
+    """They are the search's, and told when they differ."""
+    method = {'schedule': {'name': 'skip_count', 'inner': {'name': 'projected', 'epochs': 4}}}
+    assert load(tmp_path, method).search.epochs == 4
+    assert complaints(tmp_path, method, search={'epochs': 5}) == [
+        'method.schedule.inner.epochs: is 4 here and 5 in search.epochs; keep one of them'
+    ]
+
+
+@pytest.mark.parametrize(
+    ('method', 'expected'),
+    [
+        ({'selection': {'name': 'max_skips', 'inner': 'top_pair'}}, "inner.name: 'top_pair' is not a known selection"),
+        ({'selection': {'name': 'max_skips', 'inner': 3}}, 'inner: must be a name or a map with a name, not 3'),
+        ({'selection': {'name': 'max_skips', 'limit': -1}}, 'method.selection.limit: limit must be 0 or more'),
+        ({'schedule': {'name': 'skip_count', 'inner': {'name': 'progressive', 'operation': [3]}}},
+         'method.schedule.inner.operation: is not a known key here; did you mean operations?'),
+        ({'transforms': 3}, 'method.transforms: must be a list of names or maps, not 3'),
+        ({'transforms': ['skip_dropout', {'name': 'partial_channels', 'kk': 2}]},
+         'method.transforms.1.kk: is not a known key here; did you mean k?'),
+        ({'transforms': [{'name': 'partial_channels', 'k': 0}]}, 'method.transforms.0.k: k must be at least 1'),
+        ({'transforms': ['skip_dropout', 'skip_dropout']}, 'method.transforms: transforms hold SkipDropout twice'),
+        ({'preset': 'darts', 'dataset': 'imagenet'}, "method.dataset: dataset is 'imagenet', and darts has numbers for"),
+    ],
+)  # fmt: skip
+def test_mistakes(tmp_path: Path, method: Any, expected: str) -> None:
+    """Each names the key it is in."""
+    lines = complaints(tmp_path, method)
+    assert len(lines) == 1 and expected in lines[0], lines
+
+
+def test_the_papers_numbers_fill_what_is_not_written(tmp_path: Path) -> None:
+    """Of the preset, on its data set; a warm-up keeps its share of other epochs."""
+    settings = load(tmp_path, 'pc_darts', space='darts')
+    assert (settings.search.epochs, settings.search.warmup, settings.search.learning_rate) == (50, 15, 0.1)
+    assert settings.data['batch_size'] == 256 and settings.space['num_cells'] == 8
+    shorter = load(tmp_path, 'pc_darts', data={'name': 'digits', 'batch_size': 32}, search={'epochs': 10})
+    assert (shorter.search.epochs, shorter.search.warmup, shorter.data['batch_size']) == (10, 3, 32)
+    written = load(tmp_path, 'pc_darts', search={'epochs': 10, 'warmup': 0, 'learning_rate': 0.2})
+    assert (written.search.warmup, written.search.learning_rate) == (0, 0.2)
+    wide = load(tmp_path, 'drnas_progressive', space={'name': 'darts', 'num_cells': 5})
+    assert (wide.space['width'], wide.space['num_cells']) == (36, 5)
+    other = load(tmp_path, 'drnas_progressive', space={'name': 'nasbench201', 'width': 8})
+    assert 'num_cells' not in other.space
+
+
+def test_the_data_set_chooses_the_numbers(tmp_path: Path) -> None:
+    """CIFAR-100's are those of its table; whoever wrote another name gets that."""
+    folder = {'name': 'cifar100', 'root': str(tmp_path)}
+    (tmp_path / 's.yml').write_text(yaml.safe_dump({'method': {'preset': 'wcnas', 'base': 'pc_darts'}, 'data': folder,
+                                                    'space': 'darts', 'tester': 'fq_gan'}))  # fmt: skip
+    settings = load_settings(tmp_path / 's.yml', build=())
+    assert settings.method['dataset'] == 'cifar100'
+    assert assembly.make_strategy(settings).objective.trade_off == 0.1
+    assert resolved(settings)['method']['trade_off'] == 0.1
+    settings = load_settings(tmp_path / 's.yml', ['method.dataset=imagenet'], build=())
+    assert settings.data['batch_size'] == 768 and assembly.make_strategy(settings).arc_learning_rate == 6e-3
+
+
+def test_a_proposed_preset_brings_its_own_numbers(tmp_path: Path) -> None:
+    """The tuner's choice, not the file's, is filled in."""
+    load(tmp_path, 'darts')
+    settings = load_settings(tmp_path / 's.yml', (), {'method': {'_name': 'p_darts'}})
+    assert settings.data['batch_size'] == 96 and settings.search.epochs == 25
+    assert assembly.make_strategy(settings).schedule == Progressive((5, 3), (5, 11, 17), epochs=25, warmup=10)

@@ -1,0 +1,158 @@
+"""Presets and recipes against the papers' tables."""
+
+import inspect
+
+import pytest
+
+from nni_wcnas import (
+    AdversarialSmoothing,
+    AuxiliarySkip,
+    AverageCase,
+    Dirichlet,
+    FirstOrder,
+    HardConcrete,
+    HessianEigenvalue,
+    Magnitude,
+    MaxSkips,
+    PartialChannels,
+    Progressive,
+    Projected,
+    RandomSmoothing,
+    SingleStage,
+    SkipCount,
+    SkipDropout,
+    TopPairs,
+    Unrolled,
+    WorstCase,
+    presets,
+)
+from nni_wcnas.recipes import RECIPES, Recipe, recipe
+
+AXES = ('relaxation', 'objective', 'hypergradient', 'smoothing', 'selection', 'schedule', 'transforms')
+
+
+def differences(search):
+    """Members that are not DARTS's."""
+    neutral = presets.darts()
+    return {axis: getattr(search, axis) for axis in AXES if getattr(search, axis) != getattr(neutral, axis)}
+
+
+@pytest.mark.parametrize(
+    ('name', 'expected'),
+    [
+        ('darts', {}),
+        ('darts_2nd', {'hypergradient': Unrolled()}),
+        ('darts_plus', {'schedule': SkipCount(SingleStage(), limit=2)}),
+        ('darts_minus', {'transforms': (AuxiliarySkip(1.0, 'linear'),)}),
+        ('pc_darts', {'transforms': (PartialChannels(4, True),), 'schedule': SingleStage(warmup=15)}),
+        (
+            'p_darts',
+            {
+                'transforms': (SkipDropout((0.0, 0.4, 0.7)),),
+                'selection': MaxSkips(Magnitude(), 2),
+                'schedule': Progressive((5, 3), num_cells=(5, 11, 17), warmup=10),
+            },
+        ),
+        ('pr_darts', {'relaxation': HardConcrete(10.0, 0.1), 'selection': TopPairs()}),
+        ('drnas', {'relaxation': Dirichlet('l2')}),
+        (
+            'drnas_progressive',
+            {
+                'relaxation': Dirichlet('l2'),
+                'transforms': (PartialChannels(6, False),),
+                'schedule': Progressive((4,), shares=(6, 4), is_fresh=False, warmup=10),
+            },
+        ),
+        ('sdarts_rs', {'smoothing': RandomSmoothing(0.3, 0.03)}),
+        ('sdarts_adv', {'smoothing': AdversarialSmoothing(0.3, 0.03, 7)}),
+        ('darts_pt', {'schedule': Projected(tune_epochs=5, criterion='accuracy')}),
+        ('r_darts', {'hypergradient': Unrolled(), 'schedule': HessianEigenvalue(SingleStage(), 5, 1.3, 10, 2)}),
+    ],
+)
+def test_members(name, expected):
+    assert differences(presets.PRESETS[name]()) == expected
+
+
+@pytest.mark.parametrize('name', presets.BASES)
+def test_every_preset_composes(name):
+    """Any member may be replaced, and the worst case takes every base with unrolled weights."""
+    assert presets.PRESETS[name](objective=AverageCase(every=3)).objective == AverageCase(every=3)
+    worst = presets.wcnas(base=name)
+    assert isinstance(worst.objective, WorstCase) and worst.hypergradient == Unrolled()
+    rest = {axis: value for axis, value in differences(worst).items() if axis not in ('objective', 'hypergradient')}
+    base = {axis: v for axis, v in differences(presets.PRESETS[name]()).items() if axis != 'hypergradient'}
+    assert rest == base
+    assert presets.wcnas(base=name, hypergradient=FirstOrder()).hypergradient == FirstOrder()
+
+
+@pytest.mark.parametrize('name', presets.PRESETS)
+def test_docstrings_name_their_numbers(name):
+    """The table or the paper's section."""
+    assert any(word in inspect.getdoc(presets.PRESETS[name]) for word in ('table', 'section'))
+
+
+def numbers(name, dataset):
+    found = recipe(name, dataset)
+    return found.batch_size, found.epochs, found.warmup, found.learning_rate, found.min_learning_rate, (
+        found.arc_learning_rate
+    )
+
+
+@pytest.mark.parametrize(
+    ('name', 'dataset', 'expected', 'trade_off'),
+    [
+        ('darts', 'cifar10', (64, 50, 0, 0.025, 0.001, 3e-4), 1.0),
+        ('darts_plus', 'cifar100', (64, 50, 0, 0.025, 0.001, 3e-4), 1.0),
+        ('darts_minus', 'cifar10', (64, 50, 0, 0.025, 0.001, 3e-4), 1.0),
+        ('pr_darts', 'cifar10', (64, 50, 0, 0.025, 0.001, 3e-4), 1.0),
+        ('p_darts', 'cifar10', (96, 25, 10, 0.025, 0.0, 6e-4), 0.5),
+        ('p_darts', 'cifar100', (96, 25, 10, 0.025, 0.0, 6e-4), 1.0),
+        ('pc_darts', 'cifar10', (256, 50, 15, 0.1, 0.0, 6e-4), 3.0),
+        ('pc_darts', 'cifar100', (256, 50, 15, 0.1, 0.0, 6e-4), 0.1),
+        ('pc_darts', 'imagenet', (768, 50, 35, 0.5, 0.0, 6e-3), 1.0),
+        ('drnas_progressive', 'cifar10', (64, 25, 10, 0.1, 0.0, 3e-4), 1.0),
+        ('drnas_progressive', 'imagenet', (512, 25, 10, 0.5, 0.0, 6e-3), 1.0),
+    ],
+)
+def test_numbers_of_the_tables(name, dataset, expected, trade_off):
+    assert numbers(name, dataset) == expected
+    assert presets.wcnas(name, dataset).objective.trade_off == trade_off
+    assert presets.PRESETS[name](dataset).arc_learning_rate == expected[-1]
+    assert (recipe(name, dataset).momentum, recipe(name, dataset).weight_decay) == (0.9, 3e-4)
+
+
+def test_data_sets_change_members_too():
+    assert presets.p_darts('cifar100').transforms == (SkipDropout((0.1, 0.2, 0.3)),)
+    assert presets.pc_darts('imagenet').transforms == (PartialChannels(2),)
+    assert presets.drnas_progressive('imagenet').schedule.shares == (6, 3)
+
+
+def test_clips():
+    assert presets.darts().gradient_clip_val == 5 and presets.darts().arc_gradient_clip_val is None
+    assert presets.p_darts().arc_gradient_clip_val == presets.pc_darts('imagenet').arc_gradient_clip_val == 5
+
+
+def test_every_base_has_a_recipe():
+    assert set(RECIPES) == set(presets.BASES)
+    assert Recipe().evaluator == {
+        'max_epochs': 50,
+        'learning_rate': 0.025,
+        'min_learning_rate': 0.001,
+        'momentum': 0.9,
+        'weight_decay': 3e-4,
+    }
+
+
+def test_what_is_not_known_is_said():
+    with pytest.raises(ValueError, match="dataset is 'imagenet', and p_darts has numbers for cifar10, cifar100"):
+        presets.p_darts('imagenet')
+    with pytest.raises(ValueError, match="'wcnas' is not a preset with numbers of its own"):
+        recipe('wcnas')
+    with pytest.raises(ValueError, match='base must be one of darts, .*r_darts'):
+        presets.wcnas('dart')
+
+
+def test_numbers_of_a_replaced_objective_are_refused():
+    with pytest.raises(ValueError, match='trade_off=2.0 does nothing'):
+        presets.wcnas(trade_off=2.0, objective=AverageCase())
+    assert presets.wcnas('pc_darts', objective=AverageCase()).objective == AverageCase()
