@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 import nni_wcnas as wc
-from nni_wcnas.contracts import Hypergradient, Objective, Schedule, Selection, Smoothing, Weighting
+from nni_wcnas.contracts import Hypergradient, Objective, Schedule, Selection, Smoothing, Transform, Weighting
 from nni_wcnas.options import AXES, OPTIONS, build, list_options, option
 
 KINDS = dict(zip(AXES, (Weighting, Objective, Hypergradient, Smoothing, Selection, Schedule)))
-MEMBERS = [row for row in OPTIONS if row.axis in AXES]
+KINDS['transform'] = Transform
+MEMBERS = [row for row in OPTIONS if row.axis in KINDS]
 README = (Path(__file__).parents[1] / 'README.md').read_text()
 
 
@@ -49,7 +50,7 @@ def test_unknown_names_point_to_near_ones():
 
 
 def test_unknown_base_of_wcnas_is_refused():
-    with pytest.raises(ValueError, match="base must be one of darts, darts_2nd, not 'enas'"):
+    with pytest.raises(ValueError, match="base must be one of darts, darts_2nd, .*, r_darts, not 'enas'"):
         wc.presets.wcnas(base='enas')
 
 

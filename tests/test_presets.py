@@ -1,6 +1,8 @@
 """Presets and recipes against the papers' tables."""
 
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +28,10 @@ from nni_wcnas import (
     WorstCase,
     presets,
 )
+from nni_wcnas.options import list_options
 from nni_wcnas.recipes import RECIPES, Recipe, recipe
 
+README = (Path(__file__).parents[1] / 'README.md').read_text()
 AXES = ('relaxation', 'objective', 'hypergradient', 'smoothing', 'selection', 'schedule', 'transforms')
 
 
@@ -148,11 +152,21 @@ def test_what_is_not_known_is_said():
         presets.p_darts('imagenet')
     with pytest.raises(ValueError, match="'wcnas' is not a preset with numbers of its own"):
         recipe('wcnas')
-    with pytest.raises(ValueError, match='base must be one of darts, .*r_darts'):
-        presets.wcnas('dart')
 
 
-def test_numbers_of_a_replaced_objective_are_refused():
-    with pytest.raises(ValueError, match='trade_off=2.0 does nothing'):
-        presets.wcnas(trade_off=2.0, objective=AverageCase())
-    assert presets.wcnas('pc_darts', objective=AverageCase()).objective == AverageCase()
+def _names(member):
+    """The class of a member, and of those it holds."""
+    if isinstance(member, tuple):
+        return {name for part in member for name in _names(part)}
+    inner = {type(member.inner).__name__} if hasattr(member, 'inner') else set()
+    return {type(member).__name__} | inner
+
+
+def test_the_table_of_readme_says_what_the_presets_do():
+    """Every preset of the registry has one row, with exactly the members in which it differs from DARTS."""
+    rows = re.findall(r'^\| .+? \| `(\w+)` \| (.+?) \| .+? \| .+? \|$', README, re.MULTILINE)
+    assert sorted(name for name, _ in rows) == sorted(list_options('preset'))
+    for name, text in rows:
+        members = differences(presets.PRESETS[name]())
+        expected = {n for member in members.values() for n in _names(member)}
+        assert set(re.findall(r'[A-Z]\w+(?=\()', text)) == expected, name

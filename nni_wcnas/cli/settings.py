@@ -189,11 +189,19 @@ def _propose(document: Document, parameters: Mapping[str, Any], place: str) -> N
         path = tuple(key.split('.'))
         if isinstance(value, Mapping) and '_name' in value:
             name_key = 'preset' if path == ('method',) else 'name'
-            chosen = {name_key: value['_name'], **{name: part for name, part in value.items() if name != '_name'}}
             _drop_foreign(document, path, name_key, value['_name'])
-            document.merge(chosen, place, path=path)
+            for part, chosen in _chosen(value, name_key).items():
+                document.replace((*path, part), chosen, place)
         else:
             document.replace(path, value, place)
+
+
+def _chosen(option: Mapping[str, Any], name_key: str = 'name') -> dict[str, Any]:
+    """NNI's nested choices, as a settings file spells them."""
+    return {
+        name_key if key == '_name' else key: _chosen(value) if isinstance(value, Mapping) else value
+        for key, value in option.items()
+    }
 
 
 def _drop_foreign(document: Document, path: tuple[str, ...], name_key: str, name: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nni_wcnas import AuxiliarySkip, MaxSkips, PartialChannels, Progressive, SkipCount, TopPairs
+from nni_wcnas import AuxiliarySkip, MaxSkips, PartialChannels, Progressive, Projected, SkipCount, TopPairs
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.problems import SettingsError
 from nni_wcnas.cli.schema import Settings
@@ -77,7 +77,7 @@ def test_lengths_of_an_inner_schedule(tmp_path: Path) -> None:
          'method.transforms.1.kk: is not a known key here; did you mean k?'),
         ({'transforms': [{'name': 'partial_channels', 'k': 0}]}, 'method.transforms.0.k: k must be at least 1'),
         ({'transforms': ['skip_dropout', 'skip_dropout']}, 'method.transforms: transforms hold SkipDropout twice'),
-        ({'preset': 'darts', 'dataset': 'imagenet'}, "method.dataset: dataset is 'imagenet', and darts has numbers for"),
+        ({'preset': 'darts', 'dataset': 'imagenet'}, "method.dataset: dataset is 'imagenet', and darts has"),
     ],
 )  # fmt: skip
 def test_mistakes(tmp_path: Path, method: Any, expected: str) -> None:
@@ -120,3 +120,12 @@ def test_a_proposed_preset_brings_its_own_numbers(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / 's.yml', (), {'method': {'_name': 'p_darts'}})
     assert settings.data['batch_size'] == 96 and settings.search.epochs == 25
     assert assembly.make_strategy(settings).schedule == Progressive((5, 3), (5, 11, 17), epochs=25, warmup=10)
+
+
+def test_a_tuner_proposes_members_of_a_preset(tmp_path: Path) -> None:
+    """With their arguments, in the place of the file's."""
+    load(tmp_path, {'preset': 'darts', 'schedule': {'name': 'skip_count', 'limit': 4}})
+    member = {'_name': 'projected', 'tune_epochs': 1}
+    settings = load_settings(tmp_path / 's.yml', (), {'method': {'_name': 'darts_pt', 'schedule': member}})
+    assert settings.method['schedule'] == {'name': 'projected', 'tune_epochs': 1}
+    assert assembly.make_strategy(settings).schedule == Projected(epochs=50, tune_epochs=1)
