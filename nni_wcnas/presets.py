@@ -156,12 +156,22 @@ def sdarts_adv(dataset: str = 'cifar10', **overrides: Any) -> Search:
     return _search(recipe('sdarts_adv', dataset), overrides, smoothing=AdversarialSmoothing())
 
 
-def darts_pt(dataset: str = 'cifar10', **overrides: Any) -> Search:
+def darts_pt(dataset: str = 'cifar10', *, tune_epochs: int = 5, **overrides: Any) -> Search:
     """DARTS-PT: DARTS, then each edge keeps the operation whose removal costs most accuracy, tuned in between.
 
     Wang et al., ICLR 2021; numbers of table 25, 5 epochs from one decision to the next at a tenth of the learning rate.
+
+    Raises
+    ------
+    ValueError
+        On other ``tune_epochs`` for a schedule that an override replaces.
     """
-    return _search(recipe('darts_pt', dataset), overrides, schedule=Projected())
+    if 'schedule' in overrides and tune_epochs != 5:
+        raise ValueError(
+            f'tune_epochs={tune_epochs} does nothing when schedule is {overrides["schedule"]!r}; leave it out, or give '
+            'it to the schedule'
+        )
+    return _search(recipe('darts_pt', dataset), overrides, schedule=Projected(tune_epochs=tune_epochs))
 
 
 def r_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:

@@ -170,3 +170,9 @@ def test_the_table_of_readme_says_what_the_presets_do():
         members = differences(presets.PRESETS[name]())
         expected = {n for member in members.values() for n in _names(member)}
         assert set(re.findall(r'[A-Z]\w+(?=\()', text)) == expected, name
+
+
+def test_tuning_between_decisions():
+    assert presets.darts_pt(tune_epochs=2).schedule == Projected(tune_epochs=2)
+    with pytest.raises(ValueError, match='tune_epochs=2 does nothing when schedule is SingleStage'):
+        presets.darts_pt(tune_epochs=2, schedule=SingleStage())

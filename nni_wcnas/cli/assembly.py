@@ -114,8 +114,9 @@ def make_strategy(settings: Settings) -> Search:
     if 'transforms' in arguments:
         arguments['transforms'] = make_transforms(arguments['transforms'])
     factory = Search if preset is None else option('preset', preset).factory
-    schedule = factory(**arguments).schedule
-    return factory(**{**arguments, 'schedule': with_lengths(schedule, settings.search.epochs, settings.search.warmup)})
+    strategy = factory(**arguments)
+    strategy.schedule = with_lengths(strategy.schedule, settings.search.epochs, settings.search.warmup)
+    return strategy
 
 
 def make_evaluator(settings: Settings, data: ImageData, strategy: Search, **trainer: Any) -> SearchEvaluator:

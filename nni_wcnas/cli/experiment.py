@@ -154,16 +154,33 @@ def _given(words: list[str]) -> list[str]:
 
 
 def _wait(experiment: Experiment, display: Display, started: set[psutil.Process]) -> list[TrialState]:
-    """Show the trials until the experiment has ended; note the processes, which a killed manager leaves behind."""
+    """Show the trials until the experiment has ended; note the processes, which a killed manager leaves behind.
+
+    Raises
+    ------
+    CommandError
+        When the tuner died, of which NNI's manager takes no notice.
+    """
     with display:
         while True:
             started.update(psutil.Process().children(recursive=True))
             status = experiment.get_status()
             trials = [TrialState.of(job) for job in experiment.list_trial_jobs()]
             display.show(trials)
-            if status in _ENDED and not any(trial.status in ('RUNNING', 'WAITING') for trial in trials):
-                return trials
+            if not any(trial.status in ('RUNNING', 'WAITING') for trial in trials):
+                if status in _ENDED:
+                    return trials
+                if 'Traceback' in _tuner_log(experiment):
+                    raise CommandError(
+                        f"NNI's tuner died, so there will be no more trials; see dispatcher.log in {_log(experiment)}"
+                    )
             time.sleep(2)
+
+
+def _tuner_log(experiment: Experiment) -> str:
+    """What the process that proposes parameters has written; it lives on when the tuner in it dies."""
+    path = Path(_log(experiment)) / 'dispatcher.log'
+    return path.read_text(encoding='utf-8', errors='replace') if path.exists() else ''
 
 
 def _conclude(folder: Path, trials: list[TrialState], log: str) -> int:

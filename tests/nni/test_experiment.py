@@ -320,6 +320,26 @@ def test_run_command_whose_manager_is_killed(running: subprocess.Popen[str], exp
     assert not managers(experiment_file.parent)
 
 
+def test_run_command_whose_tuner_dies(experiment_file: Path, environment: dict[str, str]) -> None:
+    """GridSearch cannot have options inside options; NNI's manager would wait for it for ever."""
+    text = experiment_file.read_text().replace('{name: Random, classArgs: {seed: 0}}', '{name: GridSearch}')
+    limit = '{_type: choice, _value: [1]}'
+    nested = f'{{_name: darts, schedule: {{_type: choice, _value: [{{_name: skip_count, limit: {limit}}}]}}}}'
+    choices = '{_name: wcnas, trade_off: {_type: uniform, _value: [0.5, 2]}}'
+    experiment_file.write_text(text.replace(choices, f'{{_name: darts}}, {nested}'))
+    done = subprocess.run(
+        [sys.executable, '-m', 'nni_wcnas.cli', 'run', experiment_file, '--port', str(free_port(8300))],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2 and "NNI's tuner died" in done.stderr, done.stderr
+    log = Path(done.stderr.strip().rpartition(' in ')[2])
+    assert 'KeyError' in (log / 'dispatcher.log').read_text()
+
+
 def test_results_without_a_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the trial's errors are, and where NNI's log is."""
     job = TrialJob('Ab1', 'FAILED', 0, 3, logPath=str(tmp_path), stderrPath=f'file://localhost:{tmp_path}/stderr')
@@ -329,7 +349,7 @@ def test_results_without_a_success(tmp_path: Path, capsys: pytest.CaptureFixture
     )
 
 
-@pytest.mark.parametrize('name', ['digits.yml', 'c10.yml'])
+@pytest.mark.parametrize('name', ['digits.yml', 'methods.yml', 'c10.yml'])
 def test_shipped_experiments(name: str) -> None:
     """NNI takes the files of the repository."""
     from nni.experiment.config import ExperimentConfig
