@@ -124,7 +124,7 @@ class Search(DARTS):
         self.schedule: Schedule = schedule or SingleStage()
         self.transforms: tuple[Transform, ...] = tuple(transforms)
         self.arc_weight_decay, self.arc_gradient_clip_val = arc_weight_decay, arc_gradient_clip_val
-        self._clock, self._share = Clock(), math.prod(transform.share for transform in self.transforms)
+        self._clock = Clock()
         self._supernet: ModelSpace | None = None
         self._max_epochs: int | None = None
         if fast_cell and not channels_last:
@@ -133,6 +133,7 @@ class Search(DARTS):
         self.fast_cell = channels_last if fast_cell is None else fast_cell
         self.recompute_cells, self.compile = recompute_cells, compile
         self._check_members()
+        self._share = math.prod(transform.share for transform in self.transforms)
         _check_numbers(
             arc_learning_rate, arc_weight_decay, arc_gradient_clip_val, gradient_clip_val, log_prob_every_n_step
         )
