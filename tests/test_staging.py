@@ -1,5 +1,6 @@
 """The time line of stages, and real searches that go from one stage to the next."""
 
+import copy
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from staged_search import OPERATIONS, run
 from torch import Tensor
 
-from nni_wcnas import Search, SingleStage, Softmax
+from nni_wcnas import FQGAN, Search, SingleStage, Softmax, Unrolled, WorstCase
 from nni_wcnas.contracts import CellLayout, Moment, Schedule, Stage
 from nni_wcnas.relaxation import GumbelSoftmax
 from nni_wcnas.schedule import Progressive, Projected, SkipCount
@@ -349,3 +350,52 @@ def test_all_members_that_know_the_stage_hear_of_it():
         ({0.6}, 4.0),
         ({0.6 * math.exp(-0.2)}, 1.0),
     ]
+
+
+@pytest.mark.parametrize(
+    'schedule', [Progressive((2,), num_cells=(3, 4), epochs=2), Projected(2, tune_epochs=1)], ids=['fresh', 'projected']
+)
+def test_the_adversary_goes_on(schedule):
+    """Generator, discriminator, hyper-parameters and auxiliary model: state, rates, and that they still learn."""
+
+    class Adversary(Callback):
+        def __init__(self):
+            self.ends, self.begins = [], []
+
+        def _state(self, trainer):
+            return copy.deepcopy([optimizer.state_dict() for optimizer in trainer.optimizers[1:-1]])
+
+        def on_train_epoch_end(self, trainer, module):
+            self.ends.append(self._state(trainer))
+
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            if batch_idx == 0:
+                self.begins.append(self._state(trainer))
+
+    seen = Adversary()
+    tester = FQGAN(10, image_size=16, width=4, latent=8, dictionary_size=8, ema_start=1)
+    members = {'objective': WorstCase(every=2), 'hypergradient': Unrolled()}
+    run(schedule, callbacks=(seen,), members=members, tester=tester, limit_train_batches=2)
+    assert len(seen.begins[0]) == 4 and len(seen.begins) >= 4
+    for before, after in zip(seen.ends, seen.begins[1:]):
+        assert_same(before, after)
+    for before, after in zip(seen.begins, seen.ends):
+        for one, other in zip(before, after):
+            with pytest.raises(AssertionError):
+                assert_same(one['state'], other['state'])
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Equal, tensors inside included."""
+    if isinstance(one, Tensor):
+        assert one.equal(other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for pair in zip(one, other):
+            assert_same(*pair)
+    else:
+        assert one == other
