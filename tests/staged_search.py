@@ -1,4 +1,4 @@
-"""An average-case search of several stages small enough for many tests: real digits, three cells, parts of a second."""
+"""A search of several stages small enough for many tests: real digits, three cells, parts of a second."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +23,7 @@ def run(
     batch_size: int = 8,
     callbacks: tuple[Callback, ...] = (),
     members: dict[str, Any] | None = None,
+    has_tester: bool = False,
     **evaluator: Any,
 ) -> wc.Search:
     """Search; returns the strategy."""
@@ -30,8 +31,9 @@ def run(
     data = wc.data.Digits(batch_size=batch_size, limit=32)
     space = wc.spaces.DARTS(width=width, num_cells=3, num_nodes=2, operations=OPERATIONS)
     quiet = {'enable_progress_bar': False, 'accelerator': 'cpu', 'callbacks': list(callbacks)}
+    tester = wc.FQGAN(10, image_size=16, width=4, latent=8, dictionary_size=8, ema_start=1) if has_tester else None
     strategy = wc.Search(schedule=schedule, **(members or {}))
-    parts = wc.SearchEvaluator(data, max_epochs=epochs, **quiet, **evaluator)
+    parts = wc.SearchEvaluator(data, tester=tester, max_epochs=epochs, **quiet, **evaluator)
     strategy(RawFormatModelSpace.from_model(space, parts), SequentialExecutionEngine())
     return strategy
 

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from staged_search import OPERATIONS, run
 from torch import Tensor
 
-from nni_wcnas import FQGAN, Search, SingleStage, Softmax, Unrolled, WorstCase
+from nni_wcnas import Search, SingleStage, Softmax, Unrolled, WorstCase
 from nni_wcnas.contracts import CellLayout, Moment, Schedule, Stage
 from nni_wcnas.relaxation import GumbelSoftmax
 from nni_wcnas.schedule import Progressive, Projected, SkipCount
@@ -373,9 +373,8 @@ def test_the_adversary_goes_on(schedule):
                 self.begins.append(self._state(trainer))
 
     seen = Adversary()
-    tester = FQGAN(10, image_size=16, width=4, latent=8, dictionary_size=8, ema_start=1)
     members = {'objective': WorstCase(every=2), 'hypergradient': Unrolled()}
-    run(schedule, callbacks=(seen,), members=members, tester=tester, limit_train_batches=2)
+    run(schedule, callbacks=(seen,), members=members, has_tester=True, limit_train_batches=2)
     assert len(seen.begins[0]) == 4 and len(seen.begins) >= 4
     for before, after in zip(seen.ends, seen.begins[1:]):
         assert_same(before, after)
