@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.nn.pytorch import ModelSpace
 from nni.nas.space import RawFormatModelSpace
 from pytorch_lightning.callbacks import Callback
 
@@ -24,12 +25,13 @@ def run(
     callbacks: tuple[Callback, ...] = (),
     members: dict[str, Any] | None = None,
     has_tester: bool = False,
+    space: ModelSpace | None = None,
     **evaluator: Any,
 ) -> wc.Search:
     """Search; returns the strategy."""
     torch.manual_seed(seed)
     data = wc.data.Digits(batch_size=batch_size, limit=32)
-    space = wc.spaces.DARTS(width=width, num_cells=3, num_nodes=2, operations=OPERATIONS)
+    space = space or wc.spaces.DARTS(width=width, num_cells=3, num_nodes=2, operations=OPERATIONS)
     quiet = {'enable_progress_bar': False, 'accelerator': 'cpu', 'callbacks': list(callbacks)}
     tester = wc.FQGAN(10, image_size=16, width=4, latent=8, dictionary_size=8, ema_start=1) if has_tester else None
     strategy = wc.Search(schedule=schedule, **(members or {}))

@@ -80,6 +80,11 @@ CASES: dict[str, tuple[Schedule, dict[str, Any], tuple[int, ...]]] = {
     ),
     'carried over, pruned': (Progressive((0.5,), is_fresh=False, epochs=2), {}, (2, 3)),
     'projected': (Projected(epochs=1, tune_epochs=2), {}, (1, 2, 11)),
+    'projected, with random relaxation and dropout': (
+        Projected(epochs=1, tune_epochs=1, criterion='loss'),
+        {'members': {'relaxation': Dirichlet(), 'transforms': (SkipDropout(),)}},
+        (2,),
+    ),
     'projected under a rule': (SkipCount(Projected(epochs=1, tune_epochs=1), limit=5), {}, (3,)),
     'stopped': (SkipCount(SingleStage(5)), {'members': {'relaxation': Skips()}}, (1, 2)),
 }

@@ -14,6 +14,8 @@ from nni_wcnas import Search, SingleStage, Softmax, Unrolled, WorstCase
 from nni_wcnas.contracts import CellLayout, Moment, Schedule, Stage
 from nni_wcnas.relaxation import GumbelSoftmax
 from nni_wcnas.schedule import Progressive, Projected, SkipCount
+from nni_wcnas.spaces import NASBench201
+from nni_wcnas.spaces.robust import s1
 from nni_wcnas.staging import Annealing, Stages
 from nni_wcnas.supernet.choices import cells_by_label
 from nni_wcnas.transform import PartialChannels, SkipDropout
@@ -316,6 +318,27 @@ def test_a_tuning_epoch_moves_weights_and_architecture(projected):
         assert not alike(begin['weights'], end['weights'])
         undecided = [label for label in begin['mixing'] if (begin['mixing'][label] > 0).sum(1).max() > 1]
         assert not undecided or not alike(begin['alphas'], end['alphas'])
+
+
+@pytest.mark.parametrize(
+    ('space', 'schedule'),
+    [
+        (lambda: NASBench201(width=4, num_cells=1), Projected(1, tune_epochs=1)),
+        (lambda: NASBench201(width=4, num_cells=1), Progressive((0.4,), num_cells=(1, 2), epochs=1)),
+        (lambda: s1(width=4, num_cells=3), Progressive((1,), epochs=1)),
+    ],
+    ids=['dense projected', 'dense deeper', 'restricted'],
+)
+def test_other_cells(space, schedule):
+    """Cells that keep all edges, where none but 'none' may stay, and cells whose edges have candidates of their own."""
+    given = space()
+    strategy = run(schedule, space=given)
+    cells = cells_by_label(strategy.supernet).values()
+    left = [len(cell.layout.edges) * len(cell.layout.operations) - len(cell.mixer.pruned) for cell in cells]
+    count = 2 if 0.4 in getattr(schedule, 'operations', ()) else 1
+    assert left == [count * len(cell.layout.edges) for cell in cells]
+    assert not any(cell.mixer.dropped for cell in cells)
+    assert given.freeze(next(strategy.list_models()).sample)(torch.randn(2, 3, 16, 16)).shape == (2, 10)
 
 
 def test_a_stop_rule_ends_the_search_with_the_sample_of_its_epoch():

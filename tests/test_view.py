@@ -14,6 +14,7 @@ from nni_wcnas.module import SearchModule
 from nni_wcnas.relaxation import GumbelSoftmax
 from nni_wcnas.spaces import DARTS
 from nni_wcnas.supernet.choices import cells_by_label
+from nni_wcnas.transform import AuxiliarySkip, PartialChannels
 from nni_wcnas.view import SupernetView
 
 WITHOUT = {'one': {(1, 2)}, 'an edge': {(3, column) for column in range(4)}, 'nothing': set(), 'gone': {(0, 0), (2, 1)}}
@@ -52,6 +53,23 @@ def test_validation_against_an_independent_loop(label, fast):
     for (loss, accuracy), (expected, share) in found:
         assert loss == pytest.approx(expected, abs=1e-5) and accuracy == pytest.approx(share)
     assert len({loss for (loss, _), _ in found}) == 3, 'what is gone already changes nothing, the others do'
+
+
+@pytest.mark.parametrize('fast', [True, False], ids=['fast', 'plain'])
+@pytest.mark.parametrize(
+    'transform', [PartialChannels(2, edge_normalization=False), AuxiliarySkip()], ids=lambda t: type(t).__name__
+)
+def test_an_edge_without_candidates_is_as_one_that_was_dropped(transform, fast):
+    """What passes beside the mixture goes too: channels that bypass it, and the skip."""
+
+    def look(module):
+        whole = module.view.validate('normal', ())
+        without = module.view.validate('normal', {(3, column) for column in range(4)})
+        module.view.drop('normal', [3])
+        return whole, without, module.view.validate('normal', ())
+
+    whole, without, dropped = probe(look, width=8, members={'transforms': (transform,), 'fast_cell': fast})
+    assert without == pytest.approx(dropped, abs=1e-6) and without[0] != pytest.approx(whole[0], abs=1e-6)
 
 
 @pytest.mark.parametrize('training', [True, False])
@@ -131,6 +149,14 @@ def test_draws_are_of_torchs_random_state():
     first = [view.draw(5) for _ in range(40)]
     torch.manual_seed(3)
     assert first == [view.draw(5) for _ in range(40)] and set(first) == set(range(5))
+
+
+def test_no_validation_without_batches():
+    def look(module):
+        with pytest.raises(ValueError, match='SingleStage judges candidates .* limit_val_batches=0 leaves none'):
+            module.view.validate('normal', ())
+
+    probe(look, limit_val_batches=0)
 
 
 def test_no_eigenvalue_before_the_first_batch():

@@ -103,6 +103,14 @@ def test_absent_is_what_need_not_be_computed(mixer):
     assert mixer.absent(4) == PRUNED | row
 
 
+def test_silent_rows_have_no_candidate_left(mixer):
+    assert mixer.silent(4) == []
+    with mixer.without({(0, 0), (0, 2), (0, 3), (2, 1), (3, 0)}):
+        assert mixer.silent(4) == [0], 'the fourth was pruned before'
+    with mixer.without((row, column) for row in (3, 2) for column in range(4)):
+        assert mixer.silent(4) == [2, 3]
+
+
 def test_logits_that_lost_nothing_are_passed_on(alpha):
     assert Mixer(Softmax(), Clock(), 'normal').masked(alpha) is alpha
 
