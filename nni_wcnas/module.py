@@ -352,7 +352,12 @@ class SearchModule(DartsLightningModule):
         """Images and labels of the architecture's half, on the search's device."""
         loop = self.trainer.fit_loop.epoch_loop.val_loop
         loop.setup_data()
-        for batch in loop._combined_loader.flattened[0]:  # type: ignore[union-attr]
+        if loop._combined_loader is None:
+            raise ValueError(
+                f'{type(self.schedule).__name__} judges candidates on the validation batches, and limit_val_batches=0 '
+                'leaves none: leave it out'
+            )
+        for batch in loop._combined_loader.flattened[0]:
             images, labels = batch[:2]
             yield images.to(self.device), labels.to(self.device)
 

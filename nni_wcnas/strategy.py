@@ -124,7 +124,7 @@ class Search(DARTS):
         self.schedule: Schedule = schedule or SingleStage()
         self.transforms: tuple[Transform, ...] = tuple(transforms)
         self.arc_weight_decay, self.arc_gradient_clip_val = arc_weight_decay, arc_gradient_clip_val
-        self._clock, self._share = Clock(), math.prod(transform.share for transform in self.transforms)
+        self._clock = Clock()
         self._supernet: ModelSpace | None = None
         self._max_epochs: int | None = None
         if fast_cell and not channels_last:
@@ -133,6 +133,7 @@ class Search(DARTS):
         self.fast_cell = channels_last if fast_cell is None else fast_cell
         self.recompute_cells, self.compile = recompute_cells, compile
         self._check_members()
+        self._share = math.prod(transform.share for transform in self.transforms)
         _check_numbers(
             arc_learning_rate, arc_weight_decay, arc_gradient_clip_val, gradient_clip_val, log_prob_every_n_step
         )
@@ -193,7 +194,16 @@ class Search(DARTS):
         return super().run_hook(with_members, name, module, memo)
 
     def mutate_model(self, model: ModelSpace) -> ModelSpace:
-        """Turn the space into a supernet, in place."""
+        """Turn the space into the supernet of the first stage: in place, unless that is of another depth."""
+        first = self.schedule.stages(())[0]
+        depth = getattr(model, '_arguments', {}).get('num_cells')
+        if first.num_cells not in (None, depth):
+            model = self._built_again(model, first.num_cells)
+        return self._relaxed(model, first.share)
+
+    def _relaxed(self, model: ModelSpace, share: int | None) -> ModelSpace:
+        if share is not None:
+            self._share = share
         supernet = self._supernet = super().mutate_model(model)
         label_mixers(supernet)
         cells = relaxed_cells(supernet)
@@ -228,18 +238,21 @@ class Search(DARTS):
 
     def _build_supernet(self, num_cells: int | None, share: int | None) -> ModelSpace:
         """A supernet for another stage, with fresh weights."""
-        space = self.supernet
+        return self._relaxed(self._built_again(self.supernet, num_cells), share)
+
+    def _built_again(self, space: ModelSpace, num_cells: int | None) -> ModelSpace:
+        """The same space with choices that are open, at another depth if one is given."""
+        arguments = self._arguments(space)
+        return type(space)(**(arguments if num_cells is None else {**arguments, 'num_cells': num_cells}))
+
+    def _arguments(self, space: ModelSpace) -> dict[str, Any]:
         arguments = getattr(space, '_arguments', None)
         if arguments is None:
             raise ValueError(
                 f'{_kind(self.schedule)} builds the space again, at another depth or width, which '
                 f'{type(space).__name__} cannot be: use one of the spaces of nni_wcnas'
             )
-        if num_cells is not None:
-            arguments = {**arguments, 'num_cells': num_cells}
-        if share is not None:
-            self._share = share
-        return self.mutate_model(type(space)(**arguments))
+        return arguments
 
     def _compile(self, cells: list[RelaxedCell]) -> None:
         compilation = Compilation()
@@ -293,7 +306,10 @@ class Search(DARTS):
     def _stages(self) -> Stages:
         layouts = [] if self._supernet is None else [cell.layout for cell in cells_by_label(self._supernet).values()]
         epochs = self._max_epochs
-        return Stages(self.schedule.stages(layouts), 1 if epochs is None or epochs < 0 else epochs)
+        stages = Stages(self.schedule.stages(layouts), 1 if epochs is None or epochs < 0 else epochs)
+        if any(stages.is_rebuilt(index) for index in range(len(stages.stages))):
+            self._arguments(self.supernet)  # Refuses before the first stage what would fail after it.
+        return stages
 
     def val_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
         """Validate after each epoch (NNI's own strategies do not)."""

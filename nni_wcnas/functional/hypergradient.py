@@ -46,7 +46,9 @@ _Result = TypeVar('_Result')
 
 
 def gradient(loss: Tensor, parameters: Parameters, *, create_graph: bool = False) -> Parameters:
-    """Gradient of a scalar by parameter name; zeros where the loss does not depend on a parameter."""
+    """Gradient of a scalar by parameter name; zeros where the loss does not depend on a parameter, or on any."""
+    if not loss.requires_grad:  # As that of cells of which 'none' alone is left.
+        return {name: torch.zeros_like(value) for name, value in parameters.items()}
     values = torch.autograd.grad(loss, list(parameters.values()), create_graph=create_graph, materialize_grads=True)
     return dict(zip(parameters, values))
 

@@ -55,7 +55,7 @@ class Progressive(Schedule):
     ------
     ValueError
         When the stages do not agree in number, a number of operations rises or is not positive, or the depth changes
-        without a fresh start.
+        or operations become narrower without a fresh start.
     """
 
     operations: tuple[float, ...] = (5, 3)
@@ -84,6 +84,12 @@ class Progressive(Schedule):
             raise ValueError(f'operations must not rise from stage to stage, not {list(self.operations)}')
         if self.num_cells is not None and len(set(self.num_cells)) > 1 and not self.is_fresh:
             raise ValueError('num_cells changes, and new cells have no weights to carry over: use is_fresh=True')
+        shares = self.shares or ()
+        if not self.is_fresh and any(later > earlier for earlier, later in zip(shares, shares[1:])):
+            raise ValueError(
+                f'shares must not rise from stage to stage, not {list(shares)}: weights are carried over to operations '
+                'that are as wide or wider; use is_fresh=True'
+            )
         if self.epochs is not None and self.epochs < 1:
             raise ValueError(f'epochs must be at least 1, not {self.epochs}')
         if self.warmup < 0 or (self.epochs is not None and self.warmup >= self.epochs):

@@ -7,7 +7,7 @@ node with more than its share of edges loses, one by one, those without which ac
 the supernet is tuned for ``tune_epochs`` epochs, at a tenth of the learning rate. Statistics of a pass are those of its
 batch, and none is moved.
 
-Cost on the DARTS space: 16 decisions and 81 epochs of tuning, 240 passes over the architecture's half of the data.
+Cost on the DARTS space: 17 decisions and 81 epochs of tuning, 240 passes over the architecture's half of the data.
 
 Deviations: 'none' is no choice where an edge may go altogether (the selection could not keep it); the architecture is
 tuned along with the weights, as in the search before.

@@ -55,6 +55,12 @@ class Mixer:
         """Rows and columns whose operations need not be computed."""
         return self.pruned | self._without | {(row, column) for row in self.dropped for column in range(columns)}
 
+    def silent(self, columns: int) -> list[int]:
+        """Rows that :meth:`without` leaves no candidate: nothing else passes through these edges either."""
+        absent = self.absent(columns) if self._without else set()
+        rows = sorted({row for row, _ in self._without})
+        return [row for row in rows if all((row, column) in absent for column in range(columns))]
+
     def weights(self, alpha: Tensor) -> Tensor:
         """Mixing weights of shape ``(E, K)`` for logits of that shape."""
         if self._held is not None:

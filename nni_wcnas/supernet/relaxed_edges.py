@@ -119,6 +119,9 @@ class RelaxedEdges(BaseSuperNetModule):
         """All states of the cell, the given predecessors first."""
         weights = self.mixer.weights(self._arch_alpha)
         gates = self._edge_gates(weights)
+        silent = self.mixer.silent(len(self.layout.operations))
+        if silent:
+            gates = gates.index_fill(0, torch.tensor(silent, device=gates.device), 0.0)
         if self._normalises:
             weights = weights * gates.unsqueeze(1)
         edges = self._fast_edges if self.fast else self._plain_edges

@@ -27,6 +27,13 @@ def _leaf(*values):
     return torch.tensor(values).requires_grad_()
 
 
+def test_gradient_by_what_the_loss_does_not_depend_on_is_zero():
+    used, unused = _leaf(1.0, 2.0), _leaf(3.0)
+    found = gradient(used.square().sum(), {'used': used, 'unused': unused})
+    assert found['used'].tolist() == [2.0, 4.0] and found['unused'].tolist() == [0.0]
+    assert gradient(torch.tensor(1.0), {'unused': unused})['unused'].tolist() == [0.0]
+
+
 # ------------------------------------------------------------------------------------------------------------ lookahead
 
 
