@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nni_wcnas.evaluator import SearchEvaluator
     from nni_wcnas.hypergradient import FirstOrder, Unrolled
     from nni_wcnas.objective import AverageCase, WorstCase
+    from nni_wcnas.recipes import recipe
     from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete, Softmax
     from nni_wcnas.schedule import (
         HessianEigenvalue,
@@ -67,6 +68,7 @@ __all__ = [
     'data',
     'load_architecture',
     'presets',
+    'recipe',
     'save_architecture',
     'spaces',
 ]
@@ -99,6 +101,7 @@ _HOMES = {
     'FQGAN': 'tester',
     'Search': 'strategy',
     'SearchEvaluator': 'evaluator',
+    'recipe': 'recipes',
     'Architecture': 'spaces.architecture',
     'load_architecture': 'spaces.architecture',
     'save_architecture': 'spaces.architecture',
