@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument('--methods', nargs='+', default=METHODS, choices=('random', *wc.presets.PRESETS))
     parser.add_argument('--seeds', type=int, nargs='+', default=(0, 1, 2))
     parser.add_argument('--images', type=int, default=2500, help='half for the weights, half for the architecture')
-    parser.add_argument('--epochs', type=int, default=12)
+    parser.add_argument('--epochs', type=int, default=20)
     parser.add_argument('--tune-epochs', type=int, default=1, help='of darts_pt, between decisions')
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--width', type=int, default=8)
