@@ -112,6 +112,8 @@ def why_uncompiled(search: Search) -> str | None:
     if exact or search.schedule.needs_second_derivatives:
         member = f"{_kind(search.hypergradient)}(by='exact')" if exact else _kind(search.schedule)
         return f'{member} takes second derivatives, which compiled cells have not'
+    if search.relaxation.is_sparse:
+        return f'{_kind(search.relaxation)} chooses other operations at each step, and each choice would be compiled'
     random = next((transform for transform in search.transforms if transform.is_random), None)
     if random is not None:
         return f'{_kind(random)} changes them from epoch to epoch, and each change would be compiled'

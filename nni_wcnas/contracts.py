@@ -199,6 +199,8 @@ class Weighting(ABC):
     """Whether double backward passes work, which ``Unrolled(by='exact')`` and Hessians need."""
     is_penalised: bool = False
     """Whether :meth:`penalty` is part of the architecture's loss."""
+    is_sparse: bool = False
+    """Whether weights of exactly zero, which have no gradient, are many: these operations are not computed then."""
     needs_cells: bool = False
     """Whether it works on cells alone, not on single layer choices."""
 

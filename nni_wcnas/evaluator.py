@@ -82,10 +82,10 @@ class LearnerModule(LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """SGD on the learner's parameters, and on nothing else."""
         epochs, factor = self.annealing or (self.trainer.max_epochs, 1.0)
-        optimizer = torch.optim.SGD(
-            self.model.parameters(), factor * self.learning_rate, self.momentum, weight_decay=self.weight_decay
-        )
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs), self.min_learning_rate)
+        rate = factor * self.learning_rate
+        optimizer = torch.optim.SGD(self.model.parameters(), rate, self.momentum, weight_decay=self.weight_decay)
+        lowest = min(self.min_learning_rate, rate)  # A stage may begin below it.
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs), lowest)
         return {'optimizer': optimizer, 'lr_scheduler': cosine}
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

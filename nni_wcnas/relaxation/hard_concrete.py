@@ -12,9 +12,9 @@ skips are charged more, and convolutions along the longest path of the cell are 
               h(x) = max(x - margin, 0), all means over chosen operations; 'none' is one of the others
 
 The temperature falls linearly over the epochs of a stage. Acts in every forward pass; new gates for each architecture
-step and each weight step, one draw for all cells of a type; the penalty is of the same draw. No extra cost. A selection
-sees softmax(alpha). ``Search(relaxation=HardConcrete(), selection=TopPairs())`` is PR-DARTS's search. No smoothing, as
-rows of weights sum to 2.
+step and each weight step, one draw for all cells of a type; the penalty is of the same draw. Only what was chosen is
+computed, which makes a step several times cheaper. A selection sees softmax(alpha). ``Search(relaxation=
+HardConcrete(), selection=TopPairs())`` is PR-DARTS's search. No smoothing, as rows of weights sum to 2.
 
 Deviations: the penalties of the types of cells are added, and each type weighs 1/2, where the published code takes the
 hinge of a group's mean over both types: no less, and the same where both are on one side of the margin. The group of
@@ -83,6 +83,7 @@ class HardConcrete(Weighting):
 
     is_stochastic = True
     on_simplex = False
+    is_sparse = True
     needs_cells = True
 
     def __post_init__(self) -> None:

@@ -126,6 +126,8 @@ class RelaxedEdges(BaseSuperNetModule):
             weights = weights * gates.unsqueeze(1)
         edges = self._fast_edges if self.fast else self._plain_edges
         absent = self.mixer.absent(len(self.layout.operations))
+        if self.mixer.weighting.is_sparse:
+            absent |= _weightless(weights.detach()[:, : len(self.layout.operations)])
         if self.compiled is not None:
             return self.compiled(edges, predecessors, weights, absent, self._surroundings(gates))
         return edges(predecessors, weights, absent, self._surroundings(gates))
@@ -278,3 +280,10 @@ def _extra_factory(factories: Any, name: str) -> Any:
     if any_factory is None or key is None:
         raise ValueError(f'{name} must be among the candidate operations of this space, which cannot build others')
     return partial(any_factory.func, *any_factory.args, **{**any_factory.keywords, key: name})
+
+
+def _weightless(weights: Tensor) -> set[tuple[int, int]]:
+    """Rows and columns that are zero; a row of zeros keeps its first, which says how large the sum is."""
+    zeros = weights == 0
+    zeros[:, 0] &= ~zeros.all(1)
+    return {(row, column) for row, column in zeros.nonzero().tolist()}

@@ -116,3 +116,35 @@ def test_what_fades_out_acts_and_leaves_nothing_behind(name):
     for cell in cells(changed):
         cell.update(Moment(1000, 1000))
     torch.testing.assert_close(changed(images), plain(images), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize('fast', [True, False])
+def test_operations_without_weight_are_not_computed(fast, monkeypatch):
+    """Of gates of which two an edge are open: the same losses and gradients, and no call of the others."""
+    outcomes = []
+    images, labels = torch.randn(3, 3, 8, 8), torch.arange(3)
+    for is_sparse in (True, False):
+        monkeypatch.setattr(HardConcrete, 'is_sparse', is_sparse)
+        network = pair('official', relaxation=HardConcrete())[not fast]
+        called = set()
+        for cell in cells(network):
+            for node, edges in enumerate(cell.ops):
+                for source, edge in enumerate(edges):
+                    edge['skip_connect'].register_forward_hook(
+                        lambda *_, called=called, place=(cell, node, source): called.add(place)
+                    )
+        loss = F.cross_entropy(network(images), labels)
+        outcomes.append((loss, gradient(loss, dict(network.named_parameters())), called))
+    (loss, gradients, some), (dense_loss, dense_gradients, every) = outcomes
+    torch.testing.assert_close(loss, dense_loss, rtol=0, atol=1e-10)
+    for name, value in gradients.items():
+        torch.testing.assert_close(value, dense_gradients[name], rtol=0, atol=1e-10)
+    assert len(some) < len(every) or fast  # the fast cell adds states themselves, without a call
+
+
+def test_a_row_without_any_weight_is_a_zero(monkeypatch):
+    """As when a hidden 'none' is all that was chosen."""
+    network = pair('hub', relaxation=HardConcrete(active=1))[0]
+    last = torch.eye(len(cells(network)[0].layout.operations) + 1)[-1]
+    monkeypatch.setattr(HardConcrete, 'weights', lambda self, alpha, moment: last.expand_as(alpha))
+    assert network(torch.randn(2, 3, 16, 16)).isfinite().all()
