@@ -64,7 +64,7 @@ def test_against_brute_force(by):
         scores = _scores(torch.randn(14, 4, generator=generator).tolist(), nodes=4)
         matrix = scores.probabilities if by == 'probability' else scores.logits
         for node, chosen in enumerate(Magnitude(by=by).select(scores)):
-            edges = list(scores.edges_into(node))
+            edges = list(scores.layout.edges_into(node))
             best = {s: matrix[e, 1:].max().item() for s, e in enumerate(edges)}
             pairs = max(itertools.combinations(best, 2), key=lambda p: sorted((best[s] for s in p), reverse=True))
             assert {c.source for c in chosen} == set(pairs)

@@ -124,8 +124,8 @@ def test_pruned_candidates(space):
         scores = cells(networks[0])[0].scores()
         for node, choices in enumerate(Magnitude(by=by).select(scores)):
             for choice in choices:
-                edge = scores.edges_into(node)[choice.source]
-                assert (edge, scores.operations.index(choice.operation)) in chosen
+                edge = scores.layout.edges_into(node)[choice.source]
+                assert (edge, scores.layout.operations.index(choice.operation)) in chosen
 
 
 def _candidate(cell, edge, k):
