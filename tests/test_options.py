@@ -12,7 +12,8 @@ from nni_wcnas.options import AXES, OPTIONS, build, list_options, option
 KINDS = dict(zip(AXES, (Weighting, Objective, Hypergradient, Smoothing, Selection, Schedule)))
 KINDS['transform'] = Transform
 MEMBERS = [row for row in OPTIONS if row.axis in KINDS]
-README = (Path(__file__).parents[1] / 'README.md').read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / 'README.md').read_text()
 
 
 @pytest.mark.parametrize('row', MEMBERS, ids=lambda row: row.name)
@@ -34,6 +35,12 @@ def test_presets_make_searches_and_take_overrides(row):
     assert row.factory(gradient_clip_val=1.5).gradient_clip_val == 1.5
     assert row.factory(selection=wc.Magnitude(by='logit')).selection.by == 'logit'
     assert f'`{row.name}' in README
+
+
+@pytest.mark.parametrize('name', list_options('space'))
+def test_spaces_have_a_file_and_are_on_the_page(name):
+    assert f'`{name}`' in README
+    assert f'\nname: {name}\n' in (ROOT / 'search_spaces' / f'{name}.yml').read_text()
 
 
 def test_names_are_unique_on_each_axis():

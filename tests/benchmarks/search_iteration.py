@@ -3,6 +3,7 @@
     python tests/benchmarks/search_iteration.py    # DARTS space, 16 channels, 8 cells, CIFAR shape, batch 16
     python tests/benchmarks/search_iteration.py --batch-size 4 --threads 1 --json record.json --check
     python tests/benchmarks/search_iteration.py --sweep    # how the cost grows with batch, width, depth, operations
+    python tests/benchmarks/search_iteration.py --methods --batches 4    # what the fast cell does for each base method
 
 All contenders train at the same time in one process and take turns, a batch each, so that a noisy machine disturbs all
 alike. An iteration is one training batch with all that belongs to it (architecture, weights, adversary). Ratios are
@@ -45,7 +46,10 @@ CONTENDERS = {
     'darts_2nd': wc.presets.darts_2nd,
     'wcnas': wc.presets.wcnas,
 }
-
+for _name, _preset in wc.presets.BASES.items():
+    CONTENDERS[f'{_name}/fast'] = lambda preset=_preset: preset(schedule=wc.SingleStage())
+    CONTENDERS[f'{_name}/plain'] = lambda preset=_preset: preset(schedule=wc.SingleStage(), fast_cell=False)
+DEFAULT = ('nni', 'plain', 'darts', 'darts_2nd', 'wcnas')
 
 LIMITS = {('darts', 'nni'): 0.4, ('darts_2nd', 'nni'): 1.0, ('darts_2nd', 'darts'): 2.6, ('wcnas', 'nni'): 0.5}
 """Seconds of the one to those of the other, at most."""
@@ -190,10 +194,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--precision', choices=['32-true', 'bf16-mixed'], default='32-true', help='of all contenders')
-    parser.add_argument('--contenders', nargs='+', choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument('--contenders', nargs='+', choices=CONTENDERS, default=DEFAULT, metavar='NAME')
     parser.add_argument('--check', action='store_true', help='exit with 1 when a limit of LIMITS is passed')
     parser.add_argument('--no-memory', action='store_true')
     parser.add_argument('--json', help='write the record there')
+    parser.add_argument('--methods', action='store_true', help='the fast cell against the plain one, by base method')
     parser.add_argument('--only', choices=CONTENDERS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -207,8 +212,8 @@ def main() -> None:
     if options.only:
         only(options.only, options)
         return
-    if options.sweep:
-        sweep(options)
+    if options.sweep or options.methods:
+        (sweep if options.sweep else methods)(options)
         return
     record = {
         'machine': machine(options.device),
@@ -252,6 +257,19 @@ def sweep(options: argparse.Namespace) -> None:
             results = interleaved(options)
             seconds = '  '.join(f'{key} {result["seconds"]:.3f} s' for key, result in results.items())
             print(f'{name:10} {value:3}   {seconds}   ratio {results["darts"]["ratios"]["nni"]:.2f}', flush=True)
+
+
+def methods(options: argparse.Namespace) -> None:
+    """Seconds of an iteration by base method, of ``darts`` and of the plain cell, each with its first supernet.
+
+    In our own space of 8 operations; 24 channels can be split in 4 and in 6.
+    """
+    options.operations, options.width = 8, 24
+    print('| method | seconds, of `darts` | of the plain cell |\n|---|---|---|')
+    for name in wc.presets.BASES:
+        options.contenders = list(dict.fromkeys(['darts/fast', f'{name}/fast', f'{name}/plain']))
+        ratios = interleaved(options)[f'{name}/fast']['ratios']
+        print(f'| `{name}` | {ratios["darts/fast"]:.2f} | {ratios[f"{name}/plain"]:.2f} |', flush=True)
 
 
 def _check(results: dict[str, dict[str, Any]]) -> None:

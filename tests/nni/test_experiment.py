@@ -25,6 +25,7 @@ from nni.experiment import TrialJob
 from nni_wcnas.cli.display import TrialState
 from nni_wcnas.cli.experiment import _conclude, free_port, load_experiment, run_experiment
 from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.options import list_options
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which('chromium')
@@ -356,3 +357,21 @@ def test_shipped_experiments(name: str) -> None:
 
     config = ExperimentConfig.load(str(ROOT / 'experiments' / name))
     config.validate()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_every_preset(environment: dict[str, str], tmp_path: Path) -> None:
+    """On digits, from YAML, a trial each; a quarter of an hour."""
+    words = ['--set', f'directory={tmp_path}', '--port', str(free_port(8600)), '--quiet']
+    done = subprocess.run(
+        [sys.executable, '-m', 'nni_wcnas.cli', 'run', ROOT / 'experiments' / 'methods.yml', *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    settings = [yaml.safe_load(path.read_text()) for path in tmp_path.glob('*/*/settings.yml')]
+    assert sorted(found['method']['preset'] for found in settings) == sorted(list_options('preset'))
+    assert len(list(tmp_path.glob('*/*/measures.json'))) == len(settings)
