@@ -200,3 +200,38 @@ def test_edges_that_cannot_go(edges, message):
     with pytest.raises(ValueError, match=message):
         cell.drop(edges)
     assert not cell.mixer.dropped
+
+
+@pytest.mark.parametrize('fast', [True, False], ids=['fast', 'plain'])
+def test_the_largest_eigenvalue_is_that_of_the_whole_hessian(fast):
+    """Of the loss of the last validation batch, by all logits at once; no statistics move."""
+
+    def look(module):
+        found = module.view.largest_eigenvalue()
+        batch, alphas = module.last_validation_batch, module.architecture()
+        names = list(alphas)
+        network = copy.deepcopy(module.model)
+
+        def loss(*values):
+            logits = torch.func.functional_call(network, dict(zip(names, values)), (batch.images,))
+            return F.cross_entropy(logits, batch.labels)
+
+        sizes = [value.numel() for value in alphas.values()]
+        blocks = torch.autograd.functional.hessian(loss, tuple(value.detach() for value in alphas.values()))
+        rows = [[block.reshape(size, -1) for block in row] for size, row in zip(sizes, blocks)]
+        return found, torch.cat([torch.cat(row, 1) for row in rows])
+
+    found, hessian = probe(look, members={'fast_cell': fast}, precision='64-true')
+    torch.testing.assert_close(hessian, hessian.T, rtol=0, atol=1e-10)
+    assert found == pytest.approx(torch.linalg.eigvalsh(hessian)[-1].item(), rel=1e-3)
+
+
+def test_the_largest_eigenvalue_moves_nothing():
+    def look(module):
+        before = {name: value.clone() for name, value in module.state_dict().items()}
+        random = torch.get_rng_state()
+        module.view.largest_eigenvalue()
+        assert torch.get_rng_state().equal(random) and all(p.grad is None for p in module.architecture().values())
+        return [name for name, value in module.state_dict().items() if not value.equal(before[name])]
+
+    assert probe(look) == []
