@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nni_wcnas import data, presets, spaces
     from nni_wcnas.evaluator import SearchEvaluator
     from nni_wcnas.hypergradient import FirstOrder, Unrolled
-    from nni_wcnas.objective import AverageCase, WorstCase
+    from nni_wcnas.objective import AverageCase, InstanceHardness, SelfPaced, WorstCase
     from nni_wcnas.recipes import recipe
     from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete, Softmax
     from nni_wcnas.schedule import (
@@ -49,6 +49,7 @@ __all__ = [
     'GumbelSoftmax',
     'HardConcrete',
     'HessianEigenvalue',
+    'InstanceHardness',
     'Magnitude',
     'MaxSkips',
     'NoSmoothing',
@@ -58,6 +59,7 @@ __all__ = [
     'RandomSmoothing',
     'Search',
     'SearchEvaluator',
+    'SelfPaced',
     'SingleStage',
     'SkipCount',
     'SkipDropout',
@@ -95,6 +97,8 @@ _HOMES = {
     'PartialChannels': 'transform',
     'SkipDropout': 'transform',
     'AverageCase': 'objective',
+    'InstanceHardness': 'objective',
+    'SelfPaced': 'objective',
     'WorstCase': 'objective',
     'FirstOrder': 'hypergradient',
     'Unrolled': 'hypergradient',

@@ -495,6 +495,10 @@ class Learner(ABC):
         """L_tgt: mean loss; the supernet's running statistics stay untouched unless told otherwise."""
 
     @abstractmethod
+    def logits(self, images: Tensor, weights: Parameters | None = None, alphas: Parameters | None = None) -> Tensor:
+        """Scores of shape ``(N, classes)``, likewise."""
+
+    @abstractmethod
     def loss_and_features(
         self, images: Tensor, labels: Tensor, weights: Parameters | None = None, alphas: Parameters | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -553,6 +557,9 @@ class Step:
     """The evaluator's own training step on a batch: what NNI's DARTS minimises."""
     tester: Tester | None = None
     auxiliary: Auxiliary | None = None
+    moment: Moment = Moment()
+    memory: Parameters = field(default_factory=dict)
+    """Tensors that the objective keeps from step to step; saved in checkpoints."""
 
 
 class ArchitectureUpdate(NamedTuple):

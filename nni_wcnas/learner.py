@@ -67,6 +67,9 @@ class SupernetLearner(Learner):
     ) -> Tensor:
         return self._criterion(self._evaluate(images, weights, alphas, moves_statistics), labels)
 
+    def logits(self, images: Tensor, weights: Parameters | None = None, alphas: Parameters | None = None) -> Tensor:
+        return self._evaluate(images, weights, alphas, False)
+
     def loss_and_features(
         self, images: Tensor, labels: Tensor, weights: Parameters | None = None, alphas: Parameters | None = None
     ) -> tuple[Tensor, Tensor]:

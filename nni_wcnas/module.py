@@ -85,6 +85,7 @@ class SearchModule(DartsLightningModule):
         self.arc_weight_decay, self.arc_gradient_clip_val = arc_weight_decay, arc_gradient_clip_val
         self.view = SupernetView(self)
         self.last_validation_batch: Batch | None = None
+        self.memory: Parameters = {}
         self._stopped_with: dict[str, Any] | None = None
         self._relaxed_choices: dict[str, RelaxedChoice] | None = None
         self.begin_annealing(0)
@@ -229,7 +230,15 @@ class SearchModule(DartsLightningModule):
             )
             return output['loss'] if isinstance(output, dict) else output
 
-        step = Step(Batch(*batch['train']), Batch(*batch['val']), learner, self.hypergradient, evaluator_loss)
+        step = Step(
+            Batch(*batch['train']),
+            Batch(*batch['val']),
+            learner,
+            self.hypergradient,
+            evaluator_loss,
+            moment=self.clock.moment,
+            memory=self.memory,
+        )
         self.last_validation_batch = step.val
         if self.objective.needs_tester:
             step.tester, step.auxiliary = self.training_module.tester, self.training_module.auxiliary
@@ -406,6 +415,7 @@ class SearchModule(DartsLightningModule):
             'seed': self.clock.moment.seed,
             'pruning': pruning_of(self.model),
             'memory': self.view.memory,
+            'objective_memory': dict(self.memory),
             'stopped_with': self._stopped_with,
         }
 
@@ -427,6 +437,7 @@ class SearchModule(DartsLightningModule):
         self.begin_annealing(index)
         self.clock.moment = self.clock.moment._replace(stage=index, seed=state['seed'])
         self.view.memory = dict(state['memory'])
+        self.memory |= {name: value.to(self.device) for name, value in state['objective_memory'].items()}
         self._stopped_with = state['stopped_with']
         if self._stopped_with is not None:
             self.trainer.should_stop = True

@@ -13,7 +13,7 @@ from typing import Any
 
 from nni_wcnas.contracts import Objective
 from nni_wcnas.hypergradient import Unrolled
-from nni_wcnas.objective import WorstCase
+from nni_wcnas.objective import InstanceHardness, SelfPaced, WorstCase
 from nni_wcnas.recipes import Recipe, recipe
 from nni_wcnas.relaxation import Dirichlet, HardConcrete
 from nni_wcnas.schedule import HessianEigenvalue, Progressive, Projected, SingleStage, SkipCount
@@ -30,6 +30,7 @@ __all__ = [
     'darts_minus',
     'darts_plus',
     'darts_pt',
+    'dihcl',
     'drnas',
     'drnas_progressive',
     'p_darts',
@@ -38,6 +39,7 @@ __all__ = [
     'r_darts',
     'sdarts_adv',
     'sdarts_rs',
+    'spcl',
     'wcnas',
 ]
 
@@ -184,6 +186,23 @@ def r_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
     )
 
 
+def spcl(base: str = 'darts_2nd', dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """SPCL: a base method that minimises its loss on the hardest validation examples, then on more of them.
+
+    The WCNAS paper's adaptation of Jiang et al., AAAI 2015 (papers/wcnas, section 4.1); numbers of the base's table.
+    """
+    return _base(base)(dataset, **{'objective': SelfPaced(), **overrides})
+
+
+def dihcl(base: str = 'darts_2nd', dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """DIHCL: a base method that minimises its loss on validation examples drawn by their running hardness.
+
+    The WCNAS paper's adaptation of Zhou, Wang, Bilmes, NeurIPS 2020 (papers/wcnas, section 4.1); numbers of the base's
+    table.
+    """
+    return _base(base)(dataset, **{'objective': InstanceHardness(), **overrides})
+
+
 def wcnas(
     base: str = 'darts',
     dataset: str = 'cifar10',
@@ -224,8 +243,7 @@ def wcnas(
     ValueError
         On an unknown base or data set, or a number for an objective that an override replaces.
     """
-    if base not in BASES:
-        raise ValueError(f'base must be one of {", ".join(BASES)}, not {base!r}')
+    method = _base(base)
     given: dict[str, Any] = {
         'average_weight': average_weight,
         'decov': decov,
@@ -238,7 +256,13 @@ def wcnas(
     if 'objective' in overrides:
         _refuse_useless(given, overrides['objective'])
     objective = WorstCase(**{'trade_off': recipe(base, dataset).trade_off, **given})
-    return BASES[base](dataset, **{'objective': objective, 'hypergradient': Unrolled(), **overrides})
+    return method(dataset, **{'objective': objective, 'hypergradient': Unrolled(), **overrides})
+
+
+def _base(name: str) -> Callable[..., Search]:
+    if name not in BASES:
+        raise ValueError(f'base must be one of {", ".join(BASES)}, not {name!r}')
+    return BASES[name]
 
 
 def _refuse_useless(given: dict[str, Any], replacement: Objective) -> None:
@@ -272,7 +296,7 @@ BASES: dict[str, Callable[..., Search]] = {
     'darts_pt': darts_pt,
     'r_darts': r_darts,
 }
-"""What ``wcnas(base=...)`` accepts."""
+"""What ``base=`` accepts."""
 
-PRESETS: dict[str, Callable[..., Search]] = {**BASES, 'wcnas': wcnas}
+PRESETS: dict[str, Callable[..., Search]] = {**BASES, 'spcl': spcl, 'dihcl': dihcl, 'wcnas': wcnas}
 """Every preset by name, as settings files spell them."""

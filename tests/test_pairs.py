@@ -10,7 +10,13 @@ import nni_wcnas as wc
 
 AXES = {
     'relaxation': (wc.Softmax(), wc.GumbelSoftmax(), wc.Dirichlet(), wc.Dirichlet(anchor='kl'), wc.HardConcrete()),
-    'objective': (wc.AverageCase(), wc.WorstCase(every=1), wc.WorstCase(every=1, reuse_gradient=True)),
+    'objective': (
+        wc.AverageCase(),
+        wc.SelfPaced(),
+        wc.InstanceHardness('thompson'),
+        wc.WorstCase(every=1),
+        wc.WorstCase(every=1, reuse_gradient=True),
+    ),
     'hypergradient': (wc.FirstOrder(), wc.Unrolled(), wc.Unrolled(by='exact')),
     'smoothing': (wc.NoSmoothing(), wc.RandomSmoothing(), wc.AdversarialSmoothing(steps=1)),
     'selection': (wc.Magnitude(), wc.Magnitude(by='logit'), wc.TopPairs(), wc.MaxSkips(wc.TopPairs(), limit=1)),

@@ -14,12 +14,14 @@ from nni_wcnas import (
     FirstOrder,
     HardConcrete,
     HessianEigenvalue,
+    InstanceHardness,
     Magnitude,
     MaxSkips,
     PartialChannels,
     Progressive,
     Projected,
     RandomSmoothing,
+    SelfPaced,
     SingleStage,
     SkipCount,
     SkipDropout,
@@ -70,6 +72,8 @@ def differences(search):
         ('sdarts_rs', {'smoothing': RandomSmoothing(0.3, 0.03)}),
         ('sdarts_adv', {'smoothing': AdversarialSmoothing(0.3, 0.03, 7)}),
         ('darts_pt', {'schedule': Projected(tune_epochs=5, criterion='accuracy')}),
+        ('spcl', {'objective': SelfPaced('binary'), 'hypergradient': Unrolled()}),
+        ('dihcl', {'objective': InstanceHardness('exp3'), 'hypergradient': Unrolled()}),
         ('r_darts', {'hypergradient': Unrolled(), 'schedule': HessianEigenvalue(SingleStage(), 5, 1.3, 10, 2)}),
     ],
 )
@@ -87,6 +91,12 @@ def test_every_preset_composes(name):
     base = {axis: v for axis, v in differences(presets.PRESETS[name]()).items() if axis != 'hypergradient'}
     assert rest == base
     assert presets.wcnas(base=name, hypergradient=FirstOrder()).hypergradient == FirstOrder()
+    for preset, objective in ((presets.spcl, SelfPaced()), (presets.dihcl, InstanceHardness())):
+        assert preset(base=name).objective == objective
+        assert {**differences(preset(base=name)), 'objective': None} == {
+            **differences(presets.PRESETS[name]()),
+            'objective': None,
+        }
 
 
 @pytest.mark.parametrize('name', presets.PRESETS)

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from staged_search import OPERATIONS, run
 from torch import Tensor
 
-from nni_wcnas import Search, SingleStage, Softmax, Unrolled, WorstCase
+from nni_wcnas import InstanceHardness, Search, SingleStage, Softmax, Unrolled, WorstCase
 from nni_wcnas.contracts import Schedule
 from nni_wcnas.relaxation import Dirichlet
 from nni_wcnas.schedule import Progressive, Projected, SkipCount
@@ -38,6 +38,7 @@ def everything(strategy: Search) -> dict[str, Any]:
         'epochs': module.trainer.current_epoch,
         'gone': {label: (sorted(mixer.pruned), sorted(mixer.dropped)) for label, mixer in mixers.items()},
         'memory': module.view.memory,
+        'objective': module.memory,
         'sample': next(strategy.list_models()).sample,
         'random': torch.get_rng_state(),
     }
@@ -67,6 +68,11 @@ class Skips(Softmax):
 
 PARTIAL = {'transforms': (PartialChannels(2),)}
 CASES: dict[str, tuple[Schedule, dict[str, Any], tuple[int, ...]]] = {
+    'an objective that remembers': (
+        SingleStage(epochs=3),
+        {'members': {'objective': InstanceHardness('thompson')}},
+        (1,),
+    ),
     'fresh, deeper': (Progressive((3, 2), num_cells=(3, 4, 5), epochs=2, warmup=1), {}, (2, 3, 4)),
     'fresh, with random relaxation and dropout': (
         Progressive((2,), epochs=2),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nni_wcnas.cli.document import Document
+from nni_wcnas.cli.members import arguments_of
+from nni_wcnas.presets import PRESETS
 from nni_wcnas.recipes import RECIPES, Recipe
 from nni_wcnas.spaces.architecture import OWN_CELL_SPACES
 
@@ -39,8 +41,10 @@ def fill_in(document: Document) -> None:
 
 
 def _recipe(document: Document, method: dict[str, Any], place: str) -> Recipe | None:
-    """Of the preset, or of the base of ``wcnas``, on the data set of the settings."""
-    preset = method.get('base', 'darts') if method['preset'] == 'wcnas' else method['preset']
+    """Of the preset, or of its base, on the data set of the settings."""
+    factory = PRESETS.get(method['preset'])
+    base = arguments_of(factory).get('base') if factory is not None else None
+    preset = method['preset'] if base is None else method.get('base', base[1])
     by_dataset = RECIPES.get(preset) if isinstance(preset, str) else None
     if by_dataset is None:
         return None

@@ -1,6 +1,8 @@
 """What the architecture minimises."""
 
 from nni_wcnas.objective.average_case import AverageCase
+from nni_wcnas.objective.instance_hardness import InstanceHardness
+from nni_wcnas.objective.self_paced import SelfPaced
 from nni_wcnas.objective.worst_case import WorstCase
 
-__all__ = ['AverageCase', 'WorstCase']
+__all__ = ['AverageCase', 'InstanceHardness', 'SelfPaced', 'WorstCase']

@@ -23,10 +23,16 @@ class ToyLearner(Learner):
     weights = property(lambda self: self._weights)
     alphas = property(lambda self: self._alphas)
 
-    def loss_and_features(self, images, labels, weights=None, alphas=None):
+    def _features(self, images, weights, alphas):
+        return torch.tanh(images.flatten(1) @ weights['first'].T * torch.sigmoid(alphas['alpha']))
+
+    def logits(self, images, weights=None, alphas=None):
         weights, alphas = weights or self._weights, alphas or self._alphas
-        features = torch.tanh(images.flatten(1) @ weights['first'].T * torch.sigmoid(alphas['alpha']))
-        return F.cross_entropy(features @ weights['second'].T, labels), features
+        return self._features(images, weights, alphas) @ weights['second'].T
+
+    def loss_and_features(self, images, labels, weights=None, alphas=None):
+        features = self._features(images, weights or self._weights, alphas or self._alphas)
+        return F.cross_entropy(self.logits(images, weights, alphas), labels), features
 
     def loss(self, images, labels, weights=None, alphas=None, *, moves_statistics=False):
         return self.loss_and_features(images, labels, weights, alphas)[0]

@@ -1,0 +1,163 @@
+"""InstanceHardness: the architecture minimises the loss on validation examples drawn by their running hardness.
+
+Each validation example has a hardness that is kept over the search, by its index. From each batch a share is drawn
+without replacement, with p proportional to exp(T hardness / mean hardness); the architecture minimises the mean loss of
+these, and their hardness is brought up to date:
+
+    exp3      hardness += loss / p
+    ucb       hardness = mean loss + 1e-3 mean sqrt(2 ln episode) / sqrt(times drawn)
+    thompson  hardness ~ Beta(a, b), a and b grow by how often the prediction flipped or did not
+
+An episode is an epoch that trains the architecture. At its start all that was added up shrinks by 0.9; T falls from 20
+by 0.8 to 1, the share from 1 by 0.9 to ``share``.
+
+Acts on every ``every``-th batch. Costs what :class:`~nni_wcnas.objective.AverageCase` costs; waits for a GPU once a
+batch. Deviations: DIHCL draws
+training examples from the whole set, this validation examples from each batch, as the WCNAS paper adapts it; p is that
+of the batch; an episode is an epoch.
+
+References
+----------
+Zhou, Wang, Bilmes, "Curriculum Learning by Dynamic Instance Hardness", NeurIPS 2020, algorithm 1; tianyizhou/DIHCL
+6b80445; papers/wcnas, section 4.1.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from nni_wcnas.contracts import ArchitectureUpdate, Moment, Objective, Parameters, Step
+from nni_wcnas.functional.bandits import drawn, optimistic, probabilities
+from nni_wcnas.objective.weighted import weighted_step
+
+__all__ = ['InstanceHardness']
+
+Bandit = Literal['exp3', 'ucb', 'thompson']
+_SHRINK, _COOL, _HOTTEST = 0.9, 0.8, 20.0
+
+
+@dataclass(frozen=True)
+class InstanceHardness(Objective):
+    """Minimise the loss on validation examples that keep being hard.
+
+    Parameters
+    ----------
+    bandit
+        How hardness is learned.
+    share
+        Of a batch, drawn in late epochs.
+    every
+        Update the architecture on every ``every``-th batch.
+
+    Raises
+    ------
+    ValueError
+        On an unknown bandit, or a number out of range.
+    """
+
+    bandit: Bandit = 'exp3'
+    share: float = 0.3
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.bandit not in get_args(Bandit):
+            raise ValueError(f'bandit must be one of {", ".join(get_args(Bandit))}, not {self.bandit!r}')
+        if not 0 < self.share <= 1:
+            raise ValueError(f'share must be above 0 and at most 1, not {self.share}')
+        if self.every < 1:
+            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+
+    def temperature(self, episode: int) -> float:
+        """Of an episode, from 0."""
+        return max(1.0, _HOTTEST * _COOL**episode)
+
+    def drawn_share(self, episode: int) -> float:
+        """Of a batch, in an episode, from 0."""
+        return max(self.share, _SHRINK**episode)
+
+    def architecture_step(self, step: Step) -> ArchitectureUpdate:
+        """dA of the mean loss of the drawn examples.
+
+        Raises
+        ------
+        ValueError
+            When the examples have no indices.
+        """
+        if step.val.indices is None:
+            raise ValueError(
+                'InstanceHardness keeps the hardness of each validation example by its index, and this evaluator gives '
+                'none: use SearchEvaluator with one of the data modules of nni_wcnas.data'
+            )
+        indices, episode = step.val.indices, _episode(step.moment)
+        memory = _Memory(step.memory, indices, episode)
+
+        def weigh(losses: Tensor, logits: Tensor) -> Tensor:
+            p = probabilities(self._hardness(memory, episode).to(losses), self.temperature(episode))
+            chosen = drawn(p, max(1, math.ceil(self.drawn_share(episode) * len(p))))
+            right = (logits.argmax(1) == step.val.labels).to(losses)
+            self._learn(memory, chosen, losses, right, p)
+            return chosen
+
+        return weighted_step(step, weigh)
+
+    def _hardness(self, memory: _Memory, episode: int) -> Tensor:
+        """Of the examples of the batch."""
+        if self.bandit == 'thompson':
+            beta = torch.distributions.Beta(2 + memory.get('flips').cpu(), 2 + memory.get('stays').cpu())
+            return beta.sample().to(memory.indices.device)
+        if self.bandit == 'ucb':
+            count = memory.get('count')
+            count = torch.where(count > 0, count, 1.0)
+            return optimistic(memory.get('sum') / count, count, episode + 1)
+        return memory.get('sum')
+
+    def _learn(self, memory: _Memory, chosen: Tensor, losses: Tensor, right: Tensor, p: Tensor) -> None:
+        """Bring the drawn examples up to date."""
+        if self.bandit == 'thompson':
+            known = memory.get('count') > 0
+            flipped = (right != memory.get('right')).to(losses) * known
+            memory.add('flips', chosen * flipped)
+            memory.add('stays', chosen * known * (1 - flipped))
+            memory.put('right', torch.where(chosen > 0, right, memory.get('right').to(right)))
+        else:
+            memory.add('sum', chosen * (losses / (p + 1e-8) if self.bandit == 'exp3' else losses))
+        memory.add('count', chosen)
+
+
+def _episode(moment: Moment) -> int:
+    """Epochs that have trained the architecture."""
+    return max(0, moment.epoch - moment.warmup)
+
+
+class _Memory:
+    """What is known of the examples of a batch, in tensors of one number for each example of the training set."""
+
+    def __init__(self, tensors: Parameters, indices: Tensor, episode: int) -> None:
+        self.tensors, self.indices = tensors, indices
+        before = int(tensors.get('episode', torch.tensor(episode)))
+        tensors['episode'] = torch.tensor(episode)
+        if episode != before:
+            for name in ('sum', 'count', 'flips', 'stays'):
+                if name in tensors:
+                    tensors[name] = tensors[name] * _SHRINK
+
+    def get(self, name: str) -> Tensor:
+        return self._whole(name)[self.indices]
+
+    def put(self, name: str, values: Tensor) -> None:
+        whole = self._whole(name)
+        self.tensors[name] = whole.index_copy(0, self.indices, values.to(whole))
+
+    def add(self, name: str, values: Tensor) -> None:
+        self.put(name, self.get(name) + values)
+
+    def _whole(self, name: str) -> Tensor:
+        """Long enough for the largest index."""
+        size = int(self.indices.max()) + 1
+        known = self.tensors.get(name, torch.zeros(0, device=self.indices.device))
+        return torch.nn.functional.pad(known, (0, max(0, size - len(known))))

@@ -1,0 +1,85 @@
+"""SelfPaced: the architecture minimises the loss on hard validation examples, the hardest first.
+
+Self-paced learning weighs training examples by a function of their loss, easy ones first. As the WCNAS paper adapts it
+for its comparison, it selects validation examples "that have large validation losses": an example counts with
+
+    v = 1 - easy(loss; lambda),        A minimises sum(v loss) / sum(v)
+
+where ``easy`` is the closed form of a regulariser, and lambda the loss that a share q of the batch exceeds. The share
+rises linearly from ``initial`` to ``final`` over the epochs that train the architecture: first the hardest examples,
+then more of them.
+
+Acts on every ``every``-th batch. Costs what :class:`~nni_wcnas.objective.AverageCase` costs. Deviations: region, pace
+and the way from easy to hard are ours, as the WCNAS paper does not give them; losses are divided by the largest of
+their batch, as the logarithmic form needs them below 1.
+
+References
+----------
+Jiang, Meng, Zhao, Shan, Hauptmann, "Self-Paced Curriculum Learning", AAAI 2015; papers/wcnas, section 4.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from nni_wcnas.contracts import ArchitectureUpdate, Moment, Objective, Step
+from nni_wcnas.functional.self_paced import Regularizer, easy_weights
+from nni_wcnas.objective.weighted import weighted_step
+
+__all__ = ['SelfPaced']
+
+
+@dataclass(frozen=True)
+class SelfPaced(Objective):
+    """Minimise the loss on hard validation examples.
+
+    Parameters
+    ----------
+    regularizer
+        ``'binary'``: in or out; ``'linear'``, ``'logarithmic'``, ``'mixture'``: by degrees.
+    initial, final
+        Share of a batch that is above the threshold, at the start and at the end.
+    every
+        Update the architecture on every ``every``-th batch.
+
+    Raises
+    ------
+    ValueError
+        On an unknown regularizer, a share out of range, or shares that fall.
+    """
+
+    regularizer: Regularizer = 'binary'
+    initial: float = 0.25
+    final: float = 0.75
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.regularizer not in get_args(Regularizer):
+            raise ValueError(f'regularizer must be one of {", ".join(get_args(Regularizer))}, not {self.regularizer!r}')
+        if not 0 < self.initial <= self.final < 1:
+            raise ValueError(
+                f'initial and final must be shares with 0 < initial <= final < 1, not {self.initial} and {self.final}'
+            )
+        if self.every < 1:
+            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+
+    def share(self, moment: Moment) -> float:
+        """Of a batch, above the threshold."""
+        searching = moment._replace(epoch=max(0, moment.epoch - moment.warmup), epochs=moment.epochs - moment.warmup)
+        return self.initial + (self.final - self.initial) * searching.progress
+
+    def weights(self, losses: Tensor, moment: Moment) -> Tensor:
+        """How much each example counts, shape ``(N,)``; the hardest always does, wholly."""
+        relative = losses / losses.max().clamp(min=torch.finfo(losses.dtype).tiny)
+        # A value between two losses, so that the share is above it and not on it.
+        threshold = torch.quantile(relative, 1 - self.share(moment), interpolation='midpoint')
+        hard = 1 - easy_weights(relative, float(threshold.clamp(1e-6, 1 - 1e-6)), self.regularizer)
+        return torch.where(relative == relative.max(), 1.0, hard)
+
+    def architecture_step(self, step: Step) -> ArchitectureUpdate:
+        """dA of the weighted loss."""
+        return weighted_step(step, lambda losses, _: self.weights(losses, step.moment))
