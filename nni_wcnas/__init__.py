@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nni_wcnas import data, presets, spaces
     from nni_wcnas.evaluator import SearchEvaluator
     from nni_wcnas.hypergradient import FirstOrder, Unrolled
-    from nni_wcnas.objective import AverageCase, InstanceHardness, SelfPaced, WorstCase
+    from nni_wcnas.objective import AverageCase, InstanceHardness, SelfPaced, SynthesizedValidation, WorstCase
     from nni_wcnas.recipes import recipe
     from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete, Softmax
     from nni_wcnas.schedule import (
@@ -64,6 +64,7 @@ __all__ = [
     'SkipCount',
     'SkipDropout',
     'Softmax',
+    'SynthesizedValidation',
     'TopPairs',
     'Unrolled',
     'WorstCase',
@@ -99,6 +100,7 @@ _HOMES = {
     'AverageCase': 'objective',
     'InstanceHardness': 'objective',
     'SelfPaced': 'objective',
+    'SynthesizedValidation': 'objective',
     'WorstCase': 'objective',
     'FirstOrder': 'hypergradient',
     'Unrolled': 'hypergradient',

@@ -582,8 +582,10 @@ class Objective(ABC):
     every: int
     """A (and B, and the generator) are updated on every ``every``-th batch."""
     needs_tester: bool = False
+    needs_auxiliary: bool = False
+    """Whether an auxiliary model learns from the tester's images."""
     hyperparameter_lr: float = 0.0
-    """Learning rate of Adam on B, for objectives with a tester."""
+    """Learning rate of Adam on B, for objectives that learn it."""
 
     @abstractmethod
     def architecture_step(self, step: Step) -> ArchitectureUpdate:

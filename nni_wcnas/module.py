@@ -181,17 +181,18 @@ class SearchModule(DartsLightningModule):
         if not self.objective.needs_tester:
             return []
         module, epochs = self.training_module, self.trainer.max_epochs
-        self._hyperparameter_optimizer = torch.optim.Adam(
-            module.tester.hyperparameters().values(),
-            self.objective.hyperparameter_lr,
-            betas=(0.5, 0.999),
-            maximize=True,
-        )
-        return [
-            *module.tester.optimizers(epochs),
-            *module.auxiliary.optimizers(epochs),
-            NamedOptimizer('hyperparameters', self._hyperparameter_optimizer),
-        ]
+        found = module.tester.optimizers(epochs)
+        if self.objective.needs_auxiliary:
+            found += module.auxiliary.optimizers(epochs)
+        if self.objective.hyperparameter_lr:
+            self._hyperparameter_optimizer = torch.optim.Adam(
+                module.tester.hyperparameters().values(),
+                self.objective.hyperparameter_lr,
+                betas=(0.5, 0.999),
+                maximize=True,
+            )
+            found.append(NamedOptimizer('hyperparameters', self._hyperparameter_optimizer))
+        return found
 
     def weight_optimizer(self) -> Any:
         """The optimiser of W, wrapped by Lightning."""

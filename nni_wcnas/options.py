@@ -56,6 +56,7 @@ _DRNAS = 'Chen et al., DrNAS, ICLR 2021'
 _SMOOTH = 'Chen and Hsieh, SmoothDARTS, ICML 2020'
 _PT = 'Wang et al., DARTS-PT, ICLR 2021'
 _GUMBEL = 'Maddison et al.; Jang et al., ICLR 2017'
+_DASGM = 'Differentiable Architecture Search with a Generative Model, papers/dasgm'
 _SPCL = 'Jiang et al., Self-Paced Curriculum Learning, AAAI 2015'
 _DIHCL = 'Zhou et al., Dynamic Instance Hardness, NeurIPS 2020'
 _BENCHMARK = 'Dong and Yang, NAS-Bench-201, ICLR 2020'
@@ -79,6 +80,13 @@ OPTIONS: tuple[Option, ...] = (
         objective.WorstCase,
         'loss on images that a tester generates, kept meaningful',
         _WCNAS,
+    ),
+    Option(
+        'objective',
+        'synthesized_validation',
+        objective.SynthesizedValidation,
+        'loss on images of a GAN that learns alongside',
+        _DASGM,
     ),
     Option('objective', 'self_paced', objective.SelfPaced, 'loss on the hardest validation examples, then more', _SPCL),
     Option(
@@ -136,6 +144,7 @@ OPTIONS: tuple[Option, ...] = (
     Option('preset', 'sdarts_adv', presets.sdarts_adv, 'SmoothDARTS, adversarial', _SMOOTH),
     Option('preset', 'darts_pt', presets.darts_pt, 'DARTS-PT', _PT),
     Option('preset', 'r_darts', presets.r_darts, 'RobustDARTS, early stopping', _ROBUST),
+    Option('preset', 'dasgm', presets.dasgm, 'a base method on generated validation images', _DASGM),
     Option('preset', 'spcl', presets.spcl, 'a base method on the hardest validation examples', _SPCL),
     Option('preset', 'dihcl', presets.dihcl, 'a base method on validation examples that stay hard', _DIHCL),
     Option('preset', 'wcnas', presets.wcnas, 'a base method that minimises its worst case', _WCNAS),

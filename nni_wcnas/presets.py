@@ -13,7 +13,7 @@ from typing import Any
 
 from nni_wcnas.contracts import Objective
 from nni_wcnas.hypergradient import Unrolled
-from nni_wcnas.objective import InstanceHardness, SelfPaced, WorstCase
+from nni_wcnas.objective import InstanceHardness, SelfPaced, SynthesizedValidation, WorstCase
 from nni_wcnas.recipes import Recipe, recipe
 from nni_wcnas.relaxation import Dirichlet, HardConcrete
 from nni_wcnas.schedule import HessianEigenvalue, Progressive, Projected, SingleStage, SkipCount
@@ -30,6 +30,7 @@ __all__ = [
     'darts_minus',
     'darts_plus',
     'darts_pt',
+    'dasgm',
     'dihcl',
     'drnas',
     'drnas_progressive',
@@ -186,6 +187,14 @@ def r_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
     )
 
 
+def dasgm(base: str = 'darts', dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """DASGM: a base method that minimises its loss on images of a GAN, which learns from the architecture's half.
+
+    papers/dasgm, equations 2-6 (its table 2 has DARTS, P-DARTS and PC-DARTS as bases); numbers of the base's table.
+    """
+    return _base(base)(dataset, **{'objective': SynthesizedValidation(), **overrides})
+
+
 def spcl(base: str = 'darts_2nd', dataset: str = 'cifar10', **overrides: Any) -> Search:
     """SPCL: a base method that minimises its loss on the hardest validation examples, then on more of them.
 
@@ -298,5 +307,5 @@ BASES: dict[str, Callable[..., Search]] = {
 }
 """What ``base=`` accepts."""
 
-PRESETS: dict[str, Callable[..., Search]] = {**BASES, 'spcl': spcl, 'dihcl': dihcl, 'wcnas': wcnas}
+PRESETS: dict[str, Callable[..., Search]] = {**BASES, 'dasgm': dasgm, 'spcl': spcl, 'dihcl': dihcl, 'wcnas': wcnas}
 """Every preset by name, as settings files spell them."""

@@ -13,6 +13,7 @@ AXES = {
     'objective': (
         wc.AverageCase(),
         wc.SelfPaced(),
+        wc.SynthesizedValidation(real_share=0.5),
         wc.InstanceHardness('thompson'),
         wc.WorstCase(every=1),
         wc.WorstCase(every=1, reuse_gradient=True),

@@ -25,6 +25,7 @@ from nni_wcnas import (
     SingleStage,
     SkipCount,
     SkipDropout,
+    SynthesizedValidation,
     TopPairs,
     Unrolled,
     WorstCase,
@@ -72,6 +73,7 @@ def differences(search):
         ('sdarts_rs', {'smoothing': RandomSmoothing(0.3, 0.03)}),
         ('sdarts_adv', {'smoothing': AdversarialSmoothing(0.3, 0.03, 7)}),
         ('darts_pt', {'schedule': Projected(tune_epochs=5, criterion='accuracy')}),
+        ('dasgm', {'objective': SynthesizedValidation(0.0, True)}),
         ('spcl', {'objective': SelfPaced('binary'), 'hypergradient': Unrolled()}),
         ('dihcl', {'objective': InstanceHardness('exp3'), 'hypergradient': Unrolled()}),
         ('r_darts', {'hypergradient': Unrolled(), 'schedule': HessianEigenvalue(SingleStage(), 5, 1.3, 10, 2)}),
@@ -91,7 +93,8 @@ def test_every_preset_composes(name):
     base = {axis: v for axis, v in differences(presets.PRESETS[name]()).items() if axis != 'hypergradient'}
     assert rest == base
     assert presets.wcnas(base=name, hypergradient=FirstOrder()).hypergradient == FirstOrder()
-    for preset, objective in ((presets.spcl, SelfPaced()), (presets.dihcl, InstanceHardness())):
+    others = {presets.dasgm: SynthesizedValidation(), presets.spcl: SelfPaced(), presets.dihcl: InstanceHardness()}
+    for preset, objective in others.items():
         assert preset(base=name).objective == objective
         assert {**differences(preset(base=name)), 'objective': None} == {
             **differences(presets.PRESETS[name]()),

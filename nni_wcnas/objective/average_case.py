@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 from nni_wcnas.contracts import ArchitectureUpdate, Objective, Step
 from nni_wcnas.functional.frozen import constants
-from nni_wcnas.functional.hypergradient import gradient, gradients, leaves
+from nni_wcnas.functional.hypergradient import gradient
+from nni_wcnas.objective.descent import descent
 
 __all__ = ['AverageCase']
 
@@ -45,9 +46,8 @@ class AverageCase(Objective):
             with constants(step.learner.weights):
                 loss = step.evaluator_loss(step.val)
                 return ArchitectureUpdate(gradient(loss, step.learner.alphas), {'A': loss.detach()})
-        weights, _ = step.hypergradient.ahead(step)
-        alphas = leaves(step.learner.alphas)
-        loss = step.learner.loss(step.val.images, step.val.labels, weights, alphas)
-        direct, vector = gradients(loss, alphas, weights)
-        indirect = step.hypergradient.indirect(step, vector)
-        return ArchitectureUpdate({name: direct[name] + indirect[name] for name in alphas}, {'A': loss.detach()})
+        val = step.val
+        alphas, loss = descent(
+            step, lambda weights, alphas: step.learner.loss(val.images, val.labels, weights, alphas)
+        )
+        return ArchitectureUpdate(alphas, {'A': loss})

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from nni_wcnas.contracts import ArchitectureUpdate, Step
-from nni_wcnas.functional.hypergradient import gradient, gradients, leaves
+from nni_wcnas.contracts import ArchitectureUpdate, Losses, Parameters, Step
+from nni_wcnas.objective.descent import descent
 
 __all__ = ['Weigh', 'weighted_step']
 
@@ -21,16 +21,14 @@ def weighted_step(step: Step, weigh: Weigh) -> ArchitectureUpdate:
 
     The weights v are constants to the gradient; a batch is normalised as a whole, whatever they are.
     """
-    learner, hypergradient = step.learner, step.hypergradient
-    weights, _ = hypergradient.ahead(step)
-    alphas = leaves(learner.alphas)
-    logits = learner.logits(step.val.images, weights, alphas)
-    losses = F.cross_entropy(logits, step.val.labels, reduction='none')
-    counts = weigh(losses.detach(), logits.detach())
-    loss = (counts * losses).sum() / counts.sum()
-    shown = {'A': loss.detach(), 'real': losses.detach().mean()}
-    if not hypergradient.unrolls:
-        return ArchitectureUpdate(gradient(loss, alphas), shown)
-    direct, vector = gradients(loss, alphas, weights)
-    indirect = hypergradient.indirect(step, vector)
-    return ArchitectureUpdate({name: direct[name] + indirect[name] for name in alphas}, shown)
+    shown: Losses = {}
+
+    def weighted(weights: Parameters, alphas: Parameters) -> Tensor:
+        logits = step.learner.logits(step.val.images, weights, alphas)
+        losses = F.cross_entropy(logits, step.val.labels, reduction='none')
+        counts = weigh(losses.detach(), logits.detach())
+        shown['real'] = losses.detach().mean()
+        return (counts * losses).sum() / counts.sum()
+
+    alphas, loss = descent(step, weighted)
+    return ArchitectureUpdate(alphas, {'A': loss, **shown})

@@ -85,6 +85,7 @@ class WorstCase(Objective):
     hyperparameter_lr: float = 3e-4
     reuse_gradient: bool = False
     needs_tester = True
+    needs_auxiliary = True
 
     def __post_init__(self) -> None:
         for name in ('trade_off', 'average_weight', 'decov'):
