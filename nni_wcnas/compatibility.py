@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nni_wcnas.contracts import Transform
+from nni.nas.nn.pytorch import Cell
+from torch import nn
+
+from nni_wcnas.contracts import Stage, Transform
+from nni_wcnas.spaces.nasbench201 import DenseCell
+from nni_wcnas.supernet.relaxed_edges import candidate_factories
 
 if TYPE_CHECKING:
     from nni_wcnas.strategy import Search
 
-__all__ = ['CELL_OPTIONS', 'check_combination', 'check_transforms', 'check_without_cells', 'why_uncompiled']
+__all__ = ['CELL_OPTIONS', 'check_combination', 'check_space', 'check_transforms', 'why_uncompiled']
 
 CELL_OPTIONS = ('recompute_cells', 'compile')
 """Arguments of ``Search`` that act on cells alone."""
@@ -73,12 +79,66 @@ def check_combination(search: Search) -> None:
             f'{_kind(objective)} wants to reuse the gradient of the lookahead, but '
             f'{_kind(hypergradient)} makes none: use hypergradient=Unrolled() or reuse_gradient=False'
         )
-    widens = any(stage.share is not None for stage in schedule.stages(()))
-    if widens and not any(transform.share > 1 for transform in search.transforms):
+    first = schedule.stages(())[0].share
+    if first is not None and not any(transform.share > 1 for transform in search.transforms):
         raise ValueError(
             f'{_kind(schedule)} changes the share of PartialChannels, which is not among the transforms: add '
             'transforms=(PartialChannels(),)'
         )
+    if first is not None and first != _share(search):
+        raise ValueError(
+            f'{_kind(schedule)} begins with shares of {first} and PartialChannels has k={_share(search)}: give both '
+            'the same number'
+        )
+
+
+def check_space(search: Search, space: nn.Module) -> None:
+    """Refuse a space that the members cannot act on, before anything is built.
+
+    Raises
+    ------
+    ValueError
+        With the member and the remedy.
+    """
+    cells = [module for module in space.modules() if isinstance(module, (Cell, DenseCell))]
+    if not cells:
+        _check_without_cells(search)
+    stages = search.schedule.stages(())
+    if any(map(_is_built_again, stages)) and not hasattr(space, '_arguments'):
+        raise ValueError(
+            f'{_kind(search.schedule)} builds the space again for each of its stages, which {_kind(space)} cannot be: '
+            'use one of the spaces of nni_wcnas'
+        )
+    for share in {_share(search), *(stage.share for stage in stages if stage.share is not None)}:
+        for cell in cells:
+            candidate_factories(_factories(cell), share)
+    _check_derivatives(search, space)
+
+
+_NOT_TWICE = (nn.Hardswish, nn.Hardsigmoid)
+"""Of which torch has no second derivatives."""
+
+
+def _check_derivatives(search: Search, space: nn.Module) -> None:
+    """Refuse operations that cannot be differentiated twice, where a member asks for it."""
+    exact = getattr(search.hypergradient, 'by', None) == 'exact'
+    odd = next((_kind(module) for module in space.modules() if isinstance(module, _NOT_TWICE)), None)
+    if odd is not None and (exact or search.schedule.needs_second_derivatives):
+        member = f"{_kind(search.hypergradient)}(by='exact')" if exact else _kind(search.schedule)
+        raise ValueError(f'{member} takes second derivatives, and the {odd} of this space has none: leave it out')
+
+
+def _is_built_again(stage: Stage) -> bool:
+    return stage.is_fresh or stage.num_cells is not None or stage.share is not None
+
+
+def _share(search: Search) -> int:
+    return math.prod(transform.share for transform in search.transforms)
+
+
+def _factories(cell: Any) -> Any:
+    """Of the candidates, by name."""
+    return cell.factories if isinstance(cell, DenseCell) else cell.op_candidates_factory
 
 
 _NEEDS_CELLS: dict[str, Callable[[Search], bool]] = {
@@ -88,14 +148,8 @@ _NEEDS_CELLS: dict[str, Callable[[Search], bool]] = {
 }
 
 
-def check_without_cells(search: Search) -> None:
-    """Refuse what acts on cells, for a space that has none.
-
-    Raises
-    ------
-    ValueError
-        With the name of the member.
-    """
+def _check_without_cells(search: Search) -> None:
+    """Refuse what acts on cells, for a space that has none."""
     for option in CELL_OPTIONS:
         if getattr(search, option):
             raise ValueError(f'{option}=True acts on cells, and this space has none; leave it out')

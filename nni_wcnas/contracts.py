@@ -100,11 +100,23 @@ class Moment(NamedTuple):
     stage: int = 0
     seed: int = 0
     """Changes with every resampling of a stochastic relaxation."""
+    run: tuple[int, int] | None = None
+    """Epoch and number of epochs since the weights began, over all stages that go on with them; None: of the stage."""
+
+    @property
+    def age(self) -> int:
+        """Epochs since the weights began."""
+        return self.epoch if self.run is None else self.run[0]
+
+    @property
+    def span(self) -> int:
+        """Epochs for which the weights are searched with, in all."""
+        return self.epochs if self.run is None else self.run[1]
 
     @property
     def progress(self) -> float:
-        """Share of the stage's epochs that are over, in [0, 1]; 1 in its last epoch."""
-        return self.epoch / (self.epochs - 1) if self.epochs > 1 else 0.0
+        """Share of :attr:`span` that is over, in [0, 1]; 1 in its last epoch."""
+        return self.age / (self.span - 1) if self.span > 1 else 0.0
 
     def of(self, label: str) -> Moment:
         """The same moment with random numbers of its own, as each type of cell has."""

@@ -47,10 +47,24 @@ class Recipe:
 
 _DARTS = Recipe()
 _P_DARTS = Recipe(
-    epochs=25, warmup=10, batch_size=96, min_learning_rate=0.0, arc_learning_rate=6e-4, arc_gradient_clip_val=5.0
+    epochs=25,
+    warmup=10,
+    batch_size=96,
+    min_learning_rate=0.0,
+    arc_learning_rate=6e-4,
+    arc_gradient_clip_val=5.0,
+    num_cells=5,
 )
 _PC_DARTS = Recipe(warmup=15, batch_size=256, learning_rate=0.1, min_learning_rate=0.0, arc_learning_rate=6e-4)
-_DRNAS = Recipe(epochs=25, warmup=10, learning_rate=0.1, min_learning_rate=0.0, width=36, num_cells=20)
+_DRNAS = Recipe(
+    epochs=25,
+    warmup=10,
+    learning_rate=0.1,
+    min_learning_rate=0.0,
+    arc_learning_rate=6e-4,
+    width=36,
+    num_cells=20,
+)
 _LARGE = {'learning_rate': 0.5, 'arc_learning_rate': 6e-3, 'arc_gradient_clip_val': 5.0}
 
 RECIPES: dict[str, dict[str, Recipe]] = {

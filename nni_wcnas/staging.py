@@ -70,7 +70,19 @@ class Stages:
     def moment(self, epoch: int, seed: int) -> Moment:
         """An epoch of the search as a moment of its stage."""
         index = self.index(epoch)
-        return Moment(epoch - self.starts[index], self.lengths[index], self.stages[index].warmup, index, seed)
+        local = epoch - self.starts[index]
+        return Moment(local, self.lengths[index], self.stages[index].warmup, index, seed, self._run(index, local))
+
+    def _run(self, index: int, local: int) -> tuple[int, int]:
+        """Epochs since the weights began, and for how many they are searched with.
+
+        Stages that go on with them are one run. A stage whose learning rate starts again without fresh weights comes
+        after the search: time stands still at its end.
+        """
+        first = max(i for i in range(index + 1) if i == 0 or self.stages[i].is_fresh)
+        after = next((i for i in range(first + 1, len(self.stages)) if self.anneals_anew(i)), len(self.stages))
+        span = sum(self.lengths[first:after])
+        return min(sum(self.lengths[first:index]) + local, span - 1), span
 
     def num_cells(self, index: int) -> int | None:
         """Depth in a stage: its own, or that of the last stage before that has one."""

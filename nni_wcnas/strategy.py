@@ -15,7 +15,7 @@ from nni.nas.strategy import DARTS
 from pytorch_lightning import LightningModule
 from torch import nn
 
-from nni_wcnas.compatibility import check_combination, check_transforms, check_without_cells, why_uncompiled
+from nni_wcnas.compatibility import check_combination, check_space, check_transforms, why_uncompiled
 from nni_wcnas.contracts import Hypergradient, Objective, Schedule, Selection, Smoothing, Transform, Weighting
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.functional.mixing import running_sum, stacked_sum
@@ -195,6 +195,7 @@ class Search(DARTS):
 
     def mutate_model(self, model: ModelSpace) -> ModelSpace:
         """Turn the space into the supernet of the first stage: in place, unless that is of another depth."""
+        check_space(self, model)
         first = self.schedule.stages(())[0]
         depth = getattr(model, '_arguments', {}).get('num_cells')
         if first.num_cells not in (None, depth):
@@ -210,8 +211,6 @@ class Search(DARTS):
         restrictions: dict[str, set[tuple[int, int]]] = getattr(model, 'restrictions', dict)()
         for cell in cells:
             cell.prune(restrictions.get(cell.label, ()))
-        if not cells:
-            check_without_cells(self)
         if self.channels_last and _has_unsafe_layout(supernet):
             _logger.warning(
                 'This supernet stays in the plain memory layout: torch corrupts memory on strided pointwise '
@@ -242,17 +241,8 @@ class Search(DARTS):
 
     def _built_again(self, space: ModelSpace, num_cells: int | None) -> ModelSpace:
         """The same space with choices that are open, at another depth if one is given."""
-        arguments = self._arguments(space)
+        arguments: dict[str, Any] = space._arguments
         return type(space)(**(arguments if num_cells is None else {**arguments, 'num_cells': num_cells}))
-
-    def _arguments(self, space: ModelSpace) -> dict[str, Any]:
-        arguments = getattr(space, '_arguments', None)
-        if arguments is None:
-            raise ValueError(
-                f'{_kind(self.schedule)} builds the space again, at another depth or width, which '
-                f'{type(space).__name__} cannot be: use one of the spaces of nni_wcnas'
-            )
-        return arguments
 
     def _compile(self, cells: list[RelaxedCell]) -> None:
         compilation = Compilation()
@@ -306,10 +296,7 @@ class Search(DARTS):
     def _stages(self) -> Stages:
         layouts = [] if self._supernet is None else [cell.layout for cell in cells_by_label(self._supernet).values()]
         epochs = self._max_epochs
-        stages = Stages(self.schedule.stages(layouts), 1 if epochs is None or epochs < 0 else epochs)
-        if any(stages.is_rebuilt(index) for index in range(len(stages.stages))):
-            self._arguments(self.supernet)  # Refuses before the first stage what would fail after it.
-        return stages
+        return Stages(self.schedule.stages(layouts), 1 if epochs is None or epochs < 0 else epochs)
 
     def val_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
         """Validate after each epoch (NNI's own strategies do not)."""

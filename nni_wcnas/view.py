@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,13 +52,11 @@ class SupernetView(Supernet):
     def validate(self, label: str, without: Iterable[tuple[int, int]]) -> tuple[float, float]:
         module = self._module
         criterion = getattr(module.training_module, 'criterion', None) or torch.nn.CrossEntropyLoss()
-        loss, right = (
-            torch.zeros((), device=module.device),
-            torch.zeros((), device=module.device),
-        )
+        loss, right = torch.zeros((), device=module.device), torch.zeros((), device=module.device)
         count = 0
         mode = module.model.training
         with (
+            self._same_random_numbers(),
             self._cells()[label].mixer.without(without),
             frozen_statistics(module.model.train()),
         ):
@@ -68,6 +67,13 @@ class SupernetView(Supernet):
                 count += len(labels)
         module.model.train(mode)
         return float(loss) / count, float(right) / count
+
+    @contextmanager
+    def _same_random_numbers(self) -> Iterator[None]:
+        """Those of the epoch, for operations that draw any: what is compared differs by what is left out alone."""
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(self._module.trainer.current_epoch)
+            yield
 
     def largest_eigenvalue(self) -> float:
         batch = self._module.last_validation_batch

@@ -195,6 +195,6 @@ def test_spaces_that_cannot_be_built_again_are_refused_before_the_first_stage(se
     with pytest.raises(ValueError) as refusal:
         search(Search(schedule=schedule), Foreign())
     assert str(refusal.value) == (
-        'Progressive builds the space again, at another depth or width, which Foreign cannot be: use one of the '
-        'spaces of nni_wcnas'
+        'Progressive builds the space again for each of its stages, which Foreign cannot be: use one of the spaces of '
+        'nni_wcnas'
     )

@@ -36,6 +36,7 @@ AXES = {
         (wc.SkipDropout(initial=0.3), wc.PartialChannels(k=4, edge_normalization=False)),
     ),
     'fast_cell': (True, False),
+    'recompute_cells': (False, True),
 }
 
 
@@ -52,9 +53,8 @@ def is_refused(one, other):
             second == wc.FirstOrder() or isinstance(second, wc.RandomSmoothing | wc.AdversarialSmoothing)
         ):
             return True
-        widens = isinstance(first, wc.Progressive) and first.shares is not None
-        if widens and isinstance(second, tuple) and not any(isinstance(part, wc.PartialChannels) for part in second):
-            return True
+        if isinstance(first, wc.Progressive) and first.shares and isinstance(second, tuple):
+            return first.shares[0] not in [getattr(part, 'k', None) for part in second]
     return False
 
 

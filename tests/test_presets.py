@@ -127,7 +127,7 @@ def numbers(name, dataset):
         ('pc_darts', 'cifar10', (256, 50, 15, 0.1, 0.0, 6e-4), 3.0),
         ('pc_darts', 'cifar100', (256, 50, 15, 0.1, 0.0, 6e-4), 0.1),
         ('pc_darts', 'imagenet', (768, 50, 35, 0.5, 0.0, 6e-3), 1.0),
-        ('drnas_progressive', 'cifar10', (64, 25, 10, 0.1, 0.0, 3e-4), 1.0),
+        ('drnas_progressive', 'cifar10', (64, 25, 10, 0.1, 0.0, 6e-4), 1.0),
         ('drnas_progressive', 'imagenet', (512, 25, 10, 0.5, 0.0, 6e-3), 1.0),
     ],
 )

@@ -80,7 +80,7 @@ CASES: dict[str, tuple[Schedule, dict[str, Any], tuple[int, ...]]] = {
         (2, 3),
     ),
     'carried over, wider': (
-        Progressive((3,), shares=(4, 2), is_fresh=False, epochs=2),
+        Progressive((3,), shares=(2, 1), is_fresh=False, epochs=2),
         {'members': PARTIAL, 'width': 8},
         (2, 3),
     ),

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from staged_search import OPERATIONS, run
 from torch import Tensor
 
-from nni_wcnas import Search, SingleStage, Softmax, Unrolled, WorstCase
+from nni_wcnas import RandomSmoothing, Search, SingleStage, Softmax, Unrolled, WorstCase
 from nni_wcnas.contracts import CellLayout, Moment, Schedule, Stage
 from nni_wcnas.relaxation import GumbelSoftmax
 from nni_wcnas.schedule import Progressive, Projected, SkipCount
@@ -18,10 +18,23 @@ from nni_wcnas.spaces import NASBench201
 from nni_wcnas.spaces.robust import s1
 from nni_wcnas.staging import Annealing, Stages
 from nni_wcnas.supernet.choices import cells_by_label
-from nni_wcnas.transform import PartialChannels, SkipDropout
+from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 # ----------------------------------------------------------------------------------------------------------------
 # arithmetic
+
+
+def test_time_goes_on_with_the_weights():
+    """As their learning rate does; decisions come after the search, at its last moment."""
+    carried = Stages(Progressive((4,), shares=(6, 4), is_fresh=False, epochs=25).stages(()), 1)
+    assert [carried.moment(epoch, 0).run for epoch in (0, 24, 25, 49)] == [(0, 50), (24, 50), (25, 50), (49, 50)]
+    assert [RandomSmoothing().radius(carried.moment(e, 0)) for e in (0, 25)] == pytest.approx([0.03, 0.165])
+    projected = Stages(Projected(epochs=50).stages(()), 1)
+    assert [projected.moment(epoch, 0).run for epoch in (0, 49, 50, 51)] == [(0, 50), (49, 50), (49, 50), (49, 50)]
+    moments = [projected.moment(epoch, 0) for epoch in (49, 50)]
+    assert [moment.epoch for moment in moments] == [49, 0], 'schedules count the epochs of their stage'
+    assert len({AuxiliarySkip().extra_weight(moment) for moment in moments}) == 1
+    assert [GumbelSoftmax(8.0, 2.0).temperature(moment) for moment in moments] == [2.0, 2.0]
 
 
 def test_epochs_of_pdarts():
@@ -31,7 +44,7 @@ def test_epochs_of_pdarts():
     assert [epoch for epoch in range(75) if stages.starts_at(epoch) is not None] == [25, 50]
     assert [stages.starts_at(epoch) for epoch in (25, 50)] == [1, 2]
     assert [stages.warmup_end(epoch) for epoch in (0, 24, 25, 74)] == [10, 10, 35, 60]
-    assert stages.moment(37, seed=7) == Moment(12, 25, 10, 1, 7)
+    assert stages.moment(37, seed=7) == Moment(12, 25, 10, 1, 7, run=(12, 25)), 'each stage begins anew'
     assert [stages.num_cells(index) for index in range(3)] == [5, 11, 17]
     assert [stages.annealing(index) for index in range(3)] == [Annealing(25, 1.0)] * 3
 
@@ -142,7 +155,7 @@ def deepened():
 @pytest.fixture(scope='module')
 def widened():
     """Operations see a quarter, then a half of the channels; weights are carried over, two epochs each."""
-    members = {'transforms': (PartialChannels(2),)}
+    members = {'transforms': (PartialChannels(4),)}
     return record(Progressive((3,), shares=(4, 2), is_fresh=False, epochs=2), width=8, members=members)
 
 

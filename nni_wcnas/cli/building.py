@@ -11,7 +11,7 @@ from nni_wcnas.cli import assembly
 from nni_wcnas.cli.document import Document
 from nni_wcnas.cli.problems import Problem, for_settings
 from nni_wcnas.cli.schema import Settings
-from nni_wcnas.compatibility import CELL_OPTIONS, check_without_cells
+from nni_wcnas.compatibility import CELL_OPTIONS, check_space
 from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
 from nni_wcnas.tester import make_auxiliary
 
@@ -57,14 +57,14 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
         if data is not None:
             attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
         shape = data if data is not None else _any_data(settings)
-        attempt('space', lambda: assembly.make_space(settings, shape))
+        space = attempt('space', lambda: assembly.make_space(settings, shape))
         name = settings.space['name']
-        if strategy is not None and name not in SPACES_WITH_CELLS:
-            cell_options = [key for key in CELL_OPTIONS if getattr(strategy, key)]
+        cell_options = [key for key in CELL_OPTIONS if getattr(strategy, key, False)]
+        if cell_options and name not in SPACES_WITH_CELLS:
             for key in cell_options:
                 problems.append(document.problem(f'acts on cells, and {name} has none; leave it out', 'method', key))
-            if not cell_options:
-                attempt('method', lambda: check_without_cells(strategy))
+        elif strategy is not None and space is not None:
+            attempt('method', lambda: check_space(strategy, space))
         if settings.tester is not None:
             tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
             if tester is not None and assembly.is_auxiliary(settings.auxiliary):

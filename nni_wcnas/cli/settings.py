@@ -18,6 +18,7 @@ from nni_wcnas.cli.recipe_numbers import fill_in
 from nni_wcnas.cli.schema import SearchNumbers, Settings, versions
 from nni_wcnas.objective import WorstCase
 from nni_wcnas.options import AXES, OPTIONS, list_options, option
+from nni_wcnas.presets import PRESETS
 from nni_wcnas.strategy import Search
 
 __all__ = ['differing_key', 'load_settings', 'resolved']
@@ -265,7 +266,9 @@ def _check_method(document: Document, method: dict[str, Any]) -> list[Problem]:
     arguments = {name: argument for name, argument in arguments_of(Search).items() if name not in _NOT_NUMBERS}
     if 'preset' in method:
         try:
-            arguments = arguments_of(option('preset', method['preset']).factory) | arguments
+            preset = arguments_of(option('preset', method['preset']).factory)
+            base = PRESETS.get(str(method.get('base'))) if 'base' in preset else None
+            arguments = (arguments_of(base) if base is not None else {}) | preset | arguments
         except ValueError as error:
             problems.append(document.problem(str(error), 'method', 'preset'))
             for name in list_options('preset'):  # Whichever is meant, its arguments are no mistake.

@@ -131,7 +131,7 @@ class InstanceHardness(Objective):
 
 def _episode(moment: Moment) -> int:
     """Epochs that have trained the architecture."""
-    return max(0, moment.epoch - moment.warmup)
+    return max(0, moment.age - moment.warmup)
 
 
 class _Memory:

@@ -45,7 +45,7 @@ class Dirichlet(Weighting):
     anchor
         ``'l2'``: the architecture's weight decay, no penalty here; ``'kl'``: the divergence from Dir(1).
     scale
-        Of the divergence; unused with ``'l2'``.
+        Of the divergence; there is none with ``'l2'``.
 
     Examples
     --------
@@ -62,6 +62,8 @@ class Dirichlet(Weighting):
     def __post_init__(self) -> None:
         if self.anchor not in ('l2', 'kl'):
             raise ValueError(f"anchor must be 'l2' (weight decay) or 'kl' (a penalty), not {self.anchor!r}")
+        if self.anchor == 'l2' and self.scale != 1e-3:
+            raise ValueError(f"scale={self.scale} does nothing with anchor='l2'; leave it out, or take anchor='kl'")
         if not 0 < self.scale < math.inf:
             raise ValueError(f"scale must be positive and finite, not {self.scale}; for no penalty take anchor='l2'")
 

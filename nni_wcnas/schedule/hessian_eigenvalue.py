@@ -64,6 +64,8 @@ class HessianEigenvalue(StopRule):
     needs_second_derivatives = True
 
     def __post_init__(self) -> None:
+        if isinstance(self.inner, HessianEigenvalue):
+            raise ValueError('inner is a HessianEigenvalue itself; one is enough')
         if self.window < _LEAST or self.window % 2 == 0:
             raise ValueError(f'window must be an odd number of measurements, at least {_LEAST}, not {self.window}')
         if not 0 < self.factor < math.inf:

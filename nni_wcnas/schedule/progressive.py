@@ -68,18 +68,22 @@ class Progressive(Schedule):
 
     def __post_init__(self) -> None:
         count = len(self.operations) + 1
+        if count == 1:
+            raise ValueError('operations must say how many stay after each stage but the last, as (5, 3), and is empty')
         for name, wanted in (('operations', count - 1), ('num_cells', count), ('shares', count)):
             given = getattr(self, name)
             if given is None:
                 continue
             object.__setattr__(self, name, tuple(given))  # A settings file holds a list.
-            if len(given) != wanted or count == 1:
+            if len(given) != wanted:
                 raise ValueError(
                     f'{name} has {len(given)} numbers, and operations {count - 1}: give operations one or more, and '
                     f'{wanted} as {name}'
                 )
             if min(given) <= 0:
                 raise ValueError(f'{name} must be positive, not {list(given)}')
+        if any(number > 1 and number != int(number) for number in self.operations):
+            raise ValueError(f'operations must be whole numbers, or shares below 1, not {list(self.operations)}')
         if any(later > earlier for earlier, later in zip(self.operations, self.operations[1:])):
             raise ValueError(f'operations must not rise from stage to stage, not {list(self.operations)}')
         if self.num_cells is not None and len(set(self.num_cells)) > 1 and not self.is_fresh:

@@ -41,7 +41,7 @@ class GrowingRadius(Smoothing):
 
     def radius(self, moment: Moment) -> float:
         """Of an epoch: linear, from ``initial`` up to one step short of ``epsilon``."""
-        return self.initial + (self.epsilon - self.initial) * moment.epoch / moment.epochs
+        return self.initial + (self.epsilon - self.initial) * moment.age / moment.span
 
     def around(self, weights: Tensor, radius: float) -> Tensor:
         """Random weights near others, drawn from torch's global state on the processor whatever the device."""

@@ -263,6 +263,10 @@ def _narrowed(factory: Any, share: int) -> Any:
             'PartialChannels needs candidate operations that are partial functions with a keyword `channels`, as those '
             "of our spaces and of NNI's hub are"
         )
+    if not isinstance(channels, int):
+        raise ValueError(
+            'PartialChannels needs a width that is given, and that of this space is searched: give one number as width'
+        )
     if channels % share or channels // share < 2:
         raise ValueError(
             f'PartialChannels(k={share}) cannot split {channels} channels into equal parts of at least 2; choose a '

@@ -45,7 +45,7 @@ class AuxiliarySkip(Transform):
     initial
         Its weight in the first epoch; positive.
     decay
-        How it falls over a stage.
+        How it falls, over all stages that go on with the same weights.
 
     Examples
     --------
@@ -66,4 +66,4 @@ class AuxiliarySkip(Transform):
 
     def extra_weight(self, moment: Moment) -> float:
         """Weight of the skip."""
-        return self.initial * _DECAYS[self.decay](moment.epoch, moment.epochs)
+        return self.initial * _DECAYS[self.decay](moment.age, moment.span)

@@ -91,13 +91,14 @@ def test_the_papers_numbers_fill_what_is_not_written(tmp_path: Path) -> None:
     settings = load(tmp_path, 'pc_darts', space='darts')
     assert (settings.search.epochs, settings.search.warmup, settings.search.learning_rate) == (50, 15, 0.1)
     assert settings.data['batch_size'] == 256 and settings.space['num_cells'] == 8
-    shorter = load(tmp_path, 'pc_darts', data={'name': 'digits', 'batch_size': 32}, search={'epochs': 10})
+    eight = {'name': 'darts', 'width': 8}
+    shorter = load(tmp_path, 'pc_darts', space=eight, data={'name': 'digits', 'batch_size': 32}, search={'epochs': 10})
     assert (shorter.search.epochs, shorter.search.warmup, shorter.data['batch_size']) == (10, 3, 32)
-    written = load(tmp_path, 'pc_darts', search={'epochs': 10, 'warmup': 0, 'learning_rate': 0.2})
+    written = load(tmp_path, 'pc_darts', space=eight, search={'epochs': 10, 'warmup': 0, 'learning_rate': 0.2})
     assert (written.search.warmup, written.search.learning_rate) == (0, 0.2)
     wide = load(tmp_path, 'drnas_progressive', space={'name': 'darts', 'num_cells': 5})
     assert (wide.space['width'], wide.space['num_cells']) == (36, 5)
-    other = load(tmp_path, 'drnas_progressive', space={'name': 'nasbench201', 'width': 8})
+    other = load(tmp_path, 'drnas_progressive', space={'name': 'nasbench201', 'width': 12})
     assert 'num_cells' not in other.space
 
 
@@ -129,3 +130,37 @@ def test_a_tuner_proposes_members_of_a_preset(tmp_path: Path) -> None:
     settings = load_settings(tmp_path / 's.yml', (), {'method': {'_name': 'darts_pt', 'schedule': member}})
     assert settings.method['schedule'] == {'name': 'projected', 'tune_epochs': 1}
     assert assembly.make_strategy(settings).schedule == Projected(epochs=50, tune_epochs=1)
+
+
+@pytest.mark.parametrize(
+    ('method', 'space', 'expected'),
+    [
+        ('drnas_progressive', {'name': 'darts', 'width': 16}, 'PartialChannels(k=6) cannot split 16 channels'),
+        ({'schedule': {'name': 'progressive', 'operations': [4], 'shares': [4, 3], 'is_fresh': False},
+          'transforms': ['partial_channels']}, {'name': 'darts', 'width': 8}, 'PartialChannels(k=3) cannot split 8'),
+        ({'schedule': {'name': 'progressive', 'operations': [4]}}, {'name': 'hub_darts', 'width': 8},
+         'Progressive builds the space again for each of its stages, which DARTS cannot be'),
+        ('pc_darts', {'name': 'hub_pnas', 'width': [8, 16]}, 'needs a width that is given, and that of this space is'),
+        ('r_darts', 'mobilenetv3', 'HessianEigenvalue takes second derivatives, and the Hard'),
+        ({'hypergradient': {'name': 'unrolled', 'by': 'exact'}}, 'mobilenetv3', "Unrolled(by='exact') takes second"),
+    ],
+)  # fmt: skip
+def test_what_a_space_cannot_have(tmp_path: Path, method: Any, space: Any, expected: str) -> None:
+    """Said before anything is built, of every stage."""
+    (line,) = complaints(tmp_path, method, space=space)
+    assert line.startswith('method') and expected in line
+
+
+def test_drnas_in_its_own_space(tmp_path: Path) -> None:
+    """The file leaves the size to the method."""
+    file = Path(__file__).parents[2] / 'search_spaces' / 'darts_seven.yml'
+    settings = load(tmp_path, 'drnas_progressive', space=str(file))
+    assert (settings.space['width'], settings.space['num_cells'], len(settings.space['operations'])) == (36, 20, 7)
+    assert load(tmp_path, 'darts', space=str(file)).space['width'] == 16
+
+
+def test_arguments_of_a_base(tmp_path: Path) -> None:
+    """A preset on a base takes them too."""
+    settings = load(tmp_path, {'preset': 'spcl', 'base': 'darts_pt', 'tune_epochs': 2})
+    assert assembly.make_strategy(settings).schedule == Projected(epochs=50, tune_epochs=2)
+    assert "'tune_epoch' is not" not in complaints(tmp_path, {'preset': 'spcl', 'base': 'darts_pt', 'tune_epoch': 2})[0]

@@ -223,7 +223,7 @@ def test_spaces_of_nni(tmp_path: Path, space: str, expected: str) -> None:
 @pytest.mark.parametrize('space', ['proxylessnas', 'mobilenetv3', 'hub_nasbench201', 'nasbench201', 's4', 'hub_pnas'])
 def test_what_acts_on_cells_needs_them(tmp_path: Path, monkeypatch, space: str) -> None:
     monkeypatch.setattr(assembly, 'make_strategy', lambda settings: Search(transforms=(PartialChannels(k=2),)))
-    text = f'data: digits\nspace: {space}\nmethod: darts\n'
+    text = f'data: digits\nspace: {{name: {space}}}\nmethod: darts\n'.replace('hub_pnas', 'hub_pnas, width: 16')
     if space in ('proxylessnas', 'mobilenetv3', 'hub_nasbench201'):
         said = 's.yml:3: method: PartialChannels acts on cells, and this space has none: leave transforms out'
         assert complaints(tmp_path / 's.yml', text) == [said]

@@ -38,7 +38,9 @@ def test_the_divergence_of_all_edges_is_the_penalty():
 
 def test_weight_decay_needs_no_penalty():
     assert not Dirichlet().is_penalised and Dirichlet(anchor='kl').is_penalised
-    assert Dirichlet(scale=5.0).penalty(ALPHA, LAYOUT, Moment()) == 0
+    assert Dirichlet().penalty(ALPHA, LAYOUT, Moment()) == 0
+    with pytest.raises(ValueError, match="scale=5.0 does nothing with anchor='l2'"):
+        Dirichlet(scale=5.0)
     assert Dirichlet().weights(ALPHA, Moment()).equal(Dirichlet(anchor='kl').weights(ALPHA, Moment()))
 
 

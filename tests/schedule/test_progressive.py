@@ -153,10 +153,11 @@ def test_lists_of_a_settings_file_are_tuples():
     [
         ({'operations': (5, 3), 'num_cells': (5, 11)}, 'num_cells has 2 numbers, and operations 2: .* and 3 as num_c'),
         ({'operations': (4,), 'shares': (6,)}, 'shares has 1 numbers, and operations 1: .* 2 as shares'),
-        ({'operations': ()}, 'operations has 0 numbers, and operations 0: give operations one or more'),
+        ({'operations': ()}, 'operations must say how many stay .* and is empty'),
         ({'operations': (5, 0)}, r'operations must be positive, not \[5, 0\]'),
         ({'operations': (4,), 'num_cells': (3, 0)}, r'num_cells must be positive, not \[3, 0\]'),
         ({'operations': (4,), 'shares': (-1, 4)}, r'shares must be positive, not \[-1, 4\]'),
+        ({'operations': (4.5,)}, 'operations must be whole numbers, or shares below 1'),
         ({'operations': (3, 5)}, r'operations must not rise from stage to stage, not \[3, 5\]'),
         ({'operations': (4,), 'num_cells': (3, 5), 'is_fresh': False}, 'new cells have no weights .* is_fresh=True'),
         ({'operations': (4,), 'shares': (2, 4), 'is_fresh': False}, r'shares must not rise .*, not \[2, 4\].*is_fresh'),
