@@ -369,7 +369,7 @@ class SearchModule(DartsLightningModule):
             )
         for batch in loop._combined_loader.flattened[0]:
             images, labels = batch[:2]
-            yield images.to(self.device), labels.to(self.device)
+            yield images.to(self.device, next(self.model.parameters()).dtype), labels.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Put back the random state of a resumed run; enter the epoch's stage."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
 
 from nni_wcnas.contracts import Objective
 from nni_wcnas.hypergradient import Unrolled
@@ -116,31 +116,39 @@ def pr_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
     return _search(recipe('pr_darts', dataset), overrides, relaxation=HardConcrete(), selection=TopPairs())
 
 
-def drnas(dataset: str = 'cifar10', **overrides: Any) -> Search:
+def drnas(dataset: str = 'cifar10', *, anchor: Literal['l2', 'kl'] = 'l2', **overrides: Any) -> Search:
     """DrNAS without its progression: mixing weights are drawn from Dirichlet distributions that are learned.
 
-    Chen et al., ICLR 2021, section 3.2, with weight decay 1e-3 as its anchor; other numbers of table 25.
+    Chen et al., ICLR 2021, section 3.2: anchored by weight decay 1e-3 (``'l2'``) or by the divergence from the uniform
+    distribution, without weight decay (``'kl'``); other numbers of table 25.
     """
-    return _search(recipe('drnas', dataset), overrides, relaxation=Dirichlet())
+    return _search(recipe('drnas', dataset), overrides, relaxation=Dirichlet(anchor), arc_weight_decay=_DECAY[anchor])
 
 
-def drnas_progressive(dataset: str = 'cifar10', **overrides: Any) -> Search:
+def drnas_progressive(
+    dataset: str = 'cifar10', *, anchor: Literal['l2', 'kl'] = 'l2', **overrides: Any
+) -> Search:
     """DrNAS: first a sixth of the channels, then a quarter with 4 of 7 operations (ImageNet: a sixth, a third).
 
     Chen et al., ICLR 2021, section 3.3: searched at 20 cells of 36 channels without 'none' (``search_spaces/
-    darts_seven.yml``), SGD 0.1 -> 0 over both stages, batch 64, 25 epochs a stage of which the first 10 leave the
-    architecture alone; ImageNet: 14 cells of 48 channels, SGD 0.5 -> 0, batch 512, Adam 6e-3, clipped to 5. Not here:
-    the linear warm-up of the learning rate on ImageNet.
+    darts_seven.yml``), SGD 0.1 -> 0 over both stages, batch 64, Adam 6e-4, 25 epochs a stage of which the first 10
+    leave the architecture alone; ImageNet: 14 cells of 48 channels, SGD 0.5 -> 0, batch 512, Adam 6e-3, clipped to 5.
+    Not here: the linear warm-up of the learning rate on ImageNet.
     """
     numbers = recipe('drnas_progressive', dataset)
     shares = (6, 3) if dataset == 'imagenet' else (6, 4)
     return _search(
         numbers,
         overrides,
-        relaxation=Dirichlet(),
+        relaxation=Dirichlet(anchor),
+        arc_weight_decay=_DECAY[anchor],
         transforms=(PartialChannels(k=shares[0], edge_normalization=False),),
         schedule=Progressive((4,), shares=shares, is_fresh=False, warmup=numbers.warmup),
     )
+
+
+_DECAY = {'l2': 1e-3, 'kl': 0.0}
+"""Weight decay of the architecture by DrNAS's anchor."""
 
 
 def sdarts_rs(dataset: str = 'cifar10', **overrides: Any) -> Search:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import nni_wcnas as wc
 from nni_wcnas import (
     AdversarialSmoothing,
     AuxiliarySkip,
@@ -167,12 +168,10 @@ def test_what_is_not_known_is_said():
         recipe('wcnas')
 
 
-def _names(member):
-    """The class of a member, and of those it holds."""
-    if isinstance(member, tuple):
-        return {name for part in member for name in _names(part)}
-    inner = {type(member.inner).__name__} if hasattr(member, 'inner') else set()
-    return {type(member).__name__} | inner
+def _written(text):
+    """The members in a cell of the table, made by the code that they are written in."""
+    names = {name: getattr(wc, name) for name in wc.__all__}
+    return {eval(code, names) for code in re.findall(r'`([A-Z][^`]*\))`', text) if '...' not in code}
 
 
 def test_the_table_of_readme_says_what_the_presets_do():
@@ -181,8 +180,14 @@ def test_the_table_of_readme_says_what_the_presets_do():
     assert sorted(name for name, _ in rows) == sorted(list_options('preset'))
     for name, text in rows:
         members = differences(presets.PRESETS[name]())
-        expected = {n for member in members.values() for n in _names(member)}
-        assert set(re.findall(r'[A-Z]\w+(?=\()', text)) == expected, name
+        flat = {part for value in members.values() for part in (value if isinstance(value, tuple) else (value,))}
+        assert {member for member in flat if type(member) is not WorstCase} == _written(text), name
+
+
+def test_drnas_has_one_anchor():
+    for preset in (presets.drnas, presets.drnas_progressive):
+        assert (preset().relaxation.anchor, preset().arc_weight_decay) == ('l2', 1e-3)
+        assert (preset(anchor='kl').relaxation.anchor, preset(anchor='kl').arc_weight_decay) == ('kl', 0.0)
 
 
 def test_tuning_between_decisions():

@@ -70,6 +70,8 @@ def make_space(settings: Settings, data: ImageData) -> Any:
             )
         if key in accepted:
             arguments[key] = data.num_classes
+    if isinstance(arguments.get('num_cells'), (list, tuple)):
+        raise ValueError('num_cells is a list, and a supernet of cells has one depth; give one number')
     classes = 1000 if arguments.get('dataset') == 'imagenet' else 10
     if isinstance(factory, type) and issubclass(factory, NDS) and data.num_classes != classes:
         raise ValueError(

@@ -51,8 +51,8 @@ class Forecast:
 
     @property
     def needed(self) -> float:
-        """At the batch size of the settings."""
-        return self.constant + self.each * self.batch_size
+        """At the batch size of the settings, as far as there are examples."""
+        return self.constant + self.each * min(self.batch_size, self.examples)
 
     @property
     def largest_batch(self) -> int:
@@ -62,7 +62,7 @@ class Forecast:
 
     def __str__(self) -> str:
         text = f'batch_size {self.batch_size} takes about {_gigabytes(self.needed)}, {_gigabytes(self.free)} are free'
-        if self.batch_size <= self.largest_batch:
+        if min(self.batch_size, self.examples) <= self.largest_batch:
             return f'memory: {text}; up to batch_size {self.largest_batch} should fit'
         lower = f'data.batch_size to {self.largest_batch}' if self.largest_batch >= 2 else 'the size of the space'
         return f'memory: {text}; lower {lower}{self.remedy}'
@@ -90,7 +90,8 @@ def forecast(settings: Settings) -> Forecast:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether torch had too little memory, on whatever device."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    texts = ("can't allocate memory", 'could not create a primitive')  # torch's allocator, oneDNN
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in texts)
 
 
 def out_of_memory(settings: Settings) -> str:

@@ -166,6 +166,8 @@ def decode(path: Path, image_size: int) -> Tensor:
     """
     try:
         with Image.open(path) as opened:
+            if opened.mode.startswith(('I', 'F')):
+                raise ValueError(f'its mode {opened.mode} has more than 8 bits a channel')
             image = ImageOps.fit(
                 ImageOps.exif_transpose(opened).convert('RGB'), (image_size, image_size), Image.Resampling.BILINEAR
             )

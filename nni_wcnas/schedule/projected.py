@@ -9,8 +9,8 @@ batch, and none is moved.
 
 Cost on the DARTS space: 17 decisions and 81 epochs of tuning, 240 passes over the architecture's half of the data.
 
-Deviations: 'none' is no choice where an edge may go altogether (the selection could not keep it); the architecture is
-tuned along with the weights, as in the search before.
+Deviations: 'none' is no choice where an edge may go altogether (the selection could not keep it); of equally harmless
+edges the earlier one goes, in the published code the later; the last decision is tuned for one epoch in every space.
 
 References
 ----------

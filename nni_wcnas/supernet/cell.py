@@ -84,7 +84,7 @@ class RelaxedCell(RelaxedEdges, PathSamplingCell):
     def forward(self, *inputs: Any, again: bool = True) -> Any:
         """Mix every edge, sum the edges into each node, concatenate the nodes."""
         if self.recompute and again:
-            return recomputed(self, *inputs, again=False)
+            return recomputed(self, *inputs, within=self.mixer.as_now(), again=False)
         predecessors = preprocess_cell_inputs(self.num_predecessors, *inputs)
         states = self.states(self.preprocessor(predecessors))
         return self.postprocessor(torch.cat(states[self.num_predecessors :], self.concat_dim), predecessors)

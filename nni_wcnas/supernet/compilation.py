@@ -15,11 +15,12 @@ no second derivatives.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+import torch._dynamo.config
 import torch._dynamo.exc
 import torch._functorch.config
 from torch import Tensor
@@ -32,6 +33,8 @@ __all__ = ['Compilation', 'Compiled']
 
 _logger = logging.getLogger(__name__)
 
+_KINDS = 64
+"""Passes that differ in what is compiled, at most, for each cell; torch's own limit is 8."""
 _FAILURES: tuple[type[Exception], ...] = (
     torch._dynamo.exc.TorchDynamoException,
     # Too many kinds of passes; the versions of torch differ in its name.
@@ -126,12 +129,17 @@ class Compiled:
         return self._functions[absent]
 
 
-def _whole() -> AbstractContextManager[Any]:
-    """Compile the backward pass together with the forward pass, where failures are still harmless."""
-    config = torch._functorch.config
-    if hasattr(config, 'force_non_lazy_backward_lowering'):
-        return config.patch(force_non_lazy_backward_lowering=True)
-    return nullcontext()
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Compile the backward pass together with the forward pass, where failures are still harmless; let each cell have
+    as many kinds of passes as a search makes, with batches of several sizes."""
+    config, dynamo = torch._functorch.config, torch._dynamo.config
+    limit = 'recompile_limit' if hasattr(dynamo, 'recompile_limit') else 'cache_size_limit'
+    with ExitStack() as stack:
+        stack.enter_context(dynamo.patch({limit: _KINDS}))
+        if hasattr(config, 'force_non_lazy_backward_lowering'):
+            stack.enter_context(config.patch(force_non_lazy_backward_lowering=True))
+        yield
 
 
 def _has_compiler() -> bool:

@@ -67,7 +67,7 @@ class RelaxedDenseCell(RelaxedEdges):
     def forward(self, state: Tensor, again: bool = True) -> Tensor:
         """Mix every edge, sum the edges into each node; the last node."""
         if self.recompute and again:
-            return recomputed(self, state, again=False)
+            return recomputed(self, state, within=self.mixer.as_now(), again=False)
         return self.states([state])[-1]
 
     def export(self, memo: dict[str, Any]) -> dict[str, Any]:

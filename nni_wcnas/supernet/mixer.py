@@ -6,8 +6,8 @@ for the relaxation's own while a smoothing perturbs them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -83,9 +83,14 @@ class Mixer:
     def _rows(self, like: Tensor) -> Tensor:
         return torch.tensor(sorted(self.dropped), dtype=torch.long, device=like.device)
 
+    def as_now(self) -> Callable[[], AbstractContextManager[None]]:
+        """What brings back, later and for a while, the weights that are held now."""
+        held = self._held
+        return lambda: self.holding(held)
+
     @contextmanager
-    def holding(self, weights: Tensor) -> Iterator[None]:
-        """Use these weights, whatever the logits."""
+    def holding(self, weights: Tensor | None) -> Iterator[None]:
+        """Use these weights, whatever the logits; None is the relaxation's own."""
         self._held, before = weights, self._held
         try:
             yield

@@ -7,7 +7,7 @@ running statistics stay where the first computation left them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,7 +20,9 @@ from torch.utils.checkpoint import checkpoint
 __all__ = ['recomputed']
 
 
-def recomputed(module: nn.Module, *inputs: Any, **options: Any) -> Any:
+def recomputed(
+    module: nn.Module, *inputs: Any, within: Callable[[], AbstractContextManager[None]] = nullcontext, **options: Any
+) -> Any:
     """Call ``module`` and keep nothing but its inputs; random numbers are drawn again as they were.
 
     Parameters
@@ -29,6 +31,8 @@ def recomputed(module: nn.Module, *inputs: Any, **options: Any) -> Any:
         Whose forward pass to repeat; its parameters are those of the moment.
     *inputs, **options
         Of the forward pass.
+    within
+        Makes a context that brings back for the second computation what else is as now.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def recomputed(module: nn.Module, *inputs: Any, **options: Any) -> Any:
         return functional_call(module, parameters, inputs, options)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _AsThen(norms, modes)
+        return nullcontext(), _AsThen(norms, modes, within)
 
     return checkpoint(call, *inputs, use_reentrant=False, context_fn=contexts)
 
@@ -62,16 +66,24 @@ def _set_modes(norms: Sequence[_BatchNorm], modes: Sequence[tuple[bool, bool]]) 
 class _AsThen:
     """Batch norms in their earlier modes; modes and statistics are put back. May be entered again and again."""
 
-    def __init__(self, norms: Sequence[_BatchNorm], modes: Sequence[tuple[bool, bool]]) -> None:
-        self.norms, self.modes = norms, modes
+    def __init__(
+        self,
+        norms: Sequence[_BatchNorm],
+        modes: Sequence[tuple[bool, bool]],
+        within: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.norms, self.modes, self.within = norms, modes, within
         self.statistics = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
 
     def __enter__(self) -> None:
+        self.context = self.within()
+        self.context.__enter__()
         self.modes_now = [_mode(norm) for norm in self.norms]
         self.values_now = [buffer.clone() for buffer in self.statistics]
         _set_modes(self.norms, self.modes)
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
+        self.context.__exit__(*error)
         _set_modes(self.norms, self.modes_now)
         with torch.no_grad():
             for buffer, value in zip(self.statistics, self.values_now):

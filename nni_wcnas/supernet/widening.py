@@ -1,7 +1,8 @@
 """Widening: carry the weights of a supernet over to one whose operations see more channels.
 
 A new channel of an operation copies one that is there, chosen at random once for each operation, in weights, running
-statistics and momentum alike, as input and as output. Nothing is rescaled, and the new input channels are other
+statistics and momentum alike, as input and as output; the halves of a factorised reduction are widened each for itself.
+Nothing is rescaled, and the new input channels are other
 channels than those whose weights they copy, so the function changes: a starting point, not an identity.
 
 References
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from nni_wcnas.spaces.operations import FactorizedReduce
 
 __all__ = ['Widening']
 
@@ -46,9 +49,7 @@ class Widening:
 
     def _chosen(self, name: str, size: int, wanted: int) -> Tensor:
         """Which of ``size`` channels each of ``wanted`` copies."""
-        parts = name.split('.')
-        operation = '.'.join(parts[: parts.index('ops') + 4]) if 'ops' in parts else name
-        key = operation, size, wanted
+        key = _operation(name), size, wanted
         if key not in self._channels:
             self._channels[key] = torch.cat((torch.arange(size), torch.randint(size, (wanted - size,))))
         return self._channels[key]
@@ -56,6 +57,24 @@ class Widening:
     @torch.no_grad()
     def transfer(self, old: nn.Module, new: nn.Module) -> None:
         """Copy all parameters and buffers."""
+        for name, module in new.named_modules():
+            if isinstance(module, FactorizedReduce) and 'ops' in name.split('.'):
+                self._choose_halves(name, old.get_submodule(name), module)
         target = new.state_dict()
         for name, value in old.state_dict().items():
             target[name].copy_(self.widened(name, value, target[name]))
+
+    def _choose_halves(self, name: str, old: nn.Module, new: FactorizedReduce) -> None:
+        """The norm's channels are those of both convolutions, side by side."""
+        even, odd = (
+            (getattr(old, half).out_channels, getattr(new, half).out_channels) for half in ('conv_even', 'conv_odd')
+        )
+        if even[0] + odd[0] != even[1] + odd[1]:
+            halves = self._chosen(name, *even), even[0] + self._chosen(name, *odd)
+            self._channels[_operation(name), even[0] + odd[0], even[1] + odd[1]] = torch.cat(halves)
+
+
+def _operation(name: str) -> str:
+    """The candidate on an edge that a module or a tensor belongs to."""
+    parts = name.split('.')
+    return '.'.join(parts[: parts.index('ops') + 4]) if 'ops' in parts else name

@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument('--batch-size', type=int, default=64)
     parser.add_argument('--width', type=int, default=8)
     parser.add_argument('--cells', type=int, default=1, help='of each of the three stages')
-    parser.add_argument('--arc-learning-rate', type=float, default=3e-3, help="far above the papers' 3e-4 and 6e-4: few steps")
+    parser.add_argument('--arc-learning-rate', type=float, default=3e-3, help="far above the papers': few steps")
     options = parser.parse_args()
     truth = accuracies(options.accuracies)
     names = ('images', 'epochs', 'tune_epochs', 'batch_size', 'width', 'cells', 'arc_learning_rate')

@@ -8,7 +8,7 @@
 All contenders train at the same time in one process and take turns, a batch each, so that a noisy machine disturbs all
 alike. An iteration is one training batch with all that belongs to it (architecture, weights, adversary). Ratios are
 medians over the rounds; ``wcnas`` is compared over whole cycles of 8 batches. Peak memory is that of a process of its
-own, above the import of torch and NNI, or on a GPU what torch allocated there; there the images are held on the GPU as
+own, above the import of torch, or on a GPU what torch allocated there; there the images are held on the GPU as
 well. ``plain`` is ``darts`` without the fast cell.
 """
 
@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def _summary(turns: Turns, all_turns: dict[str, Turns], options: argparse.Namesp
 
 
 def peak_memory(name: str, options: argparse.Namespace) -> float:
-    """MB of a process that trains one contender for one batch, above the imports."""
+    """MB of a process that trains one contender for one batch, above the import of torch."""
     arguments = [
         sys.executable,
         __file__,
@@ -159,18 +160,29 @@ def peak_memory(name: str, options: argparse.Namespace) -> float:
         ),
         *(['--operations', str(options.operations)] if options.operations else []),
     ]
-    return float(subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()[-1])
+    peak = float(_last_word(arguments))
+    return peak if options.device == 'cuda' else peak - torch_alone()
+
+
+@cache
+def torch_alone() -> float:
+    """MB of a process that only imports torch."""
+    code = "import torch; print(next(l.split()[1] for l in open('/proc/self/status') if l.startswith('VmHWM')))"
+    return float(_last_word([sys.executable, '-c', code])) / 1024
+
+
+def _last_word(arguments: list[str]) -> str:
+    return subprocess.run(arguments, capture_output=True, text=True, check=True).stdout.split()[-1]
 
 
 def only(name: str, options: argparse.Namespace) -> None:
     """One batch in this process; print its peak memory in MB."""
-    before = peak_resident()
     turns = Turns(name)
     options.batches = 1
     turns.mine.release()
     run(name, options, turns)
     on_gpu = options.device == 'cuda'
-    print(torch.cuda.max_memory_allocated() / 2**20 if on_gpu else (peak_resident() - before) / 1024)
+    print(torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_resident() / 1024)
 
 
 def peak_resident() -> int:
@@ -189,7 +201,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--sweep', action='store_true', help='vary one size at a time; nni and darts only')
     parser.add_argument('--batch-size', type=int, default=16)
     parser.add_argument(
-        '--batches', type=int, default=16, help='a multiple of 8; of more than 8 the first 8 are warm-up'
+        '--batches', type=int, default=24, help='a multiple of 8; of more than 8 the first 8 are warm-up'
     )
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
@@ -200,7 +212,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--json', help='write the record there')
     parser.add_argument('--methods', action='store_true', help='the fast cell against the plain one, by base method')
     parser.add_argument('--only', choices=CONTENDERS, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if (options.sweep or options.methods) and (options.check or options.json):
+        parser.error('--check and --json belong to the comparison of the contenders; leave them out')
+    return options
 
 
 def main() -> None:
@@ -213,6 +228,7 @@ def main() -> None:
         only(options.only, options)
         return
     if options.sweep or options.methods:
+        print(f'{machine(options.device)}, {options.threads} threads, torch {torch.__version__}')
         (sweep if options.sweep else methods)(options)
         return
     record = {
@@ -228,11 +244,10 @@ def main() -> None:
         if not options.no_memory:
             result['peak_mb'] = peak_memory(name, options)
         print(_line(name, result))
+    if options.json:
+        Path(options.json).write_text(json.dumps(record, indent=2) + '\n')
     if options.check:
         _check(record['results'])
-    if options.json:
-        with open(options.json, 'w') as file:
-            json.dump(record, file, indent=2)
 
 
 def machine(device: str) -> str:

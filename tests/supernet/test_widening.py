@@ -8,6 +8,7 @@ from torch import nn
 
 from nni_wcnas import Search
 from nni_wcnas.spaces import DARTS
+from nni_wcnas.spaces.operations import FactorizedReduce
 from nni_wcnas.supernet.widening import Widening
 from nni_wcnas.transform import PartialChannels
 
@@ -48,6 +49,8 @@ def test_every_new_channel_copies_one_old_channel_of_the_same_operation(pair):
         if source.shape == value.shape:
             assert value.equal(source)
             continue
+        if 'skip_connect' in name:
+            continue  # Halves of its own, below.
         assert name.startswith('cells.') and '.ops.' in name
         for dimension, (size, wanted) in enumerate(zip(source.shape, value.shape)):
             if size != wanted:
@@ -57,6 +60,23 @@ def test_every_new_channel_copies_one_old_channel_of_the_same_operation(pair):
         assert all(channels == found[0] for channels in found), operation
         assert found[0][:size] == list(range(size)) and len(found[0]) == wanted == 2 * size
     assert len({tuple(found[0][4:]) for (_, size, _), found in copied.items() if size == 4}) > 1, 'drawn, not fixed'
+
+
+def test_halves_of_a_factorised_reduction(pair):
+    """Each output copies one of its own half; statistics and inputs are of the same channels."""
+    old, new, _, _ = pair
+    modules = dict(new.named_modules())
+    reductions = [name for name in modules if isinstance(modules[name], FactorizedReduce) and '.ops.' in name]
+    assert reductions
+    for name in reductions:
+        before, after = old.get_submodule(name), new.get_submodule(name)
+        known = before.norm.running_mean.tolist()
+        copied = torch.tensor([known.index(value) for value in after.norm.running_mean.tolist()])
+        half, wide = before.conv_even.out_channels, after.conv_even.out_channels
+        even, odd = copied[:wide], copied[wide:] - half
+        assert even[:half].tolist() == list(range(half)) and odd[: len(known) - half].tolist() == list(range(half))
+        assert after.conv_even.weight.equal(before.conv_even.weight[even][:, copied])
+        assert after.conv_odd.weight.equal(before.conv_odd.weight[odd][:, copied])
 
 
 def _source(old: torch.Tensor, new: torch.Tensor, dimension: int) -> list[int]:
