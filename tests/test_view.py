@@ -14,7 +14,7 @@ from nni_wcnas.module import SearchModule
 from nni_wcnas.relaxation import GumbelSoftmax
 from nni_wcnas.spaces import DARTS
 from nni_wcnas.supernet.choices import cells_by_label
-from nni_wcnas.transform import AuxiliarySkip, PartialChannels
+from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 from nni_wcnas.view import SupernetView
 
 WITHOUT = {'one': {(1, 2)}, 'an edge': {(3, column) for column in range(4)}, 'nothing': set(), 'gone': {(0, 0), (2, 1)}}
@@ -235,3 +235,22 @@ def test_the_largest_eigenvalue_moves_nothing():
         return [name for name, value in module.state_dict().items() if not value.equal(before[name])]
 
     assert probe(look) == []
+
+
+def test_random_operations_draw_the_same_for_all_that_is_compared():
+    """Noise ignores its input; dropout cuts some of it."""
+
+    def look(module):
+        state = torch.get_rng_state()
+        found = [module.view.validate('normal', {(0, 0)}) for _ in range(2)]
+        assert torch.get_rng_state().equal(state)
+        return found
+
+    for members, operations in (({}, ('noise', 'sep_conv_3x3')), ({'transforms': (SkipDropout(0.5),)}, OPERATIONS)):
+        space = DARTS(width=4, num_cells=3, num_nodes=2, operations=operations)
+        first, again = probe(look, space=space, members=members)
+        assert first == again
+
+
+def test_validation_in_float64():
+    assert probe(lambda module: module.view.validate('normal', {(0, 1)}), precision='64-true')[0] > 0

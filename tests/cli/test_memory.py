@@ -20,6 +20,7 @@ from nni_wcnas.cli.settings import load_settings
         ((400, 1e9, 1e7, 2e9, 500), 'takes about 5.0 GB, 2.0 GB are free; lower data.batch_size to 80'),
         ((400, 1e9, 1e7, 2e9, 500, ', or pray'), 'lower data.batch_size to 80, or pray'),
         ((400, 1e9, 1e7, 1e9, 500), 'lower the size of the space'),
+        ((300, 1e9, 1e7, 9e9, 250), 'takes about 3.5 GB, 9.0 GB are free; up to batch_size 250 should fit'),
     ],
 )
 def test_what_is_said(arguments, said):
@@ -75,6 +76,7 @@ def test_forecast_shrinks_when_cells_are_computed_again(here, settings_file):
 def test_errors_of_torch_and_others():
     assert is_out_of_memory(torch.OutOfMemoryError('CUDA out of memory'))
     assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError('could not create a primitive')), "oneDNN's"
     assert not is_out_of_memory(RuntimeError('shapes differ'))
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)

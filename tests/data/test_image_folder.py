@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from nni_wcnas.data import DataError, ImageFolder
+from nni_wcnas.data.store import decode
 
 
 def write(folder, count, colour, size=(20, 12), mode='RGB'):
@@ -153,3 +154,12 @@ def test_a_file_that_cannot_be_read_is_named(folder, damage, workers):
 def test_files_are_not_held_on_a_gpu(folder):
     with pytest.raises(DataError, match='files are decoded on the CPU, not on cuda; leave device out'):
         ImageFolder(folder, device='cuda')
+
+
+@pytest.mark.parametrize(('dtype', 'mode'), [('uint16', 'I;16'), ('int32', 'I'), ('float32', 'F')])
+def test_images_of_more_than_8_bits_are_refused(tmp_path, dtype, mode):
+    """Cut to 8 bits they would be white or black."""
+    path = tmp_path / 'deep.tif'
+    Image.fromarray(np.full((8, 8), 300, dtype)).save(path)
+    with pytest.raises(DataError, match=f'deep.tif cannot be read .its mode {mode} has more than 8 bits a channel'):
+        decode(path, 8)

@@ -141,6 +141,15 @@ def test_once_for_each_kind_of_pass():
     assert backend.count == 9
 
 
+def test_many_sizes_of_batches():
+    """More kinds of passes than torch would compile by itself."""
+    backend = Counted()
+    network = supernet(Compilation(backend))
+    for size in range(2, 13):
+        network(torch.randn(size, 3, 8, 8).double()).sum().backward()
+    assert backend.count == 11 and cells(network)[0].compiled.compilation.is_possible
+
+
 def test_passes_without_gradients_are_not_compiled():
     backend = Counted()
     with torch.no_grad():

@@ -38,7 +38,8 @@ def assert_alike(one, other):
         torch.testing.assert_close(value, other[name], rtol=0, atol=1e-10)
 
 
-CASES = [*((name, 'official') for name in ('darts_2nd', 'pc_darts', 'pr_darts', 'sdarts_adv', 'wcnas')), ('darts', 'hub')]
+OFFICIAL = ('darts_2nd', 'pc_darts', 'pr_darts', 'sdarts_adv', 'wcnas')
+CASES = [*((name, 'official') for name in OFFICIAL), ('darts', 'hub')]
 
 
 @pytest.mark.parametrize(('preset', 'space'), CASES)
