@@ -83,7 +83,7 @@ def check_combination(search: Search) -> None:
     if first is not None and not any(transform.share > 1 for transform in search.transforms):
         raise ValueError(
             f'{_kind(schedule)} changes the share of PartialChannels, which is not among the transforms: add '
-            'transforms=(PartialChannels(),)'
+            f'transforms=(PartialChannels(k={first}),)'
         )
     if first is not None and first != _share(search):
         raise ValueError(

@@ -64,12 +64,12 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     (
         {'schedule': Progressive((4,), shares=(6, 4), is_fresh=False)},
         'Progressive changes the share of PartialChannels, which is not among the transforms: add '
-        'transforms=(PartialChannels(),)',
+        'transforms=(PartialChannels(k=6),)',
     ),
     (
         {'schedule': SkipCount(Progressive((4,), shares=(6, 4)))},
         'SkipCount changes the share of PartialChannels, which is not among the transforms: add '
-        'transforms=(PartialChannels(),)',
+        'transforms=(PartialChannels(k=6),)',
     ),
     (
         {'transforms': (SkipDropout(), PartialChannels(), SkipDropout(0.1))},
