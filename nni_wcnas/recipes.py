@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-__all__ = ['DATASETS', 'RECIPES', 'Recipe', 'recipe']
-
-DATASETS = ('cifar10', 'cifar100', 'imagenet')
+__all__ = ['RECIPES', 'Recipe', 'recipe']
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import ArchitectureUpdate, Losses, Objective, Step, Tester
+from nni_wcnas.objective.adversary import teach
 from nni_wcnas.objective.descent import descent
 
 __all__ = ['SynthesizedValidation']
@@ -74,8 +75,7 @@ class SynthesizedValidation(Objective):
         del update_generator  # Unused: the generator learns on every batch.
         if not self.trains_tester:
             return {}
-        losses = _tester(step).adversary_step(step.val, update_generator=True)
-        return {{'generator': 'G', 'discriminator': 'S'}.get(name, name): value for name, value in losses.items()}
+        return teach(_tester(step), step.val, update_generator=True)
 
     def _batch(self, step: Step) -> tuple[Tensor, Tensor]:
         """Real images first, as many as their share, rounded down; as large as the validation batch."""

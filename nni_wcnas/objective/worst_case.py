@@ -46,10 +46,9 @@ from nni_wcnas.functional.hypergradient import (
     scaled,
     sgd_step,
 )
+from nni_wcnas.objective.adversary import teach
 
 __all__ = ['WorstCase']
-
-_SYMBOLS = {'generator': 'G', 'discriminator': 'S'}
 
 
 @dataclass(frozen=True)
@@ -137,8 +136,7 @@ class WorstCase(Objective):
     def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
         """S learns on every batch, G on every ``every``-th, V on fresh generated images on every batch."""
         tester, auxiliary = self._adversary(step)
-        losses = tester.adversary_step(step.train, update_generator=update_generator)
-        losses = {_SYMBOLS.get(name, name): value for name, value in losses.items()}
+        losses = teach(tester, step.train, update_generator=update_generator)
         noise = tester.noise(len(step.train.labels))
         losses['V'] = auxiliary.train_step(tester.generate(noise).detach(), noise.labels)
         return losses

@@ -14,6 +14,7 @@ from nni_wcnas.cli.building import SECTIONS
 from nni_wcnas.cli.problems import CommandError, SettingsError
 from nni_wcnas.cli.settings import differing_key, load_settings, resolved
 from nni_wcnas.options import AXES
+from nni_wcnas.presets import BASES
 from nni_wcnas.transform import PartialChannels
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
         (
             'preset: wcnas',
             'preset: wcnas, base: dart',
-            "s.yml:3: method.base: base must be one of darts, darts_2nd, pc_darts,",
+            f"s.yml:3: method.base: base must be one of {', '.join(BASES)}, not 'dart'",
         ),
         ('preset: wcnas', 'preset: darts', 's.yml:3: method.every: is not a known key here'),
         ('every: 2', 'every: 0', 's.yml:3: method.every: every must be at least 1 batch, not 0'),
@@ -229,7 +230,8 @@ def test_what_acts_on_cells_needs_them(tmp_path: Path, monkeypatch, space: str) 
         assert complaints(tmp_path / 's.yml', text) == [said]
     else:
         (tmp_path / 's.yml').write_text(text)
-        assert load_settings(tmp_path / 's.yml').space['name'] == space
+        sizes = {'s4': {'width': 16, 'num_cells': 8}, 'hub_pnas': {'width': 16}}
+        assert load_settings(tmp_path / 's.yml').space == {'name': space, **sizes.get(space, {})}
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'search_spaces').glob('*.yml')), ids=lambda path: path.stem)
