@@ -42,6 +42,7 @@ __all__ = [
     'Smoothing',
     'Noise',
     'Tester',
+    'GenerativeTester',
     'Auxiliary',
     'Learner',
     'TrainingPass',
@@ -377,41 +378,71 @@ class Schedule(ABC):
         return None
 
 
-# ---------------------------------------------------------------------------------------------------------- tester and
-# auxiliary model
+# ----------------------------------------------------------------------------------------------------------------
+# tester and auxiliary model
 
 
 class Noise(NamedTuple):
-    """What a generator is fed: kept and passed again, it gives the same images."""
+    """What images are made from: kept and passed again, it gives the same ones."""
 
-    latent: Tensor
-    """Shape ``(N, latent)``, standard normal."""
+    latent: Any
+    """Of a generator: a tensor of shape ``(N, latent)``, standard normal. Of a tester that changes real images: these,
+    and the random draws."""
     labels: Tensor
-    """Uniform classes, shape ``(N,)``, dtype int64."""
+    """Classes, shape ``(N,)``, dtype int64."""
 
 
 class Tester(nn.Module, ABC):
-    """A generator of labelled images whose hyper-parameters B are learned to make the learner fail."""
+    """Makes labelled images that depend on hyper-parameters B, which are learned to make the learner fail.
+
+    Here images depend on B itself, as those of an augmentation policy do; see :class:`GenerativeTester` for a generator
+    that learns under B.
+    """
 
     num_classes: int
     image_size: int
 
     @abstractmethod
-    def noise(self, count: int) -> Noise:
-        """Draw noise and uniform labels on the tester's device, from torch's global random state."""
+    def noise(self, count: int, source: Batch | None = None) -> Noise:
+        """Draw what ``count`` images are made from, on the tester's device, from torch's global random state.
+
+        ``source`` are real images; a tester that changes real images draws from them, a generator needs none.
+        """
 
     @abstractmethod
     def generate(self, noise: Noise, generator: Parameters | None = None) -> Tensor:
-        """f(G): images in [-1, 1] of shape ``(N, 3, image_size, image_size)``, differentiable in ``generator``
-        (default: the live one)."""
-
-    @abstractmethod
-    def generator_parameters(self) -> Parameters:
-        """G: the live parameters of the generator."""
+        """f(G) or f(B): images in [-1, 1] of shape ``(N, 3, image_size, image_size)``, differentiable in ``generator``
+        (default: the live :meth:`generator_parameters`); changes nothing."""
 
     @abstractmethod
     def hyperparameters(self) -> Parameters:
         """B: the live, unconstrained hyper-parameters."""
+
+    @abstractmethod
+    def values(self) -> dict[str, float]:
+        """B in its physical units, or what sums it up, by name, for logs."""
+
+    def generator_parameters(self) -> Parameters:
+        """What images are differentiable in: B, or a generator's parameters G, live."""
+        return self.hyperparameters()
+
+    def adversary_step(self, batch: Batch, *, update_generator: bool) -> Losses:
+        """Let what is not B learn from one batch of real images; return the losses by name."""
+        del batch, update_generator  # Unused: there is nothing but B.
+        return {}
+
+    def optimizers(self, epochs: int) -> list[NamedOptimizer]:
+        """Build the optimisers of :meth:`adversary_step` (not of B), and remember them for it."""
+        del epochs  # Unused: there is nothing but B.
+        return []
+
+
+class GenerativeTester(Tester):
+    """A class-conditional generator G of labelled images, which learns under B beside a discriminator S."""
+
+    @abstractmethod
+    def generator_parameters(self) -> Parameters:
+        """G: the live parameters of the generator."""
 
     @abstractmethod
     def generation_loss(
@@ -434,15 +465,11 @@ class Tester(nn.Module, ABC):
 
     @abstractmethod
     def optimizers(self, epochs: int) -> list[NamedOptimizer]:
-        """Build the optimisers of G and S (not of B); remembers them for :meth:`adversary_step`."""
+        """Build the optimisers of G and S (not of B), and remember them for :meth:`adversary_step`."""
 
     @abstractmethod
     def generator_step(self) -> SGDStep:
         """The numbers of the generator's next optimiser step."""
-
-    @abstractmethod
-    def values(self) -> dict[str, float]:
-        """B in its physical units, by name, for logs."""
 
 
 class Auxiliary(nn.Module, ABC):

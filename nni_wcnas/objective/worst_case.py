@@ -44,9 +44,9 @@ from nni_wcnas.functional.hypergradient import (
     lookahead,
     replayed,
     scaled,
-    sgd_step,
 )
 from nni_wcnas.objective.adversary import teach
+from nni_wcnas.objective.image_chain import ImageChain
 
 __all__ = ['WorstCase']
 
@@ -58,7 +58,8 @@ class WorstCase(Objective):
     Parameters
     ----------
     trade_off
-        lambda: how much the generated images must stay meaningful. 0 drops the auxiliary model's term.
+        lambda: how much the generated images must stay meaningful. 0 drops the third stage: no auxiliary model learns
+        ("adversarial only", equation 20).
     average_weight
         gamma: weight of the loss on real validation images. 0 drops the term, and its pass through the supernet.
     decov
@@ -84,7 +85,6 @@ class WorstCase(Objective):
     hyperparameter_lr: float = 3e-4
     reuse_gradient: bool = False
     needs_tester = True
-    needs_auxiliary = True
 
     def __post_init__(self) -> None:
         for name in ('trade_off', 'average_weight', 'decov'):
@@ -95,129 +95,118 @@ class WorstCase(Objective):
         if self.every < 1:
             raise ValueError(f'every must be at least 1 batch, not {self.every}')
 
+    @property
+    def needs_auxiliary(self) -> bool:  # type: ignore[override]
+        """Whether images shall be meaningful: without that there is no third stage."""
+        return self.trade_off > 0
+
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
         """dA and dB of the worst-case objective."""
-        tester, _ = self._adversary(step)
-        count = len(step.train.labels)
+        tester = _tester(step)
         # All noise before the chain, which replays from here on: a mask shall not repeat the numbers of a latent.
-        z0, z1, noise = tester.noise(count), tester.noise(count), tester.noise(count)
-        chain = _TesterChain(step, self.trade_off, z0, z1)
+        z0, z1, z2 = (tester.noise(len(step.train.labels), step.train) for _ in range(3))
+        chain = ImageChain(step, tester, z0)
+        meaning = _Meaning(step, chain, z1) if self.trade_off else None
+        images = chain.generate(z2, chain.generator)
+        alphas, by_images, losses, reused = self._descend(step, images.detach().requires_grad_(), z2.labels)
+        # (df / dG')^T dL/dimages: the learner's loss as a function of the generator
+        (vector,) = gradients(images, chain.generator, cotangent=by_images)
+        losses['B'] = losses['generated']
+        if meaning is not None:
+            losses['meaning'], fall = meaning.gradient()
+            vector = {name: value + self.trade_off * fall[name] for name, value in vector.items()}
+            losses['B'] = losses['B'] - self.trade_off * losses['meaning']
+        return ArchitectureUpdate(alphas, losses, chain.hyperparameter_gradient(vector), reused)
+
+    def _descend(
+        self, step: Step, images: Tensor, labels: Tensor
+    ) -> tuple[Parameters, Tensor, Losses, Parameters | None]:
+        """dA, the gradient at the generated images, the losses, and the gradient for the weights to reuse."""
+        learner = step.learner
         weights, training = step.hypergradient.ahead(step, reuse=self.reuse_gradient)
-        alphas = leaves(step.learner.alphas)
-        images = chain.generate(noise, chain.generator)
-        shown = images.detach().requires_grad_()
-        worst, features = step.learner.loss_and_features(step.learner.renormalise(shown), noise.labels, weights, alphas)
+        alphas = leaves(learner.alphas)
+        worst, features = learner.loss_and_features(learner.renormalise(images), labels, weights, alphas)
         objective = worst + self.decov * decorrelation(features) if self.decov else worst
-        direct, vector, image = gradients(objective, alphas, weights, {'images': shown})
+        direct, vector, by_images = gradients(objective, alphas, weights, {'images': images})
         losses = {'A': worst.detach(), 'generated': worst.detach()}
         if self.average_weight:
-            average = step.learner.loss(step.val.images, step.val.labels, weights, alphas)
+            average = learner.loss(step.val.images, step.val.labels, weights, alphas)
             for group, more in zip((direct, vector), gradients(average, alphas, weights)):
                 for name, value in more.items():
                     group[name] = group[name] + self.average_weight * value
             losses |= {'A': losses['A'] + self.average_weight * average.detach(), 'real': average.detach()}
         indirect = step.hypergradient.indirect(step, vector)
-        # (df / dG')^T dL/dimages: the learner's loss as a function of the generator
-        (through_images,) = gradients(images, chain.generator, cotangent=image['images'])
-        rise = chain.hyperparameter_gradient(through_images)
-        losses |= chain.losses
         reused = training if self.reuse_gradient else None
         losses |= {'W': reused.loss} if reused else {}
-        losses['B'] = losses['generated']
-        if 'meaning' in losses:
-            losses['B'] = losses['B'] - self.trade_off * losses['meaning']
-        return ArchitectureUpdate(
+        return (
             {name: direct[name] + indirect[name] for name in alphas},
+            by_images['images'],
             losses,
-            rise,
             reused.gradients if reused else None,
         )
 
     def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
         """S learns on every batch, G on every ``every``-th, V on fresh generated images on every batch."""
-        tester, auxiliary = self._adversary(step)
+        tester = _tester(step)
         losses = teach(tester, step.train, update_generator=update_generator)
-        noise = tester.noise(len(step.train.labels))
-        losses['V'] = auxiliary.train_step(tester.generate(noise).detach(), noise.labels)
+        if self.trade_off:
+            noise = tester.noise(len(step.train.labels), step.train)
+            losses['V'] = _auxiliary(step).train_step(tester.generate(noise).detach(), noise.labels)
         return losses
 
-    @staticmethod
-    def _adversary(step: Step) -> tuple[Tester, Auxiliary]:
-        if step.tester is None or step.auxiliary is None:
-            raise ValueError(
-                'WorstCase needs a tester and an auxiliary model: give the search a SearchEvaluator(tester=FQGAN(...))'
-            )
-        return step.tester, step.auxiliary
+
+def _tester(step: Step) -> Tester:
+    if step.tester is None:
+        raise ValueError('WorstCase needs a tester: give the search a SearchEvaluator(tester=FQGAN(...))')
+    return step.tester
 
 
-class _TesterChain:
-    """From B through G' and V' to the objective: equations 8, 9, 15 and 16.
+def _auxiliary(step: Step) -> Auxiliary:
+    if step.auxiliary is None:
+        raise ValueError(
+            'WorstCase needs an auxiliary model: give the search a SearchEvaluator(tester=FQGAN(...)), or set '
+            'trade_off=0'
+        )
+    return step.auxiliary
 
-    Each loss and each image is evaluated with the random numbers that stand at its construction, and leaves the global
-    random state alone.
+
+class _Meaning:
+    """How well the auxiliary model, one step ahead on generated images, does on real ones: equation 9.
 
     Parameters
     ----------
     step
         The search iteration.
-    trade_off
-        lambda.
-    training_noise
-        What the generator is trained on in L_dg.
+    chain
+        Makes the images.
     noise
         z1, which V learns from.
     """
 
-    def __init__(self, step: Step, trade_off: float, training_noise: Noise, noise: Noise) -> None:
-        self.tester, self.auxiliary = WorstCase._adversary(step)
-        self.step, self.trade_off, self.noise = step, trade_off, noise
-        self.training_noise = training_noise
-        self.losses: Losses = {}
-        device = step.train.labels.device
-        self.generate = replayed(self.tester.generate, device)
-        self.generation_loss = replayed(self.tester.generation_loss, device)
-        self.auxiliary_loss = replayed(self.auxiliary.loss, device)
-        live = self.tester.generator_parameters()
-        loss, self.statistics = self.generation_loss(training_noise)
-        self.generator = leaves(sgd_step(live, gradient(loss, live), **vars(self.tester.generator_step())))
+    def __init__(self, step: Step, chain: ImageChain, noise: Noise) -> None:
+        self._step, self._auxiliary, self._chain, self._noise = step, _auxiliary(step), chain, noise
+        self._evaluate = replayed(self._auxiliary.loss, step.train.labels.device)
 
-    def hyperparameter_gradient(self, through_images: Parameters) -> Parameters:
-        """dB, given dL/dG' of the learner's loss."""
-        vector = through_images
-        if self.trade_off:
-            meaning = self._meaning()
-            vector = {name: value + meaning[name] for name, value in through_images.items()}
-
-        def rise(generator: Parameters, create_graph: bool) -> Parameters:
-            hyperparameters = leaves(self.tester.hyperparameters())
-            loss, _ = self.generation_loss(self.training_noise, generator, hyperparameters, self.statistics)
-            return gradient(loss, hyperparameters, create_graph=create_graph)
-
-        product = self.step.hypergradient.product(rise, self.tester.generator_parameters(), vector)
-        return scaled(product, -self.tester.generator_step().lr)
-
-    def _meaning(self) -> Parameters:
-        """d(-lambda L(V', D_val)) / dG' = + lambda lr_v (d2 L(V, f(G', z1)) / dG' dV) . v_V: two minus signs."""
-        live, numbers = self.auxiliary.learnable(), self.auxiliary.sgd_step()
-        images = self.generate(self.noise, self.generator).detach()
+    def gradient(self) -> tuple[Tensor, Parameters]:
+        """L(V', D_val), and -dL(V', D_val) / dG' = + lr_v (d2 L(V, f(G', z1)) / dG' dV) . v_V: two minus signs."""
+        live, numbers = self._auxiliary.learnable(), self._auxiliary.sgd_step()
+        images = self._chain.generate(self._noise, self._chain.generator).detach()
         ahead = lookahead(lambda auxiliary: self._loss(images, auxiliary), live, **vars(numbers))
-        val = self.step.val
+        val = self._step.val
         if val.clean is None:
             raise ValueError(
                 'WorstCase needs unaugmented validation images: use a SearchEvaluator with one of the data modules '
                 'of nni_wcnas.data'
             )
-        loss = self.auxiliary_loss(val.clean, val.labels, ahead)
-        self.losses['meaning'] = loss.detach()
+        loss = self._evaluate(val.clean, val.labels, ahead)
 
         def fall(auxiliary: Parameters, create_graph: bool) -> Parameters:
-            generator = leaves(self.generator)
-            return gradient(
-                self._loss(self.generate(self.noise, generator), auxiliary), generator, create_graph=create_graph
-            )
+            generator = leaves(self._chain.generator)
+            loss = self._loss(self._chain.generate(self._noise, generator), auxiliary)
+            return gradient(loss, generator, create_graph=create_graph)
 
-        product = self.step.hypergradient.product(fall, live, gradient(loss, ahead))
-        return scaled(product, self.trade_off * numbers.lr)
+        product = self._step.hypergradient.product(fall, live, gradient(loss, ahead))
+        return loss.detach(), scaled(product, numbers.lr)
 
     def _loss(self, images: Tensor, parameters: Parameters) -> Tensor:
-        return self.auxiliary_loss(images, self.noise.labels, parameters)
+        return self._evaluate(images, self._noise.labels, parameters)

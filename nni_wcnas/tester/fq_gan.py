@@ -41,12 +41,12 @@ from torch.optim import SGD, Adam, Optimizer
 from nni_wcnas.contracts import (
     Auxiliary,
     Batch,
+    GenerativeTester,
     Losses,
     NamedOptimizer,
     Noise,
     Parameters,
     SGDStep,
-    Tester,
 )
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.gan_losses import discriminator_hinge, generator_hinge
@@ -67,7 +67,7 @@ ADAM_BETAS = (0.0, 0.999)
 """FQ-GAN's, for the discriminator always and for the generator in pre-training."""
 
 
-class FQGAN(Tester):
+class FQGAN(GenerativeTester):
     """Generator, its moving average, discriminator with feature quantisation, and the two hyper-parameters.
 
     Parameters
@@ -142,7 +142,7 @@ class FQGAN(Tester):
 
     # -------------------------------------------------------------------------------------------------- pure evaluation
 
-    def noise(self, count: int) -> Noise:
+    def noise(self, count: int, source: Batch | None = None) -> Noise:
         """Draw latents and uniform labels on the tester's device, from torch's global random state."""
         latent = torch.randn(count, self.latent, device=self.b1.device, dtype=self.b1.dtype)
         return Noise(latent, torch.randint(self.num_classes, (count,), device=self.b1.device))

@@ -7,7 +7,8 @@ from toy import DroppingAuxiliary, ReplayingAuxiliary, ToyAuxiliary, toy_step
 from nni_wcnas import FirstOrder, Unrolled, WorstCase
 from nni_wcnas.functional.decorrelation import decorrelation
 from nni_wcnas.functional.hypergradient import leaves, lookahead
-from nni_wcnas.objective.worst_case import _TesterChain
+from nni_wcnas.objective.image_chain import ImageChain
+from nni_wcnas.objective.worst_case import _Meaning
 
 
 @pytest.fixture(autouse=True)
@@ -108,9 +109,9 @@ def test_dropout_in_the_auxiliary_model_is_frozen_within_a_step(by):
 @pytest.mark.parametrize('by', ['exact', 'finite_difference'])
 def test_the_product_through_dropout_is_the_same_twice(by):
     step = toy_step(Unrolled(by=by), auxiliary=DroppingAuxiliary)
-    chain = _TesterChain(step, 1.0, step.tester.noise(8), step.tester.noise(8))
-    vector = {name: torch.zeros_like(value) for name, value in chain.generator.items()}
-    first, second = chain.hyperparameter_gradient(vector), chain.hyperparameter_gradient(vector)
+    chain = ImageChain(step, step.tester, step.tester.noise(8))
+    meaning = _Meaning(step, chain, step.tester.noise(8))
+    first, second = (chain.hyperparameter_gradient(meaning.gradient()[1]) for _ in range(2))
     assert all(value.abs() > 1e-6 and torch.equal(value, second[name]) for name, value in first.items())
 
 
@@ -118,7 +119,7 @@ def test_a_random_generator_is_frozen_within_a_step():
     step = toy_step(Unrolled(by='exact'))
     plain = step.tester.generate
     step.tester.generate = lambda noise, generator=None: torch.nn.functional.dropout(plain(noise, generator), 0.5)
-    chain = _TesterChain(step, 1.0, step.tester.noise(8), step.tester.noise(8))
+    chain = ImageChain(step, step.tester, step.tester.noise(8))
     vector = leaves(chain.generator)
     first, second = chain.hyperparameter_gradient(vector), chain.hyperparameter_gradient(vector)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
@@ -223,6 +224,10 @@ def test_missing_tester_and_missing_clean_images():
     step.val = step.val._replace(clean=None)
     with pytest.raises(ValueError, match='needs unaugmented validation images'):
         WorstCase().architecture_step(step)
+    step.auxiliary = None
+    with pytest.raises(ValueError, match='needs an auxiliary model: give .* or set trade_off=0'):
+        WorstCase().architecture_step(step)
+    assert WorstCase(trade_off=0).architecture_step(step).hyperparameters
     step.tester = None
-    with pytest.raises(ValueError, match='needs a tester and an auxiliary model'):
+    with pytest.raises(ValueError, match='needs a tester: give'):
         WorstCase().architecture_step(step)

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nni_wcnas.contracts import Auxiliary, Batch, Learner, Noise, SGDStep, Step, Tester
+from nni_wcnas.contracts import Auxiliary, Batch, GenerativeTester, Learner, Noise, SGDStep, Step
 
 FEATURES, CLASSES, LATENT = 4, 3, 2
 
@@ -44,7 +44,7 @@ class ToyLearner(Learner):
         return self.numbers
 
 
-class ToyTester(Tester):
+class ToyTester(GenerativeTester):
     """Images = tanh(G z + class rows); L_dg = exp(b1) mean (images - target)^2 + b2 mean images^3."""
 
     def __init__(self, numbers):
@@ -57,7 +57,7 @@ class ToyTester(Tester):
         self.b1, self.b2 = nn.Parameter(torch.tensor(0.3)), nn.Parameter(torch.tensor(-0.2))
         self.numbers = numbers
 
-    def noise(self, count):
+    def noise(self, count, source=None):
         return Noise(torch.randn(count, LATENT), torch.randint(CLASSES, (count,)))
 
     def generate(self, noise, generator=None):

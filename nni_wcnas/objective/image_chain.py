@@ -1,0 +1,63 @@
+"""How the tester's images follow from its hyper-parameters, and a gradient by the images' back to them.
+
+With a generator that learns under B, one step ahead of it::
+
+    G' = G - lr_g grad L_dg(G, B)                                               equation 8
+    dB = - lr_g (d2 L_dg / dB dG) . g_G                                         equations 15-16
+
+Without one, as with an augmentation policy, images depend on B itself: G' is B, and dB is g_G.
+
+References
+----------
+papers/wcnas, equations 6, 8, 15 and 16; papers/dasgm, equations 4 and 7.
+"""
+
+from __future__ import annotations
+
+from nni_wcnas.contracts import GenerativeTester, Noise, Parameters, Step, Tester
+from nni_wcnas.functional.hypergradient import gradient, leaves, replayed, scaled, sgd_step
+
+__all__ = ['ImageChain']
+
+
+class ImageChain:
+    """From B to the images and back, for one search iteration.
+
+    Each loss and each image is evaluated with the random numbers that stand at its construction, and leaves the global
+    random state alone.
+
+    Parameters
+    ----------
+    step
+        The search iteration.
+    tester
+        Its tester.
+    training_noise
+        What the generator is trained on in L_dg.
+    """
+
+    def __init__(self, step: Step, tester: Tester, training_noise: Noise) -> None:
+        self.tester, self._product, self._noise = tester, step.hypergradient.product, training_noise
+        device = step.train.labels.device
+        self.generate = replayed(tester.generate, device)
+        live = tester.generator_parameters()
+        if isinstance(tester, GenerativeTester):
+            self._loss = replayed(tester.generation_loss, device)
+            loss, self._statistics = self._loss(training_noise)
+            live = sgd_step(live, gradient(loss, live), **vars(tester.generator_step()))
+        self.generator = leaves(live)
+        """G', or B: what images are differentiable in."""
+
+    def hyperparameter_gradient(self, vector: Parameters) -> Parameters:
+        """dB, given the gradient g_G of an objective by :attr:`generator`."""
+        tester = self.tester
+        if not isinstance(tester, GenerativeTester):
+            return vector
+
+        def rise(generator: Parameters, create_graph: bool) -> Parameters:
+            hyperparameters = leaves(tester.hyperparameters())
+            loss, _ = self._loss(self._noise, generator, hyperparameters, self._statistics)
+            return gradient(loss, hyperparameters, create_graph=create_graph)
+
+        product = self._product(rise, tester.generator_parameters(), vector)
+        return scaled(product, -tester.generator_step().lr)
