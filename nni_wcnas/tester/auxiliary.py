@@ -28,7 +28,7 @@ from torch.optim import SGD
 from nni_wcnas.contracts import Auxiliary, NamedOptimizer, Parameters, SGDStep, Tester
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.tester import storage
-from nni_wcnas.tester.fq_gan import FQGAN
+from nni_wcnas.tester.gan import GAN
 from nni_wcnas.tester.sgd import check_rates, cosine_sgd, next_step
 from nni_wcnas.tester.timm_classifier import timm_classifier
 
@@ -60,12 +60,13 @@ class TiedAuxiliary(Auxiliary):
 
     Examples
     --------
+    >>> from nni_wcnas.tester.fq_gan import FQGAN
     >>> tester = FQGAN(10, image_size=16, width=8, dictionary_size=16)
     >>> sorted(TiedAuxiliary(tester).learnable())
     ['head.1.bias', 'head.1.weight', 'head.3.bias', 'head.3.weight']
     """
 
-    def __init__(self, tester: FQGAN, hidden: int = 128, *, lr: float = 0.025, momentum: float = 0.9,
+    def __init__(self, tester: GAN, hidden: int = 128, *, lr: float = 0.025, momentum: float = 0.9,
                  weight_decay: float = 3e-4, min_lr: float = 1e-3, pretrained: str | Path | None = None):
         super().__init__()
         if hidden < 1:
@@ -198,7 +199,7 @@ def make_auxiliary(name: str, tester: Tester) -> Auxiliary:
     TypeError
         If the name is ``'tied'`` and the tester has no discriminator to share.
     """
-    file = tester.pretrained if isinstance(tester, FQGAN) else None
+    file = tester.pretrained if isinstance(tester, GAN) else None
     stored = storage.read(file)['auxiliary'] if file is not None else None
     if name == 'tied':
         model: Auxiliary = _tied(tester, stored)
@@ -216,7 +217,7 @@ def make_auxiliary(name: str, tester: Tester) -> Auxiliary:
 
 def _tied(tester: Tester, stored: Parameters | None) -> TiedAuxiliary:
     """An untrained head, as wide as the stored one."""
-    if not isinstance(tester, FQGAN):
+    if not isinstance(tester, GAN):
         raise TypeError(f'A tied auxiliary model shares a discriminator, and {type(tester).__name__} has none; '
                          'name a timm classifier such as \'resnet18\'.')
     if stored is None or 'head.1.weight' not in stored:

@@ -44,6 +44,11 @@ class BatchStream:
         self._used += 1
         return batch
 
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that the last batch was of, from 0; -1 before the first."""
+        return self._epoch
+
     def state(self) -> dict[str, Any]:
         """Where the stream is."""
         return {'epoch': self._epoch, 'used': self._used, 'beginning': self._beginning}

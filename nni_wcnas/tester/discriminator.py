@@ -1,38 +1,22 @@
-"""The discriminator: residual blocks with spectral normalisation, a quantiser after each, and a projection head.
+"""The discriminator: residual blocks with spectral normalisation, and a projection head.
 
 References
 ----------
-Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2019, appendix B; Miyato and Koyama,
-cGANs with Projection Discriminator, 2018; Zhao et al., Feature Quantization Improves GAN Training, 2020, section 4.
+Miyato et al., Spectral Normalization for Generative Adversarial Networks, 2018; Miyato and Koyama, cGANs with
+Projection Discriminator, 2018; Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2019,
+appendix B.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
-
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from nni_wcnas.functional.quantisation import Statistics
-from nni_wcnas.tester.quantiser import Quantiser
-
-__all__ = ['Discriminator', 'DownBlock', 'Judgement', 'Trunk']
+__all__ = ['Discriminator', 'DownBlock', 'Projection', 'Trunk', 'down_blocks', 'pooled']
 
 _LAST_SIZE = 8
 """Side of the feature map that down-sampling stops at."""
-
-
-class Judgement(NamedTuple):
-    """What the discriminator says of a batch."""
-
-    scores: Tensor
-    """Shape ``(N,)``, higher is more real."""
-    quantisation: Tensor
-    """Quantisation loss, a scalar: the mean over the batch, summed over the blocks."""
-    statistics: tuple[Statistics, ...]
-    """What each block's dictionary would learn from the batch."""
 
 
 class DownBlock(nn.Module):
@@ -60,17 +44,29 @@ class DownBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map ``(N, in, H, W)`` to ``(N, out, H, W)`` or ``(N, out, H/2, W/2)``."""
-        # Out of place: the shortcut needs the features as they were.
-        hidden = self.conv2(self.conv1(features if self.first else features.relu()).relu())
+        hidden = self.convolved(features)
         if not self.halve:
             return hidden + self.shortcut(features)
         if self.first:
             return F.avg_pool2d(hidden, 2) + self.shortcut(F.avg_pool2d(features, 2))
         return F.avg_pool2d(hidden + self.shortcut(features), 2)
 
+    def convolved(self, features: Tensor) -> Tensor:
+        """The residual branch before pooling: ``(N, in, H, W)`` to ``(N, out, H, W)``."""
+        # Out of place: the shortcut needs the features as they were.
+        return self.conv2(self.conv1(features if self.first else features.relu()).relu())
+
+
+def down_blocks(image_size: int, width: int) -> nn.ModuleList:
+    """As many halving blocks as lead from ``image_size`` (8 times a power of two) to 8 pixels, and two more blocks."""
+    num_halving = (image_size // _LAST_SIZE).bit_length() - 1
+    blocks = [DownBlock(3, width, halve=True, first=True)]
+    blocks += [DownBlock(width, width, halve=index < num_halving) for index in range(1, num_halving + 2)]
+    return nn.ModuleList(blocks)
+
 
 class Trunk(nn.Module):
-    """Images to features: as many halving blocks as lead to 8 pixels, two more blocks, ReLU, and a sum over the pixels.
+    """Images to features: :func:`down_blocks`, ReLU, and a sum over the pixels.
 
     Parameters
     ----------
@@ -78,74 +74,63 @@ class Trunk(nn.Module):
         Side of the image: 8 times a power of two.
     width
         Channels of every block.
-    dictionary_size
-        Codes of each block's dictionary.
-    feed_quantized
-        Pass quantised features from block to block.
     """
 
-    def __init__(self, image_size: int, width: int, dictionary_size: int, *, feed_quantized: bool = False):
+    def __init__(self, image_size: int, width: int):
         super().__init__()
         self.width = width
-        num_halving = (image_size // _LAST_SIZE).bit_length() - 1
-        blocks = [DownBlock(3, width, halve=True, first=True)]
-        blocks += [DownBlock(width, width, halve=index < num_halving) for index in range(1, num_halving + 2)]
-        self.blocks = nn.ModuleList(blocks)
-        self.quantisers = nn.ModuleList(Quantiser(dictionary_size, width, feed=feed_quantized) for _ in blocks)
+        self.blocks = down_blocks(image_size, width)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images ``(N, 3, H, W)`` in [-1, 1] to features ``(N, width)``, with the dictionaries as they are."""
+        """Map images ``(N, 3, H, W)`` in [-1, 1] to features ``(N, width)``."""
         features = images
-        for block, quantiser in self._pairs():
-            features = quantiser.present(block(features))
-        return _pooled(features)
-
-    def judge(self, images: Tensor, momentum: Tensor, statistics: tuple[Statistics, ...] | None = None) -> Judgement:
-        """Features in place of scores, and the quantisation loss against the dictionaries this batch leads to."""
-        features, losses, used = images, [], []
-        for index, (block, quantiser) in enumerate(self._pairs()):
-            fixed = None if statistics is None else statistics[index]
-            features, loss, own = quantiser(block(features), momentum, fixed)
-            losses.append(loss)
-            used.append(own)
-        return Judgement(_pooled(features), torch.stack(losses).sum(), tuple(used))
-
-    def commit(self, statistics: tuple[Statistics, ...], momentum: Tensor | float) -> None:
-        """Let each block's dictionary learn from one batch."""
-        for (_, quantiser), own in zip(self._pairs(), statistics, strict=True):
-            quantiser.commit(own, momentum)
-
-    def _pairs(self) -> list[tuple[nn.Module, Quantiser]]:
-        """Each block with its quantiser."""
-        return [(block, cast(Quantiser, own)) for block, own in zip(self.blocks, self.quantisers, strict=True)]
+        for block in self.blocks:
+            features = block(features)
+        return pooled(features)
 
 
-class Discriminator(nn.Module):
-    """Trunk and projection head: a linear score plus the inner product of the features with an embedding of the class.
+class Projection(nn.Module):
+    """A linear score plus the inner product of the features with an embedding of the class.
 
     Parameters
     ----------
     num_classes
         Number of classes.
-    image_size, width, dictionary_size, feed_quantized
-        See :class:`Trunk`.
+    width
+        Number of features.
     """
 
-    def __init__(self, num_classes: int, image_size: int, width: int, dictionary_size: int, *,
-                 feed_quantized: bool = False):
+    def __init__(self, num_classes: int, width: int):
         super().__init__()
-        self.trunk = Trunk(image_size, width, dictionary_size, feed_quantized=feed_quantized)
         self.linear = spectral_norm(nn.Linear(width, 1))
         self.embedding = spectral_norm(nn.Embedding(num_classes, width))
 
-    def forward(self, images: Tensor, labels: Tensor, momentum: Tensor,
-                statistics: tuple[Statistics, ...] | None = None) -> Judgement:
-        """Judge images of shape ``(N, 3, H, W)`` in [-1, 1] under labels of shape ``(N,)``."""
-        features, quantisation, used = self.trunk.judge(images, momentum, statistics)
-        scores = self.linear(features).squeeze(1) + (self.embedding(labels) * features).sum(dim=1)
-        return Judgement(scores, quantisation, used)
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Map features ``(N, width)`` and labels ``(N,)`` to scores ``(N,)``, higher is more real."""
+        return self.linear(features).squeeze(1) + (self.embedding(labels) * features).sum(dim=1)
 
 
-def _pooled(features: Tensor) -> Tensor:
+class Discriminator(nn.Module):
+    """Trunk and projection head.
+
+    Parameters
+    ----------
+    num_classes
+        Number of classes.
+    image_size, width
+        See :class:`Trunk`.
+    """
+
+    def __init__(self, num_classes: int, image_size: int, width: int):
+        super().__init__()
+        self.trunk = Trunk(image_size, width)
+        self.head = Projection(num_classes, width)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Scores ``(N,)`` of images ``(N, 3, H, W)`` in [-1, 1] under labels ``(N,)``."""
+        return self.head(self.trunk(images), labels)
+
+
+def pooled(features: Tensor) -> Tensor:
     """ReLU and the sum over the pixels: ``(N, C, H, W)`` to ``(N, C)``."""
     return features.relu().sum(dim=(2, 3))

@@ -1,15 +1,23 @@
-"""Pre-training of a tester: the adversarial game with FQ-GAN's own Adam, then the auxiliary model on real images.
+"""Pre-training of a tester: the adversarial game with Adam, then the auxiliary model on real images.
 
 ::
 
     for each of ``steps``: ``discriminator_steps`` discriminator steps on as many batches, one generator step
     for each of ``auxiliary_steps``: one SGD step of the auxiliary model on real images
 
-Deviations from the worst-case search paper: neither Small-GAN core-sets nor top-k training.
+Two ways of the worst-case search paper (section 3.3) to need fewer steps:
+
+- top-k training: the generator learns from its k images of a batch that the discriminator finds most real. k falls from
+  the whole batch by 1 % an epoch, to half of it;
+- core-sets: latents and real images of each batch are a diverse selection of ``core_set`` times as many, by
+  :func:`nni_wcnas.functional.core_set.core_set`.
+
+Deviation: real images are compared by averaged pixels, where Small-GAN has features of an Inception network.
 
 References
 ----------
-Zhao et al., Feature Quantization Improves GAN Training, 2020; the recipe is BigGAN's for CIFAR-10.
+Sinha et al., Top-k Training of GANs, NeurIPS 2020, section 3; Sinha et al., Small-GAN, ICML 2020, algorithm 2; the
+game's numbers are those of each kind of GAN, :class:`nni_wcnas.tester.gan.PretrainingRecipe`.
 """
 
 from __future__ import annotations
@@ -21,17 +29,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Adam, Optimizer
 from tqdm import tqdm
 
-from nni_wcnas.contracts import Auxiliary, Batch, Losses
+from nni_wcnas.contracts import Auxiliary, Batch, Losses, Noise
+from nni_wcnas.functional.core_set import core_set as chosen_points
+from nni_wcnas.functional.core_set import embedded
 from nni_wcnas.tester import storage
 from nni_wcnas.tester.batch_stream import (
     BatchStream,
     random_state,
     restore_random_state,
 )
-from nni_wcnas.tester.fq_gan import ADAM_BETAS, FQGAN
+from nni_wcnas.tester.gan import GAN
 
 __all__ = ['pretrain']
 
@@ -40,11 +51,14 @@ _logger = logging.getLogger(__name__)
 _TRIED = 8
 """Images by which a ruined generator is recognised."""
 
+_DECAY, _LEAST = 0.99, 0.5
+"""Of top-k training: k falls by this factor an epoch, to this share of the batch."""
 
-def pretrain(tester: FQGAN, auxiliary: Auxiliary | None, batches: Callable[[int], Iterable[Batch]], steps: int, *,
-             discriminator_steps: int = 4, lr: float = 2e-4, auxiliary_steps: int | None = None,
-             checkpoint: str | Path | None = None, checkpoint_every: int = 250, resume: bool = False,
-             progress: bool = True) -> dict[str, float]:
+
+def pretrain(tester: GAN, auxiliary: Auxiliary | None, batches: Callable[[int], Iterable[Batch]], steps: int, *,
+             discriminator_steps: int | None = None, lr: float | None = None, auxiliary_steps: int | None = None,
+             top_k: bool = False, core_set: int = 1, checkpoint: str | Path | None = None,
+             checkpoint_every: int = 250, resume: bool = False, progress: bool = True) -> dict[str, float]:
     """Train generator, discriminator and dictionaries, then the auxiliary model.
 
     Parameters
@@ -56,15 +70,20 @@ def pretrain(tester: FQGAN, auxiliary: Auxiliary | None, batches: Callable[[int]
     steps
         Generator steps.
     discriminator_steps
-        Discriminator steps, each on its own batch, before each generator step.
+        Discriminator steps, each on its own batch, before each generator step; by default those of the GAN's authors.
     lr
-        Adam's rate for both networks. Small ones learn sooner with 1e-3 and two discriminator steps: at width 32 and 16
-        pixels, digits were recognisable and of the class asked for after 300 steps, with the defaults not yet.
+        Adam's rate for both networks; by default that of the GAN's authors. Small ones learn sooner with 1e-3 and two
+        discriminator steps: at width 32 and 16 pixels, digits were recognisable and of the class asked for after 300
+        steps, with the defaults not yet.
     auxiliary_steps
         Steps of the auxiliary model; by default as many as generator steps, but at most 1000.
+    top_k
+        Let the generator learn from its best images of a batch only.
+    core_set
+        Of how many times as many latents and real images each batch is a selection; 1 selects nothing.
     checkpoint
-        File for ``FQGAN(pretrained=...)``; written every ``checkpoint_every`` steps and at the end, with all that
-        resuming needs.
+        File for ``FQGAN(pretrained=...)``, or of its kind; written every ``checkpoint_every`` steps and at the end,
+        with all that resuming needs.
     resume
         Continue from the checkpoint, if there is one: on a CPU to the same bits as without interruption. With more
         ``steps`` than before, a finished run goes on: the generator first, then the auxiliary model.
@@ -83,15 +102,19 @@ def pretrain(tester: FQGAN, auxiliary: Auxiliary | None, batches: Callable[[int]
     RuntimeError
         If a loss is not finite, or the generator is ruined: the file, if there is one, stays as it was.
     """
-    if steps < 1 or discriminator_steps < 1 or checkpoint_every < 1:
-        raise ValueError('steps, discriminator_steps and checkpoint_every must be at least 1, '
-                         f'but are {steps}, {discriminator_steps} and {checkpoint_every}.')
+    recipe = tester.recipe
+    discriminator_steps = recipe.discriminator_steps if discriminator_steps is None else discriminator_steps
+    settings = {'discriminator_steps': discriminator_steps, 'lr': recipe.lr if lr is None else lr, 'top_k': top_k,
+                'core_set': core_set}
+    if steps < 1 or discriminator_steps < 1 or checkpoint_every < 1 or core_set < 1:
+        raise ValueError('steps, discriminator_steps, checkpoint_every and core_set must be at least 1, '
+                         f'but are {steps}, {discriminator_steps}, {checkpoint_every} and {core_set}.')
     if auxiliary is None:
         auxiliary_steps = 0
     elif auxiliary_steps is None:
         auxiliary_steps = min(steps, 1000)
     tester.train()
-    run = _Run(tester, auxiliary, BatchStream(batches), {'discriminator_steps': discriminator_steps, 'lr': lr})
+    run = _Run(tester, auxiliary, BatchStream(batches), settings)
     if resume:
         run.resume(checkpoint)
     total = steps + auxiliary_steps
@@ -111,13 +134,14 @@ def pretrain(tester: FQGAN, auxiliary: Auxiliary | None, batches: Callable[[int]
 class _Run:
     """All that changes during pre-training."""
 
-    def __init__(self, tester: FQGAN, auxiliary: Auxiliary | None, stream: BatchStream, settings: dict[str, Any]):
+    def __init__(self, tester: GAN, auxiliary: Auxiliary | None, stream: BatchStream, settings: dict[str, Any]):
         self.tester, self.auxiliary, self.stream, self.settings = tester, auxiliary, stream, settings
         self.played = self.taught = 0
         self.losses: dict[str, float] = {}
         self.optimizers: dict[str, Optimizer] = {
-            'generator': Adam(tester.generator.parameters(), lr=settings['lr'], betas=ADAM_BETAS),
-            'discriminator': Adam(tester.discriminator.parameters(), lr=settings['lr'], betas=ADAM_BETAS),
+            name: Adam(parameters.values(), lr=settings['lr'], betas=tester.recipe.betas)
+            for name, parameters in (('generator', tester.generator_parameters()),
+                                     ('discriminator', tester.discriminator_parameters()))
         }
         if auxiliary is not None:
             self.optimizers |= {named.name: named.optimizer for named in auxiliary.optimizers(epochs=1)}
@@ -130,9 +154,13 @@ class _Run:
     def play(self) -> dict[str, float]:
         """One generator step and the discriminator steps before it."""
         for _ in range(self.settings['discriminator_steps']):
-            batch = self._batch()
-            losses = self.tester.train_discriminator(batch, self.optimizers['discriminator'])
-        losses |= self.tester.train_generator(len(batch.labels), self.optimizers['generator'])
+            batch = self._selected_batch()
+            noise = self._selected_noise(len(batch.labels))
+            losses = self.tester.train_discriminator(batch, self.optimizers['discriminator'], noise)
+        count = len(batch.labels)
+        keep = max(1, round(count * max(_DECAY ** self.stream.epoch, _LEAST))) if self.settings['top_k'] else None
+        losses |= self.tester.train_generator(count, self.optimizers['generator'], noise=self._selected_noise(count),
+                                              keep=keep)
         self.losses |= _finite(losses)
         self.played += 1
         return self.losses
@@ -173,7 +201,7 @@ class _Run:
         if not Path(path).exists():
             _logger.info('%s does not exist; pre-training starts from the beginning.', path)
             return
-        contents = storage.read(path, self.tester.b1.device)
+        contents = storage.read(path, self.tester.like.device)
         if 'training' not in contents:
             raise ValueError(f'{path} was not written by pre-training and cannot be resumed; '
                              'pass it as pretrained instead.')
@@ -192,12 +220,29 @@ class _Run:
         self.stream.restore(training['stream'])
         restore_random_state(training['random'])
 
+    def _selected_noise(self, count: int) -> Noise:
+        """Noise of ``count`` images, with latents as different as may be."""
+        noise = self.tester.noise(self.settings['core_set'] * count)
+        if self.settings['core_set'] == 1:
+            return noise
+        chosen = chosen_points(noise.latent, count)
+        return Noise(noise.latent[chosen], noise.labels[chosen])
+
+    def _selected_batch(self) -> Batch:
+        """The next batch, with images as different as may be out of the next few batches."""
+        batches = [self._batch() for _ in range(self.settings['core_set'])]
+        if len(batches) == 1 or any(batch.clean is None for batch in batches):
+            return batches[0]
+        clean: Tensor = torch.cat([batch.clean for batch in batches if batch.clean is not None])
+        chosen = chosen_points(embedded(clean), len(batches[0].labels))
+        labels = torch.cat([batch.labels for batch in batches])
+        return Batch(clean[chosen], labels[chosen], None, clean[chosen])
+
     def _batch(self) -> Batch:
         """The next batch, on the tester's device."""
-        batch = next(self.stream)
-        device = self.tester.b1.device
-        clean = None if batch.clean is None else batch.clean.to(device, self.tester.b1.dtype)
-        return batch._replace(labels=batch.labels.to(device), clean=clean)
+        batch, like = next(self.stream), self.tester.like
+        clean = None if batch.clean is None else batch.clean.to(like.device, like.dtype)
+        return batch._replace(labels=batch.labels.to(like.device), clean=clean)
 
 
 def _finite(losses: Losses) -> dict[str, float]:

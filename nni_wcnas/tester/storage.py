@@ -1,8 +1,8 @@
 """The file of a pre-trained tester: written atomically, read without executing pickled code.
 
-It is a dictionary with the keys ``format`` (an integer), ``settings`` (the tester's constructor arguments), ``tester``
-(its state), ``auxiliary`` (state of the auxiliary model, or None) and, in a file that pre-training can resume from,
-``training``.
+It is a dictionary with the keys ``format`` (an integer), ``kind`` (the tester's class), ``settings`` (the tester's
+constructor arguments), ``tester`` (its state), ``auxiliary`` (state of the auxiliary model, or None) and, in a file
+that pre-training can resume from, ``training``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ['FORMAT', 'read', 'refuse_other', 'write']
+__all__ = ['FORMAT', 'read', 'refuse_other', 'refuse_other_kind', 'write']
 
 FORMAT = 1
 """Version of the file's layout."""
@@ -63,6 +63,20 @@ def read(path: str | Path, map_location: torch.device | str = 'cpu') -> dict[str
         raise ValueError(f'{path} is no file of a pre-trained tester, since it lacks {", ".join(missing)}; '
                          'pre-train again.')
     return contents
+
+
+def refuse_other_kind(path: str | Path, contents: dict[str, Any], kind: str) -> None:
+    """Refuse a file of another kind of tester; files from before there were several hold an ``FQGAN``.
+
+    Raises
+    ------
+    ValueError
+        Naming the file, both kinds and the remedy.
+    """
+    found = contents.get('kind', 'FQGAN')
+    if found != kind:
+        raise ValueError(f'{path} holds a tester of kind {found}, but {kind} was asked for; '
+                         f'choose {found} or pre-train {kind}.')
 
 
 def refuse_other(path: str | Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

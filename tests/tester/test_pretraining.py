@@ -26,11 +26,11 @@ def _interrupt(monkeypatch, path, after: int) -> None:
     """Run until the process dies some steps after the last checkpoint."""
     calls = []
 
-    def dies(self, count, optimizer, _original=FQGAN.train_generator):
+    def dies(self, count, optimizer, _original=FQGAN.train_generator, **options):
         calls.append(count)
         if len(calls) > after:
             raise KeyboardInterrupt
-        return _original(self, count, optimizer)
+        return _original(self, count, optimizer, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(FQGAN, 'train_generator', dies)
