@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         save_architecture,
     )
     from nni_wcnas.strategy import Search
-    from nni_wcnas.tester import FQGAN
+    from nni_wcnas.tester import FQGAN, SNGAN, BigGAN
     from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     'Architecture',
     'AuxiliarySkip',
     'AverageCase',
+    'BigGAN',
     'Dirichlet',
     'FQGAN',
     'FirstOrder',
@@ -57,6 +58,7 @@ __all__ = [
     'Progressive',
     'Projected',
     'RandomSmoothing',
+    'SNGAN',
     'Search',
     'SearchEvaluator',
     'SelfPaced',
@@ -105,6 +107,8 @@ _HOMES = {
     'FirstOrder': 'hypergradient',
     'Unrolled': 'hypergradient',
     'FQGAN': 'tester',
+    'SNGAN': 'tester',
+    'BigGAN': 'tester',
     'Search': 'strategy',
     'SearchEvaluator': 'evaluator',
     'recipe': 'recipes',

@@ -431,9 +431,9 @@ class Tester(nn.Module, ABC):
         del batch, update_generator  # Unused: there is nothing but B.
         return {}
 
-    def optimizers(self, epochs: int) -> list[NamedOptimizer]:
-        """Build the optimisers of :meth:`adversary_step` (not of B), and remember them for it."""
-        del epochs  # Unused: there is nothing but B.
+    def optimizers(self, epochs: int, *, learns_b: bool = True) -> list[NamedOptimizer]:
+        """Build the optimisers of :meth:`adversary_step` (not of B, if the search learns it), and remember them."""
+        del epochs, learns_b  # Unused: there is nothing but B.
         return []
 
 
@@ -464,8 +464,9 @@ class GenerativeTester(Tester):
         name."""
 
     @abstractmethod
-    def optimizers(self, epochs: int) -> list[NamedOptimizer]:
-        """Build the optimisers of G and S (not of B), and remember them for :meth:`adversary_step`."""
+    def optimizers(self, epochs: int, *, learns_b: bool = True) -> list[NamedOptimizer]:
+        """Build the optimisers of G and S (not of B, if the search learns it), and remember them for
+        :meth:`adversary_step`."""
 
     @abstractmethod
     def generator_step(self) -> SGDStep:

@@ -181,7 +181,7 @@ class SearchModule(DartsLightningModule):
         if not self.objective.needs_tester:
             return []
         module, epochs = self.training_module, self.trainer.max_epochs
-        found = module.tester.optimizers(epochs)
+        found = module.tester.optimizers(epochs, learns_b=self.objective.hyperparameter_lr > 0)
         if self.objective.needs_auxiliary:
             found += module.auxiliary.optimizers(epochs)
         if self.objective.hyperparameter_lr:

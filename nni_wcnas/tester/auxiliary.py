@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -73,7 +73,7 @@ class TiedAuxiliary(Auxiliary):
             raise ValueError(f'The head needs at least one hidden unit, but hidden is {hidden}.')
         check_rates('auxiliary', lr, min_lr, momentum, weight_decay)
         self._shared = (tester,)  # A tuple hides it from nn.Module, which would register it.
-        width = tester.discriminator.trunk.width
+        width = cast(int, tester.trunk.width)
         self.head = nn.Sequential(nn.LayerNorm(width, elementwise_affine=False), nn.Linear(width, hidden), nn.ReLU(),
                                   nn.Linear(hidden, tester.num_classes))
         self._rates = {'lr': lr, 'momentum': momentum, 'weight_decay': weight_decay, 'min_lr': min_lr}
@@ -87,7 +87,7 @@ class TiedAuxiliary(Auxiliary):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of images ``(N, 3, H, W)`` in [-1, 1], differentiable in images and head; the trunk is a constant."""
-        trunk = self._shared[0].discriminator.trunk
+        trunk = self._shared[0].trunk
         constant = {name: value.detach() for name, value in trunk.named_parameters()}
         with frozen_statistics(trunk):
             features = functional_call(trunk, constant, (images,))

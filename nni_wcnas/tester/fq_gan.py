@@ -13,8 +13,8 @@ What all GANs share, and when they act, is in :mod:`nni_wcnas.tester.gan`.
 Published widths and constants: ``FQGAN(10, width=256)`` for CIFAR-10, ``FQGAN(100, width=256, dictionary_size=64,
 momentum=0.9, weight=10.0)`` for CIFAR-100. Deviations: a code starts with unit length
 and a cluster size of one; the dictionary learns
-after the loss is evaluated against its next state; the generator has no spectral normalisation; the generator's batch
-statistics move in its own steps only.
+after the loss is evaluated against its next state; the generator has no spectral normalisation (``BigGAN``'s has);
+the generator's batch statistics move in its own steps only.
 
 References
 ----------
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ from nni_wcnas.functional.gan_losses import discriminator_hinge, generator_hinge
 from nni_wcnas.functional.quantisation import Statistics
 from nni_wcnas.tester.gan import COMMON, GAN, check_common
 from nni_wcnas.tester.generator import Generator
-from nni_wcnas.tester.quantised_discriminator import QuantisedDiscriminator
+from nni_wcnas.tester.quantised_discriminator import QuantisedDiscriminator, QuantisedTrunk
 
 __all__ = ['FQGAN']
 
@@ -149,7 +149,7 @@ class FQGAN(GAN):
 
     def commit(self, statistics: tuple[Statistics, ...]) -> None:
         """Let the dictionaries learn."""
-        self.discriminator.trunk.commit(statistics, _physical(self.meta())[0].detach())
+        cast(QuantisedTrunk, self.trunk).commit(statistics, _physical(self.meta())[0].detach())
 
 
 def _physical(hyperparameters: Parameters) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ loss has. What B is, is told by ``learns``:
 
 - ``'meta'``: these hyper-parameters; the discriminator S plays its own game on every batch (the paper's full method);
 - ``'discriminator'``: S itself, which then does not play but ascends the search's objective ("weights only", equation
-  18). What kinds without hyper-parameters do;
+  18). What kinds without hyper-parameters do. Under an objective that does not learn B, S plays;
 - ``'architecture'``: how S mixes its operations (:mod:`nni_wcnas.tester.mixed_discriminator`); its weights play.
 
 When it acts: the discriminator on every batch, the generator when told so. Cost: one pass through the discriminator
@@ -145,6 +145,11 @@ class GAN(GenerativeTester):
         """A tensor of the tester's device and floating-point type."""
         return next(self.generator.parameters())
 
+    @property
+    def trunk(self) -> nn.Module:
+        """The part of the discriminator that maps images ``(N, 3, H, W)`` to features ``(N, width)``."""
+        return self.discriminator.get_submodule('trunk')
+
     def noise(self, count: int, source: Batch | None = None) -> Noise:
         """Draw latents and uniform labels on the tester's device, from torch's global random state."""
         del source  # Unused: images are made from nothing but noise.
@@ -197,15 +202,16 @@ class GAN(GenerativeTester):
 
     # --------------------------------------------------------------------------------------------------------- training
 
-    def optimizers(self, epochs: int) -> list[NamedOptimizer]:
-        """Build SGD with cosine annealing for the generator and, if it plays, Adam for the discriminator; remembers
-        them."""
+    def optimizers(self, epochs: int, *, learns_b: bool = True) -> list[NamedOptimizer]:
+        """Build SGD with cosine annealing for the generator and Adam for the discriminator, unless the search learns
+        it as B; remembers them."""
         settings = self._settings
         self._generator_optimizer, scheduler = cosine_sgd(
             self.generator.parameters(), lr=settings['generator_lr'], momentum=settings['generator_momentum'],
             weight_decay=settings['generator_weight_decay'], min_lr=settings['min_lr'], epochs=epochs)
         found = [NamedOptimizer('generator', self._generator_optimizer, scheduler)]
-        if self.learns != 'discriminator':
+        self._discriminator_optimizer = None
+        if not (learns_b and self.learns == 'discriminator'):
             self._discriminator_optimizer = Adam(self.discriminator_parameters().values(),
                                                  lr=settings['discriminator_lr'], betas=self.recipe.betas)
             found.append(NamedOptimizer('discriminator', self._discriminator_optimizer))

@@ -3,19 +3,20 @@
 References
 ----------
 Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2019, appendix B; Zhao et al., Feature
-Quantization Improves GAN Training, 2020. Deviation: no spectral normalisation in the generator, so that one look-ahead
-step is a plain SGD step on its weights.
+Quantization Improves GAN Training, 2020.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ['ConditionalBatchNorm', 'Generator', 'UpBlock']
+__all__ = ['BASE_SIZE', 'ConditionalBatchNorm', 'Generator', 'UpBlock', 'count_blocks', 'draw_weights']
 
-_BASE_SIZE = 4
+BASE_SIZE = 4
 """Side of the feature map that the latent is mapped to."""
 
 
@@ -52,22 +53,22 @@ class UpBlock(nn.Module):
     ----------
     channels
         Channels of input and output.
-    num_classes
-        Number of classes.
+    make_norm
+        Makes a norm, a function of features and their condition.
     """
 
-    def __init__(self, channels: int, num_classes: int):
+    def __init__(self, channels: int, make_norm: Callable[[], nn.Module]):
         super().__init__()
-        self.norm1 = ConditionalBatchNorm(channels, num_classes)
+        self.norm1 = make_norm()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = ConditionalBatchNorm(channels, num_classes)
+        self.norm2 = make_norm()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.shortcut = nn.Conv2d(channels, channels, 1)
 
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Map ``(N, C, H, W)`` to ``(N, C, 2H, 2W)``."""
-        hidden = self.conv1(_doubled(self.norm1(features, labels).relu()))
-        hidden = self.conv2(self.norm2(hidden, labels).relu())
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        """Map ``(N, C, H, W)`` to ``(N, C, 2H, 2W)``; the condition is the norms', such as labels ``(N,)``."""
+        hidden = self.conv1(_doubled(self.norm1(features, condition).relu()))
+        hidden = self.conv2(self.norm2(hidden, condition).relu())
         # A 1x1 convolution and nearest up-sampling commute; this order is four times cheaper.
         return hidden + _doubled(self.shortcut(features))
 
@@ -90,21 +91,31 @@ class Generator(nn.Module):
     def __init__(self, num_classes: int, image_size: int, width: int, latent: int):
         super().__init__()
         self.width = width
-        self.linear = nn.Linear(latent, width * _BASE_SIZE ** 2)
-        num_blocks = (image_size // _BASE_SIZE).bit_length() - 1
-        self.blocks = nn.ModuleList(UpBlock(width, num_classes) for _ in range(num_blocks))
+        self.linear = nn.Linear(latent, width * BASE_SIZE ** 2)
+        self.blocks = nn.ModuleList(UpBlock(width, lambda: ConditionalBatchNorm(width, num_classes))
+                                    for _ in range(count_blocks(image_size)))
         self.norm = nn.BatchNorm2d(width)
         self.to_image = nn.Conv2d(width, 3, 3, padding=1)
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.02)
+        draw_weights(self)
 
     def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
         """Map latents ``(N, latent)`` and labels ``(N,)`` to images ``(N, 3, image_size, image_size)``."""
-        features = self.linear(latent).view(-1, self.width, _BASE_SIZE, _BASE_SIZE)
+        features = self.linear(latent).view(-1, self.width, BASE_SIZE, BASE_SIZE)
         for block in self.blocks:
             features = block(features, labels)
         return self.to_image(self.norm(features).relu()).tanh()
+
+
+def count_blocks(image_size: int) -> int:
+    """How often the side is doubled."""
+    return (image_size // BASE_SIZE).bit_length() - 1
+
+
+def draw_weights(module: nn.Module) -> None:
+    """BigGAN's start: entries of all matrices and kernels are normal with standard deviation 0.02."""
+    for child in module.modules():
+        if isinstance(child, nn.Linear | nn.Conv2d):
+            nn.init.normal_(child.weight, std=0.02)
 
 
 def _doubled(features: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ papers/dasgm, equations 1 and 7; Zhang et al., Self-Attention Generative Adversa
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -79,7 +81,7 @@ class MixedTrunk(nn.Module):
         """Map images ``(N, 3, H, W)`` in [-1, 1] to features ``(N, width)``."""
         features = self.blocks[0](images)
         for block, attention, weights in zip(self.blocks[1:], self.attentions, self.logits.softmax(dim=1), strict=True):
-            features = _mixed(block, attention, weights, features)
+            features = _mixed(cast(DownBlock, block), attention, weights, features)
         return pooled(features)
 
 

@@ -77,7 +77,7 @@ class ToyTester(GenerativeTester):
     def adversary_step(self, batch, *, update_generator):
         return {}
 
-    def optimizers(self, epochs):
+    def optimizers(self, epochs, *, learns_b=True):
         return []
 
     def generator_step(self):

@@ -1,0 +1,116 @@
+"""BigGAN as a tester, in two forms.
+
+- the CIFAR script's: class-conditional norms look gains and biases up by class (:class:`Generator`);
+- ``hierarchical=True``: shared embedding and a latent for each block (:class:`HierarchicalGenerator`), with orthogonal
+  regularisation of the generator, as DASGM uses it.
+
+Both networks have spectral normalisation. Published size: ``BigGAN(10, width=256)``. Neither form has attention unless
+``learns='architecture'``, where the discriminator's blocks mix convolutions, skips and attention, and B is the mixture.
+Two different "BigGAN for CIFAR" exist; this is that of the BigGAN authors' PyTorch script.
+
+References
+----------
+Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis, 2019; papers/dasgm, section 5.2 and
+equation 7.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from nni_wcnas.contracts import Parameters
+from nni_wcnas.functional.orthogonality import orthogonality
+from nni_wcnas.tester.discriminator import Discriminator
+from nni_wcnas.tester.gan import COMMON, check_common
+from nni_wcnas.tester.generator import Generator
+from nni_wcnas.tester.hierarchical_generator import HierarchicalGenerator
+from nni_wcnas.tester.hinge_gan import HingeGAN
+from nni_wcnas.tester.mixed_discriminator import MixedDiscriminator
+
+__all__ = ['BigGAN']
+
+_STRUCTURE = ('num_classes', 'image_size', 'width', 'latent', 'hierarchical', 'learns')
+
+
+class BigGAN(HingeGAN):
+    """Generator, its moving average, and a discriminator, which or whose architecture is B.
+
+    Parameters
+    ----------
+    num_classes
+        Number of classes.
+    image_size
+        Side of the images: 16, 32, 64 or 128.
+    width
+        Channels of every block of both networks.
+    latent
+        Entries of the latent vector; by default 128, or 120 where it is cut into parts.
+    hierarchical
+        The form with a shared embedding and a part of the latent for each block.
+    orthogonal
+        Weight of the orthogonal regularisation of the generator's kernels; by default 0, or 1e-4 in the hierarchical
+        form.
+    learns
+        What B is: ``'discriminator'``, or ``'architecture'``, how its blocks mix their operations.
+    generator_lr, generator_momentum, generator_weight_decay, min_lr, discriminator_lr, ema_decay, ema_start, pretrained
+        As in :class:`~nni_wcnas.tester.FQGAN`.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range, or the pre-trained file is damaged or was made for another kind or structure.
+
+    Examples
+    --------
+    >>> tester = BigGAN(10, image_size=16, width=8, hierarchical=True)
+    >>> tester.generate(tester.noise(4)).shape
+    torch.Size([4, 3, 16, 16])
+    """
+
+    def __init__(self, num_classes: int, *, image_size: int = 32, width: int = 64, latent: int | None = None,
+                 hierarchical: bool = False, orthogonal: float | None = None,
+                 learns: Literal['discriminator', 'architecture'] = 'discriminator', generator_lr: float = 0.001,
+                 generator_momentum: float = 0.9, generator_weight_decay: float = 3e-4, min_lr: float = 1e-4,
+                 discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
+                 pretrained: str | Path | None = None):
+        latent = (120 if hierarchical else 128) if latent is None else latent
+        orthogonal = (1e-4 if hierarchical else 0.0) if orthogonal is None else orthogonal
+        given = locals()
+        settings = {name: given[name] for name in (*_STRUCTURE, 'orthogonal', *COMMON)}
+        _check(settings)
+        generator = (HierarchicalGenerator if hierarchical else Generator)(num_classes, image_size, width, latent)
+        critic = MixedDiscriminator if learns == 'architecture' else Discriminator
+        super().__init__(_normalised(generator), critic(num_classes, image_size, width), settings, _STRUCTURE,
+                         pretrained)
+        self._orthogonal = orthogonal
+        if pretrained is not None:
+            self.load(pretrained)
+
+    def penalty(self, generator: Parameters) -> Tensor | float:
+        """The orthogonal regularisation of all kernels but the shared embedding."""
+        if not self._orthogonal:
+            return 0.0
+        kernels = [value for name, value in generator.items() if value.ndim > 1 and not name.startswith('shared')]
+        return self._orthogonal * orthogonality(kernels)
+
+
+def _normalised(generator: nn.Module) -> nn.Module:
+    """The same with spectral normalisation of all matrices and kernels; embeddings stay as they are."""
+    for module in list(generator.modules()):
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            spectral_norm(module)
+    return generator
+
+
+def _check(settings: dict[str, Any]) -> None:
+    """Refuse values out of their range."""
+    check_common(settings, positive=('width',))
+    if settings['learns'] not in ('discriminator', 'architecture'):
+        raise ValueError(f'learns must be \'discriminator\' or \'architecture\', but is {settings["learns"]!r}.')
+    if not 0 <= settings['orthogonal'] < math.inf:
+        raise ValueError(f'orthogonal must not be negative and be finite, but is {settings["orthogonal"]}.')
