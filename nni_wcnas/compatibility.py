@@ -79,6 +79,11 @@ def check_combination(search: Search) -> None:
             f'{_kind(objective)} wants to reuse the gradient of the lookahead, but '
             f'{_kind(hypergradient)} makes none: use hypergradient=Unrolled() or reuse_gradient=False'
         )
+    if objective.needs_unrolling and not hypergradient.unrolls:
+        raise ValueError(
+            f'{_kind(objective)} learns B, the hyper-parameters of the tester, for which {_kind(hypergradient)} is too '
+            'coarse: use hypergradient=Unrolled() or hyperparameter_lr=0'
+        )
     first = schedule.stages(())[0].share
     if first is not None and not any(transform.share > 1 for transform in search.transforms):
         raise ValueError(

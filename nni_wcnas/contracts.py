@@ -622,6 +622,10 @@ class Objective(ABC):
     every: int
     """A (and B, and the generator) are updated on every ``every``-th batch."""
     needs_tester: bool = False
+    needs_generator: bool = False
+    """Whether the tester must be a :class:`GenerativeTester`."""
+    needs_unrolling: bool = False
+    """Whether the hypergradient must unroll."""
     needs_auxiliary: bool = False
     """Whether an auxiliary model learns from the tester's images."""
     hyperparameter_lr: float = 0.0

@@ -47,7 +47,7 @@ class AverageCase(Objective):
                 loss = step.evaluator_loss(step.val)
                 return ArchitectureUpdate(gradient(loss, step.learner.alphas), {'A': loss.detach()})
         val = step.val
-        alphas, loss = descent(
+        alphas, loss, _ = descent(
             step, lambda weights, alphas: step.learner.loss(val.images, val.labels, weights, alphas)
         )
         return ArchitectureUpdate(alphas, {'A': loss})

@@ -7,18 +7,26 @@ from collections.abc import Callable
 from torch import Tensor
 
 from nni_wcnas.contracts import Parameters, Step
-from nni_wcnas.functional.hypergradient import gradient, gradients, leaves
+from nni_wcnas.functional.hypergradient import gradients, leaves
 
 __all__ = ['descent']
 
 
-def descent(step: Step, loss: Callable[[Parameters, Parameters], Tensor]) -> tuple[Parameters, Tensor]:
-    """dA of a loss of weights and architecture at W', the hypergradient's indirect part included, and the loss."""
+def descent(
+    step: Step, loss: Callable[[Parameters, Parameters], Tensor], others: Parameters | None = None
+) -> tuple[Parameters, Tensor, Parameters]:
+    """dA of a loss of weights and architecture at W', the hypergradient's indirect part included.
+
+    Returns
+    -------
+    dA, the loss, and its gradient by ``others``, which it also depends on.
+    """
     weights, _ = step.hypergradient.ahead(step)
-    alphas = leaves(step.learner.alphas)
+    alphas, others = leaves(step.learner.alphas), others or {}
     value = loss(weights, alphas)
     if not step.hypergradient.unrolls:
-        return gradient(value, alphas), value.detach()
-    direct, vector = gradients(value, alphas, weights)
+        direct, rest = gradients(value, alphas, others)
+        return direct, value.detach(), rest
+    direct, vector, rest = gradients(value, alphas, weights, others)
     indirect = step.hypergradient.indirect(step, vector)
-    return {name: direct[name] + indirect[name] for name in alphas}, value.detach()
+    return {name: direct[name] + indirect[name] for name in alphas}, value.detach(), rest

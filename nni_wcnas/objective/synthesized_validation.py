@@ -4,29 +4,35 @@ A class-conditional GAN learns from the architecture's half of the training set 
 learns from what it generates, which differs from batch to batch, and not from that half itself.
 
     dA = d L(W', A, J3) / dA,     J3 = images of G, and ``real_share`` of the batch real validation images
+    dB = d L(W', A, J3(G'(B))) / dB, to ascend, where B is learned: then J3 = images of G'
     G, E learn from D_val on every batch
 
 Acts on every ``every``-th batch; the generator and its discriminator learn on every batch, or not at all
 (``trains_tester=False``: the ablation with a pre-trained generator). Costs what
 :class:`~nni_wcnas.objective.AverageCase` costs, and the GAN's own step. Needs a tester and no auxiliary model.
 Deviations: G takes its step at the end of a batch and not at its start, so the architecture sees the G' of the batch
-before; the discriminator's architecture is not learned (the paper gives no form of it).
+before, unless B is learned. B is what the tester says it is; the paper's is the discriminator's architecture, of which
+it gives no form: ours is ``BigGAN(learns='architecture')``.
 
 References
 ----------
-papers/dasgm, equations 2-6, algorithm 1, and table 2 for the shares of real images.
+papers/dasgm, equations 1-7, algorithm 1, and table 2 for the shares of real images.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from nni_wcnas.contracts import ArchitectureUpdate, Losses, Objective, Step, Tester
+from nni_wcnas.contracts import ArchitectureUpdate, Losses, Noise, Objective, Step, Tester
+from nni_wcnas.functional.hypergradient import gradients
 from nni_wcnas.objective.adversary import teach
 from nni_wcnas.objective.descent import descent
+from nni_wcnas.objective.image_chain import ImageChain
 
 __all__ = ['SynthesizedValidation']
 
@@ -42,18 +48,23 @@ class SynthesizedValidation(Objective):
     trains_tester
         Whether the GAN goes on learning.
     every
-        Update the architecture on every ``every``-th batch.
+        Update the architecture, and B, on every ``every``-th batch.
+    hyperparameter_lr
+        Learning rate of Adam on B; 0 leaves B alone, and the discriminator to its game. Needs an unrolled
+        hypergradient, as in the paper.
 
     Raises
     ------
     ValueError
-        When a number is out of range.
+        When a number is out of range, or B shall be learned beside a generator that is not.
     """
 
     real_share: float = 0.0
     trains_tester: bool = True
     every: int = 1
+    hyperparameter_lr: float = 0.0
     needs_tester = True
+    needs_generator = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.real_share < 1:
@@ -63,12 +74,38 @@ class SynthesizedValidation(Objective):
             )
         if self.every < 1:
             raise ValueError(f'every must be at least 1 batch, not {self.every}')
+        if not 0 <= self.hyperparameter_lr < math.inf:
+            raise ValueError(f'hyperparameter_lr must be 0 or more and finite, not {self.hyperparameter_lr}')
+        if self.hyperparameter_lr and not self.trains_tester:
+            raise ValueError('hyperparameter_lr does nothing for a generator that does not learn; set it to 0, or '
+                             'trains_tester=True')
+
+    @property
+    def needs_unrolling(self) -> bool:  # type: ignore[override]
+        """Whether B is learned: with the weights as they are, the paper found it to do harm."""
+        return self.hyperparameter_lr > 0
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA of the loss on the synthesized batch."""
-        images, labels = self._batch(step)
-        alphas, loss = descent(step, lambda weights, alphas: step.learner.loss(images, labels, weights, alphas))
+        """dA of the loss on the synthesized batch, and dB if it is learned."""
+        if self.hyperparameter_lr:
+            return self._with_hyperparameters(step)
+        with torch.no_grad():
+            images, labels = self._batch(step, _tester(step).generate)
+        alphas, loss, _ = descent(step, lambda weights, alphas: step.learner.loss(images, labels, weights, alphas))
         return ArchitectureUpdate(alphas, {'A': loss, 'generated': loss})
+
+    def _with_hyperparameters(self, step: Step) -> ArchitectureUpdate:
+        """Images are those of G', through which the loss depends on B: equations 4, 6 and 7."""
+        tester = _tester(step)
+        chain = ImageChain(step, tester, tester.noise(len(step.val.labels)))
+        images, labels = self._batch(step, lambda noise: chain.generate(noise, chain.generator))
+        shown = images.detach().requires_grad_()
+        alphas, loss, rise = descent(
+            step, lambda weights, alphas: step.learner.loss(shown, labels, weights, alphas), {'images': shown}
+        )
+        (vector,) = gradients(images, chain.generator, cotangent=rise['images'])
+        losses = {'A': loss, 'generated': loss, 'B': loss}
+        return ArchitectureUpdate(alphas, losses, chain.hyperparameter_gradient(vector))
 
     def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
         """One step of the GAN on the validation batch, whether or not the architecture has learned from this one."""
@@ -77,13 +114,12 @@ class SynthesizedValidation(Objective):
             return {}
         return teach(_tester(step), step.val, update_generator=True)
 
-    def _batch(self, step: Step) -> tuple[Tensor, Tensor]:
+    def _batch(self, step: Step, generate: Callable[[Noise], Tensor]) -> tuple[Tensor, Tensor]:
         """Real images first, as many as their share, rounded down; as large as the validation batch."""
-        tester, val = _tester(step), step.val
+        val = step.val
         real = int(self.real_share * len(val.labels))
-        noise = tester.noise(len(val.labels) - real)
-        with torch.no_grad():
-            generated = step.learner.renormalise(tester.generate(noise))
+        noise = _tester(step).noise(len(val.labels) - real)
+        generated = step.learner.renormalise(generate(noise))
         return torch.cat((val.images[:real], generated)), torch.cat((val.labels[:real], noise.labels))
 
 

@@ -30,5 +30,5 @@ def weighted_step(step: Step, weigh: Weigh) -> ArchitectureUpdate:
         shown['real'] = losses.detach().mean()
         return (counts * losses).sum() / counts.sum()
 
-    alphas, loss = descent(step, weighted)
+    alphas, loss, _ = descent(step, weighted)
     return ArchitectureUpdate(alphas, {'A': loss, **shown})
