@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from nni_wcnas import data, presets, spaces
     from nni_wcnas.evaluator import SearchEvaluator
     from nni_wcnas.hypergradient import FirstOrder, Unrolled
-    from nni_wcnas.objective import AverageCase, InstanceHardness, SelfPaced, SynthesizedValidation, WorstCase
+    from nni_wcnas.objective import (
+        AverageCase,
+        InstanceHardness,
+        SelectedExamples,
+        SelfPaced,
+        SynthesizedValidation,
+        WorstCase,
+    )
     from nni_wcnas.recipes import recipe
     from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete, Softmax
     from nni_wcnas.schedule import (
@@ -61,6 +68,7 @@ __all__ = [
     'SNGAN',
     'Search',
     'SearchEvaluator',
+    'SelectedExamples',
     'SelfPaced',
     'SingleStage',
     'SkipCount',
@@ -101,6 +109,7 @@ _HOMES = {
     'SkipDropout': 'transform',
     'AverageCase': 'objective',
     'InstanceHardness': 'objective',
+    'SelectedExamples': 'objective',
     'SelfPaced': 'objective',
     'SynthesizedValidation': 'objective',
     'WorstCase': 'objective',

@@ -96,6 +96,13 @@ OPTIONS: tuple[Option, ...] = (
         'loss on validation examples drawn by running hardness',
         _DIHCL,
     ),
+    Option(
+        'objective',
+        'selected_examples',
+        objective.SelectedExamples,
+        'loss on generated examples that are selected to be hard',
+        _WCNAS,
+    ),
     Option('hypergradient', 'first_order', hypergradient.FirstOrder, 'weights taken as they are', _DARTS),
     Option(
         'hypergradient',

@@ -2,8 +2,16 @@
 
 from nni_wcnas.objective.average_case import AverageCase
 from nni_wcnas.objective.instance_hardness import InstanceHardness
+from nni_wcnas.objective.selected_examples import SelectedExamples
 from nni_wcnas.objective.self_paced import SelfPaced
 from nni_wcnas.objective.synthesized_validation import SynthesizedValidation
 from nni_wcnas.objective.worst_case import WorstCase
 
-__all__ = ['AverageCase', 'InstanceHardness', 'SelfPaced', 'SynthesizedValidation', 'WorstCase']
+__all__ = [
+    'AverageCase',
+    'InstanceHardness',
+    'SelectedExamples',
+    'SelfPaced',
+    'SynthesizedValidation',
+    'WorstCase',
+]

@@ -1,0 +1,120 @@
+"""SelectedExamples: the architecture minimises the loss on generated examples that are selected to make it fail.
+
+A pre-trained generator, which learns no more, stands for M pairs of an image and a label. Each has a selection variable
+s in [0, 1], which ascends what the architecture descends::
+
+    min_A max_s  sum_i s_i l(W', A, image_i, label_i) / sum_i s_i  +  gamma L(W', A, D_val)
+    dA     the same with dW'/dA as the hypergradient has it
+    s_i <- s_i + lr_s (l_i - the weighted mean)      d/ds_i is this difference over sum s
+
+Acts on every ``every``-th batch, on one of the blocks of 64 that the pairs are cut into. Costs what
+:class:`~nni_wcnas.objective.AverageCase` costs with twice the batch, and one pass through the generator. Pairs are not
+stored: the noise of a block is drawn again from the block's number.
+
+Deviations: a step of s is not divided by the sum of s, which falls as pairs are deselected; s stays at 0.001 or above,
+so that no block is without weight; it starts at 0.5, with room on both sides.
+
+References
+----------
+papers/wcnas, equation 19 and section B.2.2 ("pretrain"; its lambda, the weight of real images, is our gamma, and M is
+100 000).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nni_wcnas.contracts import ArchitectureUpdate, Losses, Noise, Objective, Parameters, Step
+from nni_wcnas.objective.descent import descent
+
+__all__ = ['SelectedExamples']
+
+_BLOCK, _LEAST, _INITIAL = 64, 0.001, 0.5
+_SEED = 7919
+
+
+@dataclass(frozen=True)
+class SelectedExamples(Objective):
+    """Minimise the loss on those of M generated examples on which it is large.
+
+    Parameters
+    ----------
+    pairs
+        M, at least 64.
+    average_weight
+        gamma: weight of the loss on real validation images. 0 drops the term, and its pass through the supernet.
+    selection_lr
+        Step size of the selection variables, per nat of the loss.
+    every
+        Update the architecture and the selection on every ``every``-th batch.
+
+    Raises
+    ------
+    ValueError
+        When a number is out of range.
+    """
+
+    pairs: int = 100_000
+    average_weight: float = 1.0
+    selection_lr: float = 0.1
+    every: int = 8
+    needs_tester = True
+    needs_generator = True
+
+    def __post_init__(self) -> None:
+        if self.pairs < _BLOCK:
+            raise ValueError(f'pairs must be at least {_BLOCK}, one block of them, not {self.pairs}')
+        for name in ('average_weight', 'selection_lr'):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f'{name} must be 0 or more and finite, not {getattr(self, name)}')
+        if self.every < 1:
+            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+
+    def architecture_step(self, step: Step) -> ArchitectureUpdate:
+        """dA of the weighted loss on one block; its selection variables learn."""
+        block = int(torch.randint(-(-self.pairs // _BLOCK), ()))
+        chosen = slice(_BLOCK * block, min(_BLOCK * (block + 1), self.pairs))
+        noise = _noise(step, block, chosen.stop - chosen.start)
+        images = step.learner.renormalise(_images(step, noise))
+        selection = step.memory.get('selection', torch.full((self.pairs,), _INITIAL, device=images.device))
+        s = selection[chosen].to(images)
+        shown: Losses = {}
+
+        def objective(weights: Parameters, alphas: Parameters) -> Tensor:
+            losses = F.cross_entropy(step.learner.logits(images, weights, alphas), noise.labels, reduction='none')
+            worst = (s * losses).sum() / s.sum()
+            moved = (s + self.selection_lr * (losses - worst).detach()).clamp(_LEAST, 1)
+            step.memory['selection'] = selection.index_copy(
+                0, torch.arange(chosen.start, chosen.stop, device=selection.device), moved.to(selection)
+            )
+            shown['generated'] = worst.detach()
+            if not self.average_weight:
+                return worst
+            average = step.learner.loss(step.val.images, step.val.labels, weights, alphas)
+            shown['real'] = average.detach()
+            return worst + self.average_weight * average
+
+        alphas, loss, _ = descent(step, objective)
+        return ArchitectureUpdate(alphas, {'A': loss, **shown, 'selected': step.memory['selection'].mean()})
+
+
+def _noise(step: Step, block: int, count: int) -> Noise:
+    """The same for a block each time; the global random state goes on as if nothing had been drawn."""
+    tester = step.tester
+    if tester is None:
+        raise ValueError('SelectedExamples needs a tester: give the search a SearchEvaluator(tester=FQGAN(...))')
+    device = step.train.labels.device
+    with torch.random.fork_rng([device] if device.type == 'cuda' else []):
+        torch.manual_seed(_SEED + block)
+        return tester.noise(count)
+
+
+@torch.no_grad()
+def _images(step: Step, noise: Noise) -> Tensor:
+    assert step.tester is not None
+    return step.tester.generate(noise)
