@@ -62,7 +62,7 @@ def test_the_ascent_ends_at_the_best_selection():
     values = (corners * losses).sum(1) / corners.sum(1)
     assert values.argmax() < 5 < values.argmin()
     torch.testing.assert_close(step.memory['selection'], corners[values.argmax()])
-    assert found == pytest.approx(values.max().item(), abs=1e-9)
+    assert found.item() == pytest.approx(values.max().item(), abs=1e-9)
 
 
 def test_only_the_drawn_block_learns_and_its_images_are_the_same_each_time():
