@@ -42,6 +42,8 @@ __all__ = [
     'sdarts_rs',
     'spcl',
     'wcnas',
+    'wcnas_cr',
+    'wcnas_ncr',
 ]
 
 
@@ -276,6 +278,49 @@ def wcnas(
     return method(dataset, **{'objective': objective, 'hypergradient': Unrolled(), **overrides})
 
 
+def wcnas_cr(
+    base: str = 'darts',
+    dataset: str = 'cifar10',
+    *,
+    trade_off: float | None = None,
+    average_weight: float = 1.0,
+    decov: float = 0.1,
+    every: int = 8,
+    hyperparameter_lr: float = 3e-4,
+    reuse_gradient: bool = False,
+    **overrides: Any,
+) -> Search:
+    """WCNAS after its cost reductions, CR in papers/wcnas, table 9: :func:`wcnas` in half the base's epochs.
+
+    Section 3.3: A, B and G on every eighth batch, DeCov (which is what halves the epochs), the tied auxiliary model,
+    and a generator that was pre-trained with ``nni-wcnas pretrain --top-k --core-set 4`` in half its steps. In Python
+    the epochs are the evaluator's: half of ``recipe(base)``'s. Arguments are those of :func:`wcnas`.
+    """
+    return wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
+                 hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+
+
+def wcnas_ncr(
+    base: str = 'darts',
+    dataset: str = 'cifar10',
+    *,
+    trade_off: float | None = None,
+    average_weight: float = 1.0,
+    decov: float = 0.0,
+    every: int = 1,
+    hyperparameter_lr: float = 3e-4,
+    reuse_gradient: bool = False,
+    **overrides: Any,
+) -> Search:
+    """WCNAS before its cost reductions, NCR in papers/wcnas, table 9: A, B and G on every batch, without DeCov.
+
+    Section 3.3: all of the base's epochs, and a ResNet-18 as the auxiliary model, which in Python is the evaluator's:
+    ``SearchEvaluator(..., auxiliary='resnet18')``. Arguments are those of :func:`wcnas`.
+    """
+    return wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
+                 hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+
+
 def _base(name: str) -> Callable[..., Search]:
     if name not in BASES:
         raise ValueError(f'base must be one of {", ".join(BASES)}, not {name!r}')
@@ -315,5 +360,8 @@ BASES: dict[str, Callable[..., Search]] = {
 }
 """What ``base=`` accepts."""
 
-PRESETS: dict[str, Callable[..., Search]] = {**BASES, 'dasgm': dasgm, 'spcl': spcl, 'dihcl': dihcl, 'wcnas': wcnas}
+PRESETS: dict[str, Callable[..., Search]] = {
+    **BASES, 'dasgm': dasgm, 'spcl': spcl, 'dihcl': dihcl, 'wcnas': wcnas,
+    'wcnas_cr': wcnas_cr, 'wcnas_ncr': wcnas_ncr,
+}
 """Every preset by name, as settings files spell them."""

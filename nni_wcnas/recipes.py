@@ -6,9 +6,10 @@ A preset takes from here what belongs to ``Search``; the rest belongs to the eva
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-__all__ = ['RECIPES', 'Recipe', 'recipe']
+__all__ = ['ADJUSTMENTS', 'RECIPES', 'Recipe', 'recipe']
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Recipe:
     num_cells: int = 8
     trade_off: float = 1.0
     """Lambda of ``WorstCase``."""
+    auxiliary: str | None = None
+    """The auxiliary model of ``SearchEvaluator``; None leaves it to the tester."""
 
     @property
     def evaluator(self) -> dict[str, float]:
@@ -87,6 +90,13 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 }
 """By preset and data set: tables 25 (DARTS and what is built on it), 26 (DARTS-), 27 and 28 (P-DARTS), 29 to 31
 (PC-DARTS), 32 (PR-DARTS); DrNAS's are its paper's."""
+
+
+ADJUSTMENTS: dict[str, Callable[[Recipe], Recipe]] = {
+    'wcnas_cr': lambda base: replace(base, epochs=base.epochs // 2, warmup=base.warmup_of(base.epochs // 2)),
+    'wcnas_ncr': lambda base: replace(base, auxiliary='resnet18'),
+}
+"""What a preset on a base changes of its numbers: papers/wcnas, section 3.3 and table 9."""
 
 
 def recipe(preset: str, dataset: str = 'cifar10') -> Recipe:

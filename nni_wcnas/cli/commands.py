@@ -102,6 +102,8 @@ def _pretrain(arguments: argparse.Namespace) -> int:
             arguments.steps,
             lr=arguments.lr,
             discriminator_steps=arguments.discriminator_steps,
+            top_k=arguments.top_k,
+            core_set=arguments.core_set,
             resume=arguments.resume,
         )
     print(f'tester: {arguments.out}  ' + '  '.join(f'{name} {value:.4g}' for name, value in losses.items()))

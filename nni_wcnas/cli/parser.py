@@ -20,6 +20,7 @@ _EXAMPLES = {
     'run': ('nni-wcnas run experiments/digits.yml', 'nni-wcnas run experiments/c10.yml --cpu --port 8081'),
     'pretrain': (
         'nni-wcnas pretrain experiments/digits.trial.yml runs/tester.pt --steps 300 --lr 1e-3 --discriminator-steps 2',
+        'nni-wcnas pretrain experiments/c10.trial.yml runs/c10-tester.pt --steps 10000 --top-k --core-set 4',
     ),
     'retrain': (
         'nni-wcnas retrain runs/first/architecture.json --data digits --epochs 20 --run runs/again',
@@ -105,10 +106,22 @@ def _pretrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('out', metavar='OUT', help='file to write')
     parser.add_argument('--steps', type=int, default=1000, help='generator steps (default: 1000)')
     parser.add_argument(
-        '--lr', type=float, default=2e-4, help="Adam's rate for generator and discriminator (default: 2e-4)"
+        '--lr', type=float, help="Adam's rate for generator and discriminator (default: that of the GAN's authors)"
     )
     parser.add_argument(
-        '--discriminator-steps', type=int, default=4, help='discriminator steps to each generator step (default: 4)'
+        '--discriminator-steps',
+        type=int,
+        help="discriminator steps to each generator step (default: those of the GAN's authors)",
+    )
+    parser.add_argument(
+        '--top-k', action='store_true', help='the generator learns from its most real images of a batch only'
+    )
+    parser.add_argument(
+        '--core-set',
+        type=int,
+        default=1,
+        metavar='FACTOR',
+        help='each batch is a diverse selection of FACTOR times as many latents and images (default: 1)',
     )
     parser.add_argument('--resume', action='store_true', help='go on from OUT')
 

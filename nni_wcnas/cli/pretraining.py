@@ -13,7 +13,7 @@ from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.contracts import Batch
-from nni_wcnas.tester import FQGAN, make_auxiliary
+from nni_wcnas.tester import GAN, make_auxiliary
 from nni_wcnas.tester.pretraining import pretrain
 
 __all__ = ['pretrain_tester']
@@ -24,8 +24,10 @@ def pretrain_tester(
     out: str | Path,
     steps: int,
     *,
-    lr: float = 2e-4,
-    discriminator_steps: int = 4,
+    lr: float | None = None,
+    discriminator_steps: int | None = None,
+    top_k: bool = False,
+    core_set: int = 1,
     resume: bool = False,
 ) -> dict[str, float]:
     """Pre-train on the weights' half of the data; the file is for the settings' ``tester.pretrained``.
@@ -46,7 +48,7 @@ def pretrain_tester(
     data = assembly.make_data(settings)
     try:
         tester = assembly.make_tester(settings, data).to(assembly.device(settings))
-        if not isinstance(tester, FQGAN):
+        if not isinstance(tester, GAN):
             raise CommandError(f'{type(tester).__name__} needs no pre-training; use it as it is')
         auxiliary = make_auxiliary(settings.auxiliary, tester).to(assembly.device(settings))
 
@@ -62,6 +64,8 @@ def pretrain_tester(
             steps,
             discriminator_steps=discriminator_steps,
             lr=lr,
+            top_k=top_k,
+            core_set=core_set,
             checkpoint=out,
             resume=resume and out.exists(),
             progress=sys.stderr.isatty(),
@@ -71,4 +75,5 @@ def pretrain_tester(
     except RuntimeError as error:
         if 'diverged' not in str(error):
             raise
-        raise CommandError(f'{str(error).partition(";")[0]}; lower --lr from {lr:g}') from error
+        told = str(error).partition(';')[0]
+        raise CommandError(f'{told}; lower --lr' + (f' from {lr:g}' if lr else '')) from error

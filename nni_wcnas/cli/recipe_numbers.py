@@ -7,7 +7,7 @@ from typing import Any
 from nni_wcnas.cli.document import Document
 from nni_wcnas.cli.members import arguments_of
 from nni_wcnas.presets import PRESETS
-from nni_wcnas.recipes import RECIPES, Recipe
+from nni_wcnas.recipes import ADJUSTMENTS, RECIPES, Recipe
 from nni_wcnas.spaces.architecture import OWN_CELL_SPACES
 
 __all__ = ['fill_in']
@@ -35,6 +35,8 @@ def fill_in(document: Document) -> None:
         numbers |= {('space', name): getattr(recipe, name) for name in _SPACE}
     for path, number in numbers.items():
         _write(document, path, number, place)
+    if recipe.auxiliary is not None and 'auxiliary' not in document.values:
+        document.replace(('auxiliary',), recipe.auxiliary, place)
     epochs = _section(document, 'search').get('epochs')
     if isinstance(epochs, int):
         _write(document, ('search', 'warmup'), recipe.warmup_of(epochs), place)
@@ -52,7 +54,9 @@ def _recipe(document: Document, method: dict[str, Any], place: str) -> Recipe | 
     if 'dataset' not in method and name in by_dataset:
         _write(document, ('method', 'dataset'), name, place)
     dataset = method.get('dataset', 'cifar10')
-    return by_dataset.get(dataset) if isinstance(dataset, str) else None
+    found = by_dataset.get(dataset) if isinstance(dataset, str) else None
+    adjust = ADJUSTMENTS.get(method['preset'])
+    return found if found is None or adjust is None else adjust(found)
 
 
 def _section(document: Document, name: str) -> dict[str, Any]:
