@@ -8,7 +8,7 @@ from nni.tools.package_utils import create_builtin_class_instance, get_all_algo_
 
 from nni_wcnas.cli.problems import CommandError, did_you_mean
 
-__all__ = ['check_algorithms']
+__all__ = ['check_algorithms', 'is_batch']
 
 
 def check_algorithms(config: Any, path: object) -> None:
@@ -39,6 +39,11 @@ def check_algorithms(config: Any, path: object) -> None:
             raise CommandError(f'{path}: {kind}.name: {algorithm.name!r} is not a known {kind}; {known}')
         if meta.algo_type == kind:
             _make(algorithm, kind, path)
+
+
+def is_batch(tuner: Any) -> bool:
+    """Whether the tuner goes through a list of proposals."""
+    return tuner is not None and str(tuner.name).lower() in ('batchtuner', 'batch')
 
 
 def _make(algorithm: Any, kind: Any, path: object) -> None:

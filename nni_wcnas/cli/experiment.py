@@ -21,7 +21,7 @@ from nni.experiment.config import ExperimentConfig
 from nni.experiment.config.utils import unset_base_path
 
 from nni_wcnas.cli import assembly
-from nni_wcnas.cli.algorithms import check_algorithms
+from nni_wcnas.cli.algorithms import check_algorithms, is_batch
 from nni_wcnas.cli.display import Display, TrialState, print_results
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.proposals import check_form, check_proposals, refuse_overridden
@@ -122,10 +122,11 @@ def load_experiment(path: str | Path, overrides: list[str], *, cpu: bool) -> tup
         overrides = [*overrides, 'device=cpu']
     place, given = str(canonical.search_space_file or path), [*_given(words), *overrides]
     check_algorithms(canonical, path)
-    check_form(canonical.search_space, place)
-    refuse_overridden(canonical.search_space, place, given)
+    space, is_list = canonical.search_space, is_batch(canonical.tuner)
+    check_form(space, place, is_list=is_list)
+    refuse_overridden(space, place, given, is_list=is_list)
     settings = load_settings(folder / words[2], given)
-    check_proposals(canonical.search_space, place, folder / words[2], given)
+    check_proposals(space, place, folder / words[2], given, is_list=is_list)
     more = [word for text in overrides for word in ('--set', text)]
     # The script may not be on the path of the manager's shell.
     config.trial_command = shlex.join([sys.executable, '-m', 'nni_wcnas.cli', *words[1:], *more])

@@ -1,6 +1,7 @@
 """The tuner's search space, checked against the settings before anything starts.
 
-Every key, every choice and the ends of every range are proposed once, and read as a trial reads a proposal.
+Every key, every choice and the ends of every range are proposed once, and read as a trial reads a proposal. NNI's
+BatchTuner has no space but a list of proposals under any key, each of which is read.
 """
 
 from __future__ import annotations
@@ -18,20 +19,31 @@ from nni_wcnas.cli.settings import load_settings
 __all__ = ['check_form', 'check_proposals', 'refuse_overridden']
 
 
-def check_form(space: Any, place: str) -> None:
+def check_form(space: Any, place: str, *, is_list: bool = False) -> None:
     """Refuse what is no search space of NNI's.
+
+    Parameters
+    ----------
+    space
+        The space.
+    place
+        The file that it is written in.
+    is_list
+        It is BatchTuner's list of proposals.
 
     Raises
     ------
     SettingsError
         With all mistakes, one line each.
     """
-    problems = list(_malformed(space, place))
+    problems = list((_malformed_list if is_list else _malformed)(space, place))
     if problems:
         raise SettingsError(problems)
 
 
-def check_proposals(space: Mapping[str, Any], place: str, settings: Path, overrides: list[str]) -> None:
+def check_proposals(
+    space: Mapping[str, Any], place: str, settings: Path, overrides: list[str], *, is_list: bool = False
+) -> None:
     """Refuse a space whose proposals hold a mistake.
 
     Parameters
@@ -44,6 +56,8 @@ def check_proposals(space: Mapping[str, Any], place: str, settings: Path, overri
         The settings file of a trial, which is right without proposals.
     overrides
         ``key=value`` of the trial's command.
+    is_list
+        It is BatchTuner's list of proposals.
 
     Raises
     ------
@@ -51,7 +65,7 @@ def check_proposals(space: Mapping[str, Any], place: str, settings: Path, overri
         With all mistakes, one line each.
     """
     problems: list[Problem] = []
-    for proposal in _proposals(space):
+    for proposal in _listed(space) if is_list else _proposals(space):
         try:
             load_settings(settings, overrides, proposal, build=('method', 'tester'), proposer=place)
         except SettingsError as error:
@@ -60,7 +74,9 @@ def check_proposals(space: Mapping[str, Any], place: str, settings: Path, overri
         raise SettingsError(problems)
 
 
-def refuse_overridden(space: Mapping[str, Any], place: str, overrides: list[str]) -> None:
+def refuse_overridden(
+    space: Mapping[str, Any], place: str, overrides: list[str], *, is_list: bool = False
+) -> None:
     """Refuse a ``--set`` on what the tuner proposes: it would silently do nothing.
 
     Raises
@@ -68,9 +84,10 @@ def refuse_overridden(space: Mapping[str, Any], place: str, overrides: list[str]
     CommandError
         Naming the key and the file of the space.
     """
+    written = list(dict.fromkeys(_keys_of_list(space) if is_list else _keys(space)))
     for text in overrides:
         key = text.partition('=')[0]
-        for proposed in _keys(space):
+        for proposed in written:
             if key == proposed or proposed.startswith(f'{key}.') or key.startswith(f'{proposed}.'):
                 raise CommandError(
                     f'--set {text}: the tuner proposes {proposed} and would override it; leave --set out, or remove '
@@ -97,6 +114,34 @@ def _malformed(space: Any, place: str, above: str = '') -> Iterator[Problem]:
                 yield from _malformed(value, place, key)
         elif spec['_type'] == 'choice' or not _is_range(spec):
             yield Problem(place, key, f'has the _value {spec["_value"]!r}; write a list that fits {spec["_type"]}')
+
+
+def _malformed_list(space: Any, place: str) -> Iterator[Problem]:
+    """What is not of the form ``{any key: {_type: choice, _value: [map, ...]}}``."""
+    specs = list(space.values()) if isinstance(space, dict) else []
+    is_choice = len(specs) == 1 and isinstance(specs[0], dict) and specs[0].get('_type') == 'choice'
+    rows = specs[0].get('_value') if is_choice else None
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) and row for row in rows):
+        yield Problem(
+            place, '', 'is no list of trials for BatchTuner; write one key with _type: choice and a _value of maps'
+        )
+
+
+def _listed(space: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The proposals of BatchTuner's list."""
+    (spec,) = space.values()
+    return list(spec['_value'])
+
+
+def _keys_of_list(space: Mapping[str, Any]) -> Iterator[str]:
+    """Dotted keys of the settings that the proposals of a list write."""
+    for row in _listed(space):
+        for key, value in row.items():
+            if not _is_option(value):
+                yield key
+                continue
+            yield f'{key}.{"preset" if key == "method" else "name"}'
+            yield from (f'{key}.{part}' for part in value if part != '_name')
 
 
 def _is_option(value: Any) -> bool:
