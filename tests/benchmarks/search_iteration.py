@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ CONTENDERS = {
 for _name, _preset in wc.presets.BASES.items():
     CONTENDERS[f'{_name}/fast'] = lambda preset=_preset: preset(schedule=wc.SingleStage())
     CONTENDERS[f'{_name}/plain'] = lambda preset=_preset: preset(schedule=wc.SingleStage(), fast_cell=False)
+ADVERSARIES: dict[str, Callable[[], dict[str, Any]]] = {'wcnas': lambda: {'tester': wc.FQGAN(10)}}
+"""Arguments of the evaluator by contender."""
 DEFAULT = ('nni', 'plain', 'darts', 'darts_2nd', 'wcnas')
 
 LIMITS = {('darts', 'nni'): 0.4, ('darts_2nd', 'nni'): 1.0, ('darts_2nd', 'darts'): 2.6, ('wcnas', 'nni'): 0.5}
@@ -92,10 +95,9 @@ def run(name: str, options: argparse.Namespace, turns: Turns) -> None:
     count = max(40, options.batch_size * options.batches * 2)  # every class in both halves
     store = TensorStore(torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8), torch.arange(count) % 10)
     images = ImageSet('noise', tuple('0123456789'), 32, (0.5,) * 3, (0.25,) * 3, store, store)
-    tester = wc.FQGAN(10) if name == 'wcnas' else None
     evaluator = wc.SearchEvaluator(
         ImageData(images, batch_size=options.batch_size, device=options.device),
-        tester=tester,
+        **ADVERSARIES.get(name, dict)(),
         max_epochs=1,
         limit_train_batches=options.batches,
         callbacks=[turns],
@@ -142,8 +144,8 @@ def _summary(turns: Turns, all_turns: dict[str, Turns], options: argparse.Namesp
         # Batches of wcnas differ by design: whole cycles are compared. The others are compared round by round.
         whole = sum(mine for mine, _ in rounds) / sum(theirs for _, theirs in rounds)
         by_round = statistics.median(mine / theirs for mine, theirs in rounds)
-        ratios[other] = whole if 'wcnas' in (other, turns.name) else by_round
-    seconds = statistics.mean(own) if turns.name == 'wcnas' else statistics.median(own)
+        ratios[other] = whole if ADVERSARIES.keys() & {other, turns.name} else by_round
+    seconds = statistics.mean(own) if turns.name in ADVERSARIES else statistics.median(own)
     return {'seconds': seconds, 'ratios': ratios, 'passes': turns.passes / options.batches}
 
 
