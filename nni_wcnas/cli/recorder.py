@@ -137,9 +137,10 @@ class Recorder(Checkpoint):
 
 
 def _networks(module: LightningModule) -> tuple[Tester | None, Auxiliary | None]:
-    """The search's tester and its auxiliary model, if it has them."""
+    """The search's tester, and its auxiliary model if that learns; None for what it has not."""
     inner = getattr(module, 'training_module', None)
-    return getattr(inner, 'tester', None), getattr(inner, 'auxiliary', None)
+    learns = getattr(getattr(module, 'objective', None), 'needs_auxiliary', False)
+    return getattr(inner, 'tester', None), getattr(inner, 'auxiliary', None) if learns else None
 
 
 @contextmanager

@@ -107,3 +107,16 @@ def test_a_tester_of_other_names() -> None:
     run = SimpleNamespace(write_generated=lambda *_: None, write_history=rows.extend)
     Recorder(run).on_train_start(None, module)
     assert rows == [{'epoch': 0, 'rotation': 0.25, 'contrast': 2.0}]
+
+
+@pytest.mark.parametrize('learns', [True, False])
+def test_an_auxiliary_model_that_does_not_learn_is_not_measured(learns: bool) -> None:
+    """As in searches whose objective asks none, where it stays untrained."""
+    tester = FQGAN(2, image_size=16, width=4, latent=6, dictionary_size=5)
+    networks = SimpleNamespace(tester=tester, auxiliary='V')
+    module = SimpleNamespace(training_module=networks, objective=SimpleNamespace(needs_auxiliary=learns))
+    asked: list[Any] = []
+    judge = SimpleNamespace(real=None, measures=lambda images, labels, auxiliary: asked.append(auxiliary) or {})
+    run = SimpleNamespace(write_generated=lambda *_: None, write_history=lambda rows: None)
+    Recorder(run, judge).on_train_start(None, module)
+    assert asked == ['V' if learns else None]
