@@ -474,7 +474,10 @@ class GenerativeTester(Tester):
 
 
 class Auxiliary(nn.Module, ABC):
-    """The classifier V that judges whether generated images are meaningful. Its images are in [-1, 1]."""
+    """The classifier V that judges whether generated images are meaningful.
+
+    Called with images in [-1, 1] of shape ``(N, 3, H, W)`` it returns logits of shape ``(N, classes)``.
+    """
 
     @abstractmethod
     def learnable(self) -> Parameters:

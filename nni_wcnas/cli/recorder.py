@@ -12,16 +12,18 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
-from nni_wcnas.contracts import Noise, Tester
-from nni_wcnas.data.reference import Reference
+from nni_wcnas.contracts import Auxiliary, Tester
+from nni_wcnas.evaluation.event_file import EventFile
+from nni_wcnas.evaluation.image_judge import ImageJudge
 from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.evaluation.tester_images import class_rows, sample
 
-__all__ = ['Recorder']
+__all__ = ['GENERATED', 'Recorder']
 
 _SHOWN = 10
 """Images a class in the grid."""
-_JUDGED = 500
-"""Images that the reference classifier sees."""
+GENERATED = 500
+"""Images of a generator that are judged."""
 _SEED = 20240
 _METRICS = (
     'val_accuracy',
@@ -32,18 +34,17 @@ _METRICS = (
     'entropy',
     'skips',
     'eigenvalue',
-    'momentum',
-    'weight',
 )
 _NAMES = {'loss_generator': 'loss_G', 'loss_discriminator': 'loss_S'}
 """The paper's letters for what the tester logs."""
 
 
 class Recorder(Checkpoint):
-    """Writes ``metrics.csv`` and the grids of generated images; epoch 0 is the state before the search.
+    """Writes ``metrics.csv``, the grids of generated images and TensorBoard's files; epoch 0 is before the search.
 
-    The images of the grids and of ``reference_error`` are the live generator's, which are those that the architecture
-    sees; its moving average ends with pre-training.
+    The images of the grids and of the measures are the live generator's, which are those that the architecture sees;
+    its moving average ends with pre-training. They are made from the same noise, or from the same real images with the
+    same random draws, after each epoch. B's values have columns by the names that the tester gives them.
 
     A ``Checkpoint`` to Lightning, because it calls those after the module's own hook at the end of an epoch, which logs
     the entropy. The history is in its state, so that a resumed search rewrites the file without gaps or repetitions.
@@ -52,19 +53,22 @@ class Recorder(Checkpoint):
     ----------
     run
         Where to write.
-    reference
-        Judges the generated images; None leaves ``reference_error`` out.
+    judge
+        Judges the generated images, and holds real ones for testers that change these; None leaves the measures out.
     on_epoch
         Called with each new row, and the number of epochs of all stages.
+    events
+        TensorBoard's files; None writes none.
     """
 
     def __init__(
         self,
         run: RunDirectory,
-        reference: Reference | None = None,
+        judge: ImageJudge | None = None,
         on_epoch: Callable[[dict[str, float], int], None] | None = None,
+        events: EventFile | None = None,
     ) -> None:
-        self.run, self.reference, self.on_epoch = run, reference, on_epoch
+        self.run, self.judge, self.on_epoch, self.events = run, judge, on_epoch, events
         self.history: list[dict[str, float]] = []
         self.interrupted = False
         self._rate = math.nan
@@ -80,10 +84,11 @@ class Recorder(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write down the state before the search."""
-        tester = _tester(pl_module)
-        if tester is not None and not self.history:
-            self.history.append({'epoch': 0, **self._generated(tester, 0)})
+        if not self.history and _networks(pl_module)[0] is not None:
+            self.history.append({'epoch': 0, **self._generated(pl_module, 0)})
             self.run.write_history(self.history)
+        if self.events is not None:
+            self.events.begin(self.history)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the learning rate before the schedule moves on."""
@@ -98,36 +103,44 @@ class Recorder(Checkpoint):
             for name, value in trainer.callback_metrics.items()
             if name in _METRICS or name.startswith('loss_')
         }
-        row = {'epoch': epoch, 'lr': self._rate, **dict(sorted(logged.items()))}
-        tester = _tester(pl_module)
-        if tester is not None:
-            row |= self._generated(tester, epoch)
+        row = {'epoch': epoch, 'lr': self._rate, **dict(sorted(logged.items())), **self._generated(pl_module, epoch)}
         row['seconds'] = round(time.monotonic() - self._started, 3)
         self.history.append(row)
         self.run.write_history(self.history)
+        if self.events is not None:
+            self.events.add(row)
         if self.on_epoch is not None:
             self.on_epoch(row, trainer.max_epochs or 0)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close TensorBoard's file."""
+        if self.events is not None:
+            self.events.close()
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Remember Ctrl-C, which Lightning turns into an exit."""
+        """Close TensorBoard's file; remember Ctrl-C, which Lightning turns into an exit."""
         self.interrupted = isinstance(exception, KeyboardInterrupt)
+        if self.events is not None:
+            self.events.close()
 
-    def _generated(self, tester: Tester, epoch: int) -> dict[str, float]:
-        """Draw the grid; the reference classifier's error on the tester's images."""
+    def _generated(self, module: LightningModule, epoch: int) -> dict[str, float]:
+        """Draw the grid; B, and the measures of the tester's images."""
+        tester, auxiliary = _networks(module)
+        if tester is None:
+            return {}
+        source = None if self.judge is None else self.judge.real
         with _own_random_state(), torch.no_grad():
-            labels = torch.arange(tester.num_classes).repeat_interleave(_SHOWN)
-            latent, drawn = tester.noise(len(labels))
-            images = tester.generate(Noise(latent, labels.to(drawn.device)))
-            self.run.write_generated(epoch, images.cpu(), labels, _SHOWN)
-            if self.reference is None:
-                return {}
-            noise = tester.noise(_JUDGED)
-            return {'reference_error': self.reference.error(tester.generate(noise).cpu(), noise.labels.cpu())}
+            images, labels = class_rows(tester, _SHOWN, source)
+            self.run.write_generated(epoch, images.cpu(), labels.cpu(), _SHOWN)
+            measures = {} if self.judge is None else self.judge.measures(*sample(tester, GENERATED, source), auxiliary)
+        return {**tester.values(), **measures}
 
 
-def _tester(module: LightningModule) -> Tester | None:
-    """The search's tester, if it has one."""
-    return getattr(getattr(module, 'training_module', None), 'tester', None)
+def _networks(module: LightningModule) -> tuple[Tester | None, Auxiliary | None]:
+    """The search's tester, and its auxiliary model if that learns; None for what it has not."""
+    inner = getattr(module, 'training_module', None)
+    learns = getattr(getattr(module, 'objective', None), 'needs_auxiliary', False)
+    return getattr(inner, 'tester', None), getattr(inner, 'auxiliary', None) if learns else None
 
 
 @contextmanager

@@ -82,6 +82,8 @@ class Settings(Strict):
     device: Device = 'auto'
     directory: str = 'runs'
     versions: dict[str, str] = Field(default_factory=dict)
+    monitoring: dict[str, Any] | None = None
+    """What a run has written of its own measures; nothing reads it from a settings file."""
 
     def plain(self) -> dict[str, Any]:
         """Everything as a settings file spells it, empty sections left out."""

@@ -18,12 +18,16 @@ from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.memory import is_out_of_memory, out_of_memory
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.quiet import silence_lightning
-from nni_wcnas.cli.recorder import Recorder
+from nni_wcnas.cli.recorder import GENERATED, Recorder
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.cli.settings import differing_key, resolved
+from nni_wcnas.contracts import GenerativeTester
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.reference import Reference, reference_models
+from nni_wcnas.evaluation.event_file import EventFile
+from nni_wcnas.evaluation.image_judge import ImageJudge
 from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.spaces.architecture import CELL_SPACES, Architecture
 from nni_wcnas.strategy import Search
 
@@ -38,6 +42,8 @@ class Found:
     history: list[dict[str, float]]
     data: ImageData
     reference: Reference
+    hyperparameters: tuple[str, ...] = ()
+    """Names of B's values in the history."""
 
 
 def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirectory:
@@ -92,10 +98,11 @@ def search(
     data = assembly.make_data(settings)
     reference = reference_models(data, progress=sys.stderr.isatty())
     hard = assembly.hard_examples(settings, data, assembly.difficulty_scores(settings, data, reference))
-    recorder = Recorder(run, reference, on_epoch)
     pytorch_lightning.seed_everything(settings.seed, verbose=False)
     space = assembly.make_space(settings, data)
     strategy = assembly.make_strategy(settings)
+    judge = ImageJudge(reference, data) if strategy.objective.needs_tester else None
+    recorder = Recorder(run, judge, on_epoch, EventFile(run))
     try:
         evaluator = assembly.make_evaluator(
             settings,
@@ -109,6 +116,7 @@ def search(
         )
     except CheckpointError as error:
         raise CommandError(str(error)) from error
+    names = _write_monitoring(run, judge, evaluator)
     try:
         sample = _run(strategy, space, evaluator, recorder)
     except (RuntimeError, MemoryError) as error:
@@ -117,7 +125,19 @@ def search(
         raise
     architecture = _architecture(settings, sample, _operations(space))
     run.write_architecture(architecture)
-    return Found(architecture, recorder.history, data, reference)
+    return Found(architecture, recorder.history, data, reference, names)
+
+
+def _write_monitoring(run: RunDirectory, judge: ImageJudge | None, evaluator: SearchEvaluator) -> tuple[str, ...]:
+    """Add to the settings what the numbers on generated images depend on, and B's names, which are returned."""
+    tester = evaluator.module.tester
+    if judge is None or tester is None:
+        return ()
+    names = tuple(tester.values())
+    count = GENERATED if isinstance(tester, GenerativeTester) else len(judge.real.labels)
+    monitoring = {**judge.description(), 'generated_images': count, 'hyperparameters': names}
+    run.write_settings({**run.read_settings(), 'monitoring': monitoring})
+    return names
 
 
 def _run(strategy: Search, space: Any, evaluator: Any, recorder: Recorder) -> dict[str, Any]:

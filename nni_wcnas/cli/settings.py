@@ -89,6 +89,7 @@ def load_settings(
 def resolved(settings: Settings) -> dict[str, Any]:
     """Everything that a run depends on, defaults and versions included; a settings file again."""
     plain = settings.plain()
+    plain.pop('monitoring', None)  # Of the run that wrote the file.
     for kind in ('data', 'space', 'tester'):
         if kind in plain:
             defaults = defaults_of(option(kind, plain[kind]['name']).factory)
@@ -137,7 +138,7 @@ def _with_defaults(axis: str, section: dict[str, Any]) -> dict[str, Any]:
 
 def differing_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """The first dotted key in which two resolved settings differ, of those that change the result."""
-    free = ('versions', 'directory', 'device', 'retrain')
+    free = ('versions', 'directory', 'device', 'retrain', 'monitoring')
     before, after = _flat(old), _flat(new)
     for key in dict.fromkeys([*before, *after]):
         if key.split('.')[0] not in free and before.get(key) != after.get(key):

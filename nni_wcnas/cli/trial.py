@@ -20,8 +20,8 @@ from nni_wcnas.evaluation.retraining import retrain
 
 __all__ = ['judge', 'run_trial', 'trial_directory']
 
-_SEARCHED = ('skips', 'entropy', 'reference_error', 'momentum', 'weight')
-"""What the last epoch of the search adds to the final result, beside its losses."""
+_SEARCHED = ('skips', 'entropy', 'reference_error', 'inception_score', 'fid', 'auxiliary_error')
+"""What the last epoch of the search adds to the final result, beside its losses and B."""
 
 
 def trial_directory(settings: Settings, experiment: str, trial: str) -> Path:
@@ -51,7 +51,8 @@ def run_trial(settings: Settings) -> dict[str, float]:
     last = found.history[-1]
     final: dict[str, float] = {'default': measures['accuracy_hard']}
     final |= {key: measures[key] for key in ('accuracy', 'accuracy_hard', 'loss', 'loss_hard', 'parameters', 'macs')}
-    final |= {key: value for key, value in last.items() if key in _SEARCHED or key.startswith('loss_')}
+    added = (*_SEARCHED, *found.hyperparameters)
+    final |= {key: value for key, value in last.items() if key in added or key.startswith('loss_')}
     nni.report_final_result(final)
     return final
 

@@ -14,11 +14,11 @@ from nni.nas.evaluator.pytorch import DataLoader
 from torch import Tensor
 
 from .augmentation import Augmentation, normalise
-from .batch import BatchDataset, BatchSampler
+from .batch import BatchDataset, BatchRequest, BatchSampler
 from .error import DataError
 from .seeding import derive_generator
-from .split import halves
-from .store import ImageSet
+from .split import halves, rank_in_class
+from .store import ImageSet, ImageStore
 
 if TYPE_CHECKING:
     from ..contracts import Batch
@@ -177,20 +177,51 @@ class ImageData(pytorch_lightning.LightningDataModule):
         DataError
             If there is no such part.
         """
-        indices = {
+        sampler = self._sampler(self._positions(part), part, shuffle=False)
+        return self._loader(BatchDataset(self.images, self._store(part)), sampler)
+
+    def examples(self, part: Part, per_class: int) -> Batch:
+        """The first examples of each class of a part as one clean batch, ordered by class.
+
+        Parameters
+        ----------
+        part
+            As for :meth:`evaluation_dataloader`.
+        per_class
+            How many of each class at most.
+
+        Raises
+        ------
+        DataError
+            If there is no such part, or ``per_class`` is not positive.
+        """
+        if per_class < 1:
+            raise DataError(f'per_class={per_class} must be at least 1.')
+        positions, store = self._positions(part), self._store(part)
+        labels = store.labels.cpu()[positions]
+        chosen = positions[rank_in_class(labels) < per_class]
+        by_class = chosen[store.labels.cpu()[chosen].argsort(stable=True)]
+        return BatchDataset(self.images, store)[BatchRequest(by_class, seed=0)]
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Map images in [0, 1], shape ``(N, 3, H, W)``, to what a learner is trained on."""
+        return normalise(images, self.mean, self.std)
+
+    def _positions(self, part: Part) -> Tensor:
+        """Where the examples of a part are in its store."""
+        positions = {
             'weights': self.weight_indices,
             'architecture': self.architecture_indices,
             'train': self.train_indices,
             'test': self.test_indices,
         }
-        if part not in indices:
-            raise DataError(f'There is no part {part!r}; use one of {", ".join(map(repr, indices))}.')
-        store = self._test if part == 'test' else self._train
-        return self._loader(BatchDataset(self.images, store), self._sampler(indices[part], part, shuffle=False))
+        if part not in positions:
+            raise DataError(f'There is no part {part!r}; use one of {", ".join(map(repr, positions))}.')
+        return positions[part]
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """Map images in [0, 1], shape ``(N, 3, H, W)``, to what a learner is trained on."""
-        return normalise(images, self.mean, self.std)
+    def _store(self, part: Part) -> ImageStore:
+        """The images that hold a part."""
+        return self._test if part == 'test' else self._train
 
     def _sampler(self, indices: Tensor, purpose: str, *, shuffle: bool) -> BatchSampler:
         """Batch requests for one purpose."""

@@ -62,6 +62,8 @@ class Reference:
     """The same for the test set, shape ``(N_test,)``: for reports only."""
     models: nn.ModuleList
     """The nets in evaluation mode; images in [-1, 1] of shape ``(N, 3, H, W)`` to logits ``(N, C)``."""
+    name: str = ''
+    """Of the cached file: the same name, the same nets."""
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
@@ -82,6 +84,26 @@ class Reference:
             torch.stack([model(chunk).softmax(1) for model in self.models]).mean(0) for chunk in images.split(1024)
         ]
         return torch.cat(chunks)
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Describe images by what the first, narrowest net sees last, averaged over the image.
+
+        One net, so that there are few features beside the number of images: 48 for images of 16 pixels, else 96.
+
+        Parameters
+        ----------
+        images
+            In [-1, 1], shape ``(N, 3, H, W)``, on any device; the net follows.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(N, F)``.
+        """
+        layers = list(self.models[0].to(images.device).children())
+        trunk = nn.Sequential(*layers[:-3])  # Without pooling to 2 x 2, flattening and the classifier.
+        return torch.cat([trunk(chunk).mean((2, 3)) for chunk in images.split(1024)])
 
     def error(self, images: Tensor, labels: Tensor) -> float:
         """Share of the images ``(N, 3, H, W)`` in [-1, 1] that the ensemble does not give their ``labels`` ``(N,)``.
@@ -178,7 +200,7 @@ def _load(path: Path, data: ImageData) -> Reference:
         state = torch.load(path, map_location='cpu', weights_only=True)
         models = nn.ModuleList(_build(width, data, seed=0) for width in WIDTHS for _ in (0, 1))
         models.load_state_dict(state['models'])
-        return Reference(state['train_scores'], state['test_scores'], models.eval().requires_grad_(False))
+        return Reference(state['train_scores'], state['test_scores'], models.eval().requires_grad_(False), path.stem)
     except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
         raise DataError(
             f'The cached reference models {path} cannot be read; delete the file to have them trained again.'

@@ -4,6 +4,8 @@
 
     settings.yml  metrics.csv  measures.json  architecture.json  cell_normal.svg  cell_reduce.svg
     generated/epoch_<epoch>.png  checkpoints/last.ckpt  report.html
+
+and ``tensorboard/``, whose event files grow epoch by epoch: see :mod:`nni_wcnas.evaluation.event_file`.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class RunDirectory:
         self.architecture = self.path / 'architecture.json'
         self.checkpoint = self.path / 'checkpoints' / 'last.ckpt'
         self.report = self.path / 'report.html'
+        self.tensorboard = self.path / 'tensorboard'
 
     def __repr__(self) -> str:
         """Show the folder."""

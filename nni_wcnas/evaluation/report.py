@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,17 +24,20 @@ CHARTS = (
     Chart('Loss of the generator G', {'loss_G': 'G'}),
     Chart('Loss of the discriminator S', {'loss_S': 'S'}),
     Chart('Loss of the auxiliary model V', {'loss_V': 'V'}, 'On generated images: low means that they are meaningful.'),
-    Chart('B: momentum', {'momentum': 'momentum'}, 'Of the dictionary of feature quantisation.'),
-    Chart('B: weight', {'weight': 'weight'}, 'Of the quantisation loss.'),
     Chart('Accuracy of the supernet', {'val_accuracy': 'all', 'val_accuracy_hard': 'hardest tenth'},
           'Validation examples.', percent=True),
     Chart('Entropy of A', {'entropy': 'entropy'}, 'Low means that the architecture has decided.'),
     Chart('Skip connections', {'skips': 'skips'}, 'In the cells that would be read off after the epoch.'),
-    Chart('Reference error on generated images', {'reference_error': 'error'},
+    Chart('Reference error on generated images', {'reference_error': 'all', 'reference_error_worst': 'worst class'},
           'Of a classifier that the search never sees: high means hard images, or meaningless ones.', percent=True),
+    Chart('Inception score of generated images', {'inception_score': 'score'},
+          'High means that each is surely of some class, and that all classes are there.'),
+    Chart('FID of generated images', {'fid': 'FID'}, 'Distance of their features from those of real images.'),
+    Chart('Error of the auxiliary model V', {'auxiliary_error': 'generated', 'auxiliary_real_error': 'real'},
+          'On generated images, and on real validation images.', percent=True),
     Chart('Learning rate', {'lr': 'lr'}),
 )
-"""The curves of a search. A newcomer adds one entry."""
+"""The curves of a search; those of B follow. A newcomer adds one entry."""
 
 RETRAINING_CHARTS = (
     Chart('Training loss', {'loss': 'loss'}, 'Augmented training examples, drop path on; without the auxiliary tower.'),
@@ -150,11 +155,38 @@ def _curves(run: RunDirectory) -> str:
     """All charts that have values, and what is left out."""
     rows = run.read_history()
     figures, missing = [], []
-    for chart in RETRAINING_CHARTS if any('drop_path' in row for row in rows) else CHARTS:
+    for chart in RETRAINING_CHARTS if any('drop_path' in row for row in rows) else _search_charts(run):
         missing += [column for column in chart.columns if not any(column in row for row in rows)]
         figures.append(draw_chart(chart, rows) or '')
     note = _note(f'Left out, as metrics.csv has no values of them: {", ".join(missing)}.') if missing else ''
     return f'<h2>Curves by epoch</h2>\n<div class="grid">{"".join(figures)}</div>\n{note}'
+
+
+def _search_charts(run: RunDirectory) -> Iterator[Chart]:
+    """Those of every search, with who judges its images, and one for each of B's values, whose names are its tester's.
+    """
+    monitoring = run.read_settings().get('monitoring') or {}
+    judged = _judged(monitoring) if 'extractor' in monitoring else {}
+    for chart in CHARTS:
+        remark = next((judged[column] for column in chart.columns if column in judged), '')
+        yield replace(chart, note=f'{chart.note} {remark}'.strip())
+    for name in monitoring.get('hyperparameters', ()):
+        yield Chart(f'B: {name}'.replace('_', ' '), {name: name}, 'Of the tester; epoch 0 is before the search.')
+
+
+def _judged(monitoring: Mapping[str, Any]) -> dict[str, str]:
+    """Who judges generated images, and what they compare with, by column."""
+    nets, comparable = '{classifiers} nets of {extractor}', 'within one data set and extractor, not with Inception-v3'
+    remarks = {
+        'reference_error': f'By the {nets}, on {{generated_images}} images.',
+        'inception_score': f'By the {nets}, on {{generated_images}} images; real ones: {{real_inception_score}}. '
+                           f'Comparable {comparable}.',
+        'fid': '{fid_features} features of the first net of {extractor}, {generated_images} generated and '
+               f'{{real_images}} real images; other real ones: {{real_fid}}. Comparable {comparable}.',
+        'auxiliary_error': '{generated_images} and {auxiliary_real_images} of them.',
+    }
+    known = defaultdict(lambda: '?', monitoring)
+    return {column: remark.format_map(known) for column, remark in remarks.items()}
 
 
 def _generated(run: RunDirectory) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from event_reading import read_events, scalars_of
 
 from nni_wcnas import load_architecture
 from nni_wcnas.evaluation.recording import RunDirectory
@@ -77,6 +78,7 @@ def test_killed_and_resumed(finished: Path, settings_file: Path, tmp_path: Path,
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
     for ours, theirs in zip(run.read_history(), whole.read_history(), strict=True):
         assert {**ours, 'seconds': 0} == {**theirs, 'seconds': 0}
+    assert read_events(run.tensorboard) == (scalars_of(run.read_history()), {'generated': [0, 1, 2]})
 
 
 def test_refuses_a_taken_directory_and_other_settings(finished: Path, settings_file: Path, here: Command) -> None:

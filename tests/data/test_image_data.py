@@ -283,6 +283,22 @@ def test_unknown_part():
         Digits().evaluation_dataloader('val')
 
 
+def test_examples_are_the_first_of_each_class_without_augmentation():
+    data = Digits(limit=200, cutout=4)
+    found = data.examples('architecture', 4)
+    assert found.labels.equal(torch.arange(10).repeat_interleave(4))
+    for label in range(10):
+        of_class = data.architecture_indices[data.images.train.labels[data.architecture_indices] == label]
+        assert found.indices[4 * label : 4 * label + 4].equal(of_class[:4])
+    assert found.clean.equal(data.images.train.read(found.indices).float() / 127.5 - 1)
+    assert torch.allclose(found.images, data.normalise((found.clean + 1) / 2), atol=1e-5)
+    assert len(data.examples('weights', 1000).labels) == len(data.weight_indices)
+    with pytest.raises(DataError, match='per_class=0 must be at least 1'):
+        data.examples('weights', 0)
+    with pytest.raises(DataError, match="There is no part 'val'"):
+        data.examples('val', 1)
+
+
 def test_images_and_labels_must_match():
     pixels = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     with pytest.raises(

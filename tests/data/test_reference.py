@@ -34,6 +34,15 @@ def test_the_ensemble_recognises_digits(digits, trained):
     assert trained[1].error(images, (store.labels + 1) % 10) > 0.9
 
 
+def test_features_are_few(digits, trained):
+    images = digits.images.test.images.float() / 127.5 - 1
+    features = trained[1].features(images)
+    assert features.shape == (364, 48) and trained[1].name == next(trained[0].glob('*.pt')).stem
+    # The classifier sees four quarters of the image, whose mean is that of the whole.
+    seen = trained[1].models[0][:-1](images).view(364, 48, 4)
+    assert torch.allclose(features, seen.mean(2), atol=1e-6)
+
+
 def test_scores_are_cross_entropies_of_every_example(digits, trained):
     result = trained[1]
     assert result.train_scores.shape == (1433,) and result.test_scores.shape == (364,)

@@ -166,6 +166,19 @@ def test_nothing_to_draw():
     assert draw_chart(Chart('A', {'x': 'x'}), [{'epoch': 0, 'y': 1.0}, {'epoch': 1, 'x': float('nan')}]) is None
 
 
+def test_b_is_shown_by_the_names_of_its_tester_and_the_judge_is_named(run):
+    monitoring = {'extractor': 'reference-x', 'classifiers': 6, 'fid_features': 48, 'generated_images': 500,
+                  'real_images': 250, 'real_fid': 0.5, 'hyperparameters': ['shear_share', 'contrast', 'unseen']}
+    run.write_settings({'monitoring': monitoring})
+    run.write_history([{**row, 'shear_share': 0.1 * row['epoch'], 'contrast': 0.5} for row in ROWS])
+    page = check(write_report(run))
+    assert page.tags.count('svg') == len(CHARTS) + 2
+    for words in ('B: shear share', 'B: contrast', 'By the 6 nets of reference-x, on 500 images',
+                  '48 features of the first net of reference-x, 500 generated and 250 real images',
+                  'real ones: ?', 'Left out, as metrics.csv has no values of them: unseen.'):
+        assert words in page.text
+
+
 def test_a_retraining_has_its_own_curves(run):
     run.write_history([{'epoch': 0, 'loss': 2.0, 'accuracy': 0.5, 'lr': 0.1, 'drop_path': 0.0}])
     page = check(write_report(run))
