@@ -155,8 +155,8 @@ OPTIONS: tuple[Option, ...] = (
     Option('preset', 'spcl', presets.spcl, 'a base method on the hardest validation examples', _SPCL),
     Option('preset', 'dihcl', presets.dihcl, 'a base method on validation examples that stay hard', _DIHCL),
     Option('preset', 'wcnas', presets.wcnas, 'a base method that minimises its worst case', _WCNAS),
-    Option('preset', 'wcnas_cr', presets.wcnas_cr, 'wcnas after its cost reductions', _WCNAS),
-    Option('preset', 'wcnas_ncr', presets.wcnas_ncr, 'wcnas before its cost reductions', _WCNAS),
+    Option('preset', 'cr', presets.cr, 'wcnas after its cost reductions', _WCNAS),
+    Option('preset', 'ncr', presets.ncr, 'wcnas before its cost reductions', _WCNAS),
     Option(
         'tester',
         'fq_gan',

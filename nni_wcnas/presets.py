@@ -42,8 +42,8 @@ __all__ = [
     'sdarts_rs',
     'spcl',
     'wcnas',
-    'wcnas_cr',
-    'wcnas_ncr',
+    'cr',
+    'ncr',
 ]
 
 
@@ -278,7 +278,7 @@ def wcnas(
     return method(dataset, **{'objective': objective, 'hypergradient': Unrolled(), **overrides})
 
 
-def wcnas_cr(
+def cr(
     base: str = 'darts',
     dataset: str = 'cifar10',
     *,
@@ -300,7 +300,7 @@ def wcnas_cr(
                  hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
 
 
-def wcnas_ncr(
+def ncr(
     base: str = 'darts',
     dataset: str = 'cifar10',
     *,
@@ -362,6 +362,6 @@ BASES: dict[str, Callable[..., Search]] = {
 
 PRESETS: dict[str, Callable[..., Search]] = {
     **BASES, 'dasgm': dasgm, 'spcl': spcl, 'dihcl': dihcl, 'wcnas': wcnas,
-    'wcnas_cr': wcnas_cr, 'wcnas_ncr': wcnas_ncr,
+    'cr': cr, 'ncr': ncr,
 }
 """Every preset by name, as settings files spell them."""

@@ -93,8 +93,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
 
 
 ADJUSTMENTS: dict[str, Callable[[Recipe], Recipe]] = {
-    'wcnas_cr': lambda base: replace(base, epochs=base.epochs // 2, warmup=base.warmup_of(base.epochs // 2)),
-    'wcnas_ncr': lambda base: replace(base, auxiliary='resnet18'),
+    'cr': lambda base: replace(base, epochs=base.epochs // 2, warmup=base.warmup_of(base.epochs // 2)),
+    'ncr': lambda base: replace(base, auxiliary='resnet18'),
 }
 """What a preset on a base changes of its numbers: papers/wcnas, section 3.3 and table 9."""
 
