@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,6 +18,7 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
 from nni_wcnas.cli import assembly
+from nni_wcnas.cli.peak import peak_memory
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.quiet import silence_lightning
 from nni_wcnas.cli.schema import Settings
@@ -137,9 +137,7 @@ def _peak(settings: Settings) -> float:
     evaluator = assembly.make_evaluator(settings, data, strategy, **limits)
     space = RawFormatModelSpace.from_model(assembly.make_space(settings, data), evaluator)
     strategy(space, SequentialExecutionEngine())
-    if assembly.device(settings) == 'cuda':
-        return float(torch.cuda.max_memory_reserved())
-    return _peak_resident()
+    return peak_memory(assembly.device(settings))
 
 
 def _of_all_sizes(schedule: Schedule) -> Schedule:
@@ -148,16 +146,6 @@ def _of_all_sizes(schedule: Schedule) -> Schedule:
     if hasattr(member, 'inner'):
         return replace(member, inner=_of_all_sizes(member.inner))
     return SingleStage(epochs=1) if isinstance(schedule, Projected) else schedule
-
-
-def _peak_resident() -> float:
-    """The most memory that this process held at a time; what getrusage says is at least what the parent held."""
-    status = Path('/proc/self/status')
-    if status.exists():
-        (kilobytes,) = (line.split()[1] for line in status.read_text().splitlines() if line.startswith('VmHWM'))
-        return float(kilobytes) * 1024
-    information = psutil.Process().memory_info()
-    return float(getattr(information, 'peak_wset', information.rss))
 
 
 def _free(settings: Settings) -> float:

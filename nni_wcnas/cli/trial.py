@@ -11,6 +11,7 @@ import torch
 
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.identity import TrialIdentity, preserved_identity
+from nni_wcnas.cli.peak import peak_memory
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.cli.search import Found, open_run, search
 from nni_wcnas.evaluation.measures import measure
@@ -22,6 +23,12 @@ __all__ = ['judge', 'run_trial', 'trial_directory']
 
 _SEARCHED = ('skips', 'entropy', 'reference_error', 'inception_score', 'fid', 'auxiliary_error')
 """What the last epoch of the search adds to the final result, beside its losses and B."""
+
+
+_JUDGED = (
+    'accuracy', 'accuracy_hard', 'loss', 'loss_hard', 'parameters', 'macs', 'search_seconds', 'search_memory'
+)
+"""What the final result says of the retrained cell and of the search; memory in bytes."""
 
 
 def trial_directory(settings: Settings, experiment: str, trial: str) -> Path:
@@ -45,12 +52,16 @@ def run_trial(settings: Settings) -> dict[str, float]:
     run = open_run(path, settings, resume=RunDirectory(path).settings.exists())
     with preserved_identity() as identity:
         found = search(settings, run, on_epoch=lambda row, _: _report_epoch(identity, row))
-    measures = judge(settings, run, found)
+    cost = {
+        'search_seconds': sum(row.get('seconds', 0.0) for row in found.history),
+        'search_memory': peak_memory(assembly.device(settings)),
+    }
+    measures = {**judge(settings, run, found), **cost}
     run.write_measures(measures)
     write_report(run, measures, title=f'Trial {nni.get_trial_id()}')
     last = found.history[-1]
     final: dict[str, float] = {'default': measures['accuracy_hard']}
-    final |= {key: measures[key] for key in ('accuracy', 'accuracy_hard', 'loss', 'loss_hard', 'parameters', 'macs')}
+    final |= {key: measures[key] for key in _JUDGED}
     added = (*_SEARCHED, *found.hyperparameters)
     final |= {key: value for key, value in last.items() if key in added or key.startswith('loss_')}
     nni.report_final_result(final)

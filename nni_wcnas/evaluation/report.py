@@ -54,8 +54,9 @@ _LABELS = {
     'error': 'Error', 'error_hard': 'Error, hardest examples', 'error_rest': 'Error, the rest',
     'loss': 'Loss', 'loss_hard': 'Loss, hardest examples', 'loss_rest': 'Loss, the rest',
     'examples': 'Examples', 'parameters': 'Parameters', 'macs': 'Multiply-accumulates',
+    'search_seconds': 'Search, s', 'search_memory': 'Memory of the search, B',
 }
-_COMPARED = ('error', 'error_hard', 'error_rest', 'loss', 'macs')
+_COMPARED = ('error', 'error_hard', 'error_rest', 'loss', 'macs', 'search_seconds', 'search_memory')
 
 
 def write_report(run_directory: RunDirectory | str | os.PathLike[str], measures: Mapping[str, float] | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -135,6 +136,12 @@ def test_nnictl(created: int, tmp_path: Path) -> None:
         assert {'default', 'accuracy', 'parameters', 'skips', 'entropy'} <= final.keys()
         runs = list((tmp_path / 'runs').glob(f'*/{job["trialJobId"]}/report.html'))
         assert len(runs) == 1
+        with (runs[0].parent / 'metrics.csv').open() as file:
+            seconds = sum(float(row['seconds'] or 0) for row in csv.DictReader(file))
+        assert final['search_seconds'] == pytest.approx(seconds)
+        assert 50e6 < final['search_memory'] < psutil.virtual_memory().total
+        measures = json.loads((runs[0].parent / 'measures.json').read_text())
+        assert {key: measures[key] for key in ('search_seconds', 'search_memory')}.items() <= final.items()
         assert Path(TrialState.of(TrialJob(**job)).log).is_file()
     if not CHROMIUM:
         pytest.skip('Debian\'s chromium is not installed; everything but the page was checked')
