@@ -603,6 +603,10 @@ class Step:
     moment: Moment = Moment()
     memory: Parameters = field(default_factory=dict)
     """Tensors that the objective keeps from step to step; saved in checkpoints."""
+    index: int = 0
+    """Of the batch in its epoch, from 0."""
+    gradient_clip_val: float | None = None
+    """Largest norm of the gradient of a weight step; None for no clip."""
 
 
 class ArchitectureUpdate(NamedTuple):

@@ -239,6 +239,8 @@ class SearchModule(DartsLightningModule):
             evaluator_loss,
             moment=self.clock.moment,
             memory=self.memory,
+            index=batch_idx,
+            gradient_clip_val=self.gradient_clip_val,
         )
         self.last_validation_batch = step.val
         if self.objective.needs_tester:
