@@ -8,6 +8,7 @@ from nni_wcnas.functional.hypergradient import (
     gradient,
     gradients,
     implicit_product,
+    leaves,
     lookahead,
     replayed,
     sgd_step,
@@ -117,6 +118,20 @@ def test_product_against_torch_func(by, radius, tolerance):
     )
     tolerance = min(tolerance, 1e-5 * float(v.norm()))  # epsilon squared times the third derivative
     torch.testing.assert_close(product['a'], expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize('by', METHODS)
+def test_product_by_a_target_that_the_loss_does_not_depend_on_is_zero(by):
+    """As a weight of an operation that is not computed, beside one that is."""
+    w, used, unused = torch.randn(3), torch.randn(3), torch.randn(2)
+
+    def slope(parameters, create_graph):
+        targets = leaves({'used': used, 'unused': unused})
+        return gradient((targets['used'] * parameters['w'] ** 2).sum(), targets, create_graph=create_graph)
+
+    product = implicit_product(slope, {'w': w}, {'w': torch.ones(3)}, by)
+    torch.testing.assert_close(product['used'], 2 * w)
+    assert torch.equal(product['unused'], torch.zeros(2))
 
 
 @pytest.mark.parametrize('by', METHODS)
