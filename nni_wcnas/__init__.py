@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nni_wcnas.objective import (
         AverageCase,
         InstanceHardness,
+        SaliencyAware,
         SelectedExamples,
         SelfPaced,
         SynthesizedValidation,
@@ -66,6 +67,7 @@ __all__ = [
     'Projected',
     'RandomSmoothing',
     'SNGAN',
+    'SaliencyAware',
     'Search',
     'SearchEvaluator',
     'SelectedExamples',
@@ -109,6 +111,7 @@ _HOMES = {
     'SkipDropout': 'transform',
     'AverageCase': 'objective',
     'InstanceHardness': 'objective',
+    'SaliencyAware': 'objective',
     'SelectedExamples': 'objective',
     'SelfPaced': 'objective',
     'SynthesizedValidation': 'objective',

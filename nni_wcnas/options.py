@@ -59,6 +59,7 @@ _GUMBEL = 'Maddison et al.; Jang et al., ICLR 2017'
 _DASGM = 'Differentiable Architecture Search with a Generative Model, papers/dasgm'
 _SPCL = 'Jiang et al., Self-Paced Curriculum Learning, AAAI 2015'
 _DIHCL = 'Zhou et al., Dynamic Instance Hardness, NeurIPS 2020'
+_SANAS = 'Hosseini and Xie, Saliency-Aware Neural Architecture Search, NeurIPS 2022'
 _BENCHMARK = 'Dong and Yang, NAS-Bench-201, ICLR 2020'
 
 OPTIONS: tuple[Option, ...] = (
@@ -95,6 +96,13 @@ OPTIONS: tuple[Option, ...] = (
         objective.InstanceHardness,
         'loss on validation examples drawn by running hardness',
         _DIHCL,
+    ),
+    Option(
+        'objective',
+        'saliency_aware',
+        objective.SaliencyAware,
+        'loss of a learner that was shown what is salient to another',
+        _SANAS,
     ),
     Option(
         'objective',
@@ -152,6 +160,7 @@ OPTIONS: tuple[Option, ...] = (
     Option('preset', 'darts_pt', presets.darts_pt, 'DARTS-PT', _PT),
     Option('preset', 'r_darts', presets.r_darts, 'RobustDARTS, early stopping', _ROBUST),
     Option('preset', 'dasgm', presets.dasgm, 'a base method on generated validation images', _DASGM),
+    Option('preset', 'sanas', presets.sanas, 'a base method whose weights learn what is salient', _SANAS),
     Option('preset', 'spcl', presets.spcl, 'a base method on the hardest validation examples', _SPCL),
     Option('preset', 'dihcl', presets.dihcl, 'a base method on validation examples that stay hard', _DIHCL),
     Option('preset', 'wcnas', presets.wcnas, 'a base method that minimises its worst case', _WCNAS),

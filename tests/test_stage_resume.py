@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from staged_search import OPERATIONS, run
 from torch import Tensor
 
-from nni_wcnas import InstanceHardness, Search, SingleStage, Softmax, Unrolled, WorstCase
+from nni_wcnas import InstanceHardness, SaliencyAware, Search, SingleStage, Softmax, Unrolled, WorstCase
 from nni_wcnas.contracts import Schedule
 from nni_wcnas.relaxation import Dirichlet
 from nni_wcnas.schedule import Progressive, Projected, SkipCount
@@ -72,6 +72,11 @@ CASES: dict[str, tuple[Schedule, dict[str, Any], tuple[int, ...]]] = {
         SingleStage(epochs=3),
         {'members': {'objective': InstanceHardness('thompson')}},
         (1,),
+    ),
+    'an objective with a learner of its own, over two stages': (
+        Progressive((2,), epochs=2),
+        {'members': {'objective': SaliencyAware(every=2, saliency_every=1, steps=1), 'hypergradient': Unrolled()}},
+        (3,),
     ),
     'fresh, deeper': (Progressive((3, 2), num_cells=(3, 4, 5), epochs=2, warmup=1), {}, (2, 3, 4)),
     'fresh, with random relaxation and dropout': (

@@ -2,6 +2,7 @@
 
 from nni_wcnas.objective.average_case import AverageCase
 from nni_wcnas.objective.instance_hardness import InstanceHardness
+from nni_wcnas.objective.saliency_aware import SaliencyAware
 from nni_wcnas.objective.selected_examples import SelectedExamples
 from nni_wcnas.objective.self_paced import SelfPaced
 from nni_wcnas.objective.synthesized_validation import SynthesizedValidation
@@ -10,6 +11,7 @@ from nni_wcnas.objective.worst_case import WorstCase
 __all__ = [
     'AverageCase',
     'InstanceHardness',
+    'SaliencyAware',
     'SelectedExamples',
     'SelfPaced',
     'SynthesizedValidation',
