@@ -328,7 +328,11 @@ class Reads(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize('strategy', [wc.presets.darts, wc.presets.darts_2nd, wc.presets.wcnas])
+def _sanas():
+    return wc.presets.sanas(base='darts', objective=wc.SaliencyAware(every=4, saliency_every=4, steps=2))
+
+
+@pytest.mark.parametrize('strategy', [wc.presets.darts, wc.presets.darts_2nd, wc.presets.wcnas, _sanas])
 def test_no_step_waits_for_a_number(strategy):
     """On a GPU the tester, the auxiliary model and the supernet are queued one after the other without a stop."""
 

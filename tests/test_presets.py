@@ -22,6 +22,7 @@ from nni_wcnas import (
     Progressive,
     Projected,
     RandomSmoothing,
+    SaliencyAware,
     SelfPaced,
     SingleStage,
     SkipCount,
@@ -75,6 +76,15 @@ def differences(search):
         ('sdarts_adv', {'smoothing': AdversarialSmoothing(0.3, 0.03, 7)}),
         ('darts_pt', {'schedule': Projected(tune_epochs=5, criterion='accuracy')}),
         ('dasgm', {'objective': SynthesizedValidation(0.0, True)}),
+        (
+            'sanas',
+            {
+                'objective': SaliencyAware(1.0, 8 / 255, 2 / 255, 7, 5, 3),
+                'hypergradient': Unrolled(),
+                'transforms': (PartialChannels(4),),
+                'schedule': SingleStage(warmup=15),
+            },
+        ),
         ('spcl', {'objective': SelfPaced('binary'), 'hypergradient': Unrolled()}),
         ('dihcl', {'objective': InstanceHardness('exp3'), 'hypergradient': Unrolled()}),
         ('r_darts', {'hypergradient': Unrolled(), 'schedule': HessianEigenvalue(SingleStage(), 5, 1.3, 10, 2)}),
