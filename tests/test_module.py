@@ -329,7 +329,7 @@ class Reads(TorchDispatchMode):
 
 
 def _sanas():
-    return wc.presets.sanas(base='darts', objective=wc.SaliencyAware(every=4, saliency_every=4, steps=2))
+    return wc.presets.sanas(base='darts', objective=wc.SaliencyAware(every=4, saliency_every=4, steps=1))
 
 
 @pytest.mark.parametrize('strategy', [wc.presets.darts, wc.presets.darts_2nd, wc.presets.wcnas, _sanas])

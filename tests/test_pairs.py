@@ -15,7 +15,7 @@ AXES = {
         wc.SelfPaced(),
         wc.SynthesizedValidation(real_share=0.5),
         wc.InstanceHardness('thompson'),
-        wc.SaliencyAware(every=1, saliency_every=1, steps=1),
+        wc.SaliencyAware(every=2, saliency_every=2, steps=1),
         wc.SelectedExamples(pairs=64, every=1),
         wc.WorstCase(every=1),
         wc.WorstCase(every=1, reuse_gradient=True),
