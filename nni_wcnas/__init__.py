@@ -43,12 +43,13 @@ if TYPE_CHECKING:
         save_architecture,
     )
     from nni_wcnas.strategy import Search
-    from nni_wcnas.tester import FQGAN, SNGAN, BigGAN
+    from nni_wcnas.tester import FQGAN, SNGAN, AugmentationPolicy, BigGAN
     from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 __all__ = [
     'AdversarialSmoothing',
     'Architecture',
+    'AugmentationPolicy',
     'AuxiliarySkip',
     'AverageCase',
     'BigGAN',
@@ -118,6 +119,7 @@ _HOMES = {
     'WorstCase': 'objective',
     'FirstOrder': 'hypergradient',
     'Unrolled': 'hypergradient',
+    'AugmentationPolicy': 'tester',
     'FQGAN': 'tester',
     'SNGAN': 'tester',
     'BigGAN': 'tester',

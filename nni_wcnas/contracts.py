@@ -68,7 +68,8 @@ class Batch(NamedTuple):
     indices: Tensor | None = None
     """Position of each example in the training set, shape ``(N,)``, dtype int64; None with a stock evaluator."""
     clean: Tensor | None = None
-    """The same images without augmentation, in [-1, 1], shape ``(N, 3, H, W)``; None with a stock evaluator."""
+    """The same images without augmentation, in [-1, 1], shape ``(N, 3, H, W)``; with a stock evaluator None, or to an
+    objective with a tester the augmented ones in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -630,7 +631,7 @@ class Objective(ABC):
     """A (and B, and the generator) are updated on every ``every``-th batch."""
     needs_tester: bool = False
     needs_generator: bool = False
-    """Whether the tester must be a :class:`GenerativeTester`."""
+    """Whether the tester must be a :class:`GenerativeTester`; an augmentation policy stands in for any other."""
     needs_unrolling: bool = False
     """Whether the hypergradient must unroll."""
     needs_auxiliary: bool = False

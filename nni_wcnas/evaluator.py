@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nni_wcnas.checkpoint import check_checkpoint
 from nni_wcnas.contracts import Auxiliary, Batch, Tester
 from nni_wcnas.data import ImageData
-from nni_wcnas.tester import make_auxiliary
+from nni_wcnas.tester import AugmentationPolicy, make_auxiliary
 
 __all__ = ['LearnerModule', 'Precision', 'SearchEvaluator']
 
@@ -124,10 +124,12 @@ class SearchEvaluator(Lightning):
         One of the data modules of :mod:`nni_wcnas.data`: its first half trains the weights, its second the
         architecture.
     tester
-        Generates the worst case; None for an average-case search.
+        Makes the worst case. None suits an average-case search; to a worst-case search it is an
+        :class:`~nni_wcnas.tester.AugmentationPolicy`, as to the paper's P-DARTS, PC-DARTS and PR-DARTS.
     auxiliary
         ``'tied'`` (the discriminator's trunk and a two-layer head) or the name of a timm classifier, or a module of
-        one's own; without a tester it is not built.
+        one's own; None is ``'tied'`` for a tester with a discriminator, ``'resnet18'`` for any other. Without a tester
+        it is not built.
     max_epochs
         Length of the search; ``Search(schedule=SingleStage(epochs))`` overrides it.
     learning_rate, min_learning_rate, momentum, weight_decay
@@ -158,7 +160,7 @@ class SearchEvaluator(Lightning):
         data: ImageData,
         *,
         tester: Tester | None = None,
-        auxiliary: str | Auxiliary = 'tied',
+        auxiliary: str | Auxiliary | None = None,
         max_epochs: int = 50,
         learning_rate: float = 0.025,
         min_learning_rate: float = 0.001,
@@ -205,6 +207,14 @@ class SearchEvaluator(Lightning):
             fit_kwargs=_resume_arguments(resume),
         )
         self.data = data
+        self._auxiliary = auxiliary
+
+    def bring_tester(self, *, has_auxiliary: bool) -> None:
+        """Take the default tester in, and its auxiliary model if it is wanted."""
+        module, data = self.module, self.data
+        module.tester = AugmentationPolicy(data.num_classes, image_size=data.image_size)
+        if has_auxiliary:
+            module.auxiliary = _auxiliary_model(self._auxiliary, module.tester)
 
     def validation_dataloader(self) -> Any:
         """The architecture half without augmentation, in order."""
@@ -222,22 +232,22 @@ def _checkpoints(directory: str | Path | None) -> list[ModelCheckpoint]:
     ]
 
 
-def _auxiliary_model(auxiliary: str | Auxiliary, tester: Tester | None) -> Auxiliary | None:
-    if not isinstance(auxiliary, str):
+def _auxiliary_model(auxiliary: str | Auxiliary | None, tester: Tester | None) -> Auxiliary | None:
+    if isinstance(auxiliary, nn.Module):
         return auxiliary
     return make_auxiliary(auxiliary, tester) if tester is not None else None
 
 
 def _check_tester(tester: Tester, data: ImageData) -> None:
-    if tester.image_size != data.image_size:
+    if tester.image_size not in (0, data.image_size):
         raise ValueError(
             f'The tester makes images of {tester.image_size} pixels and {data.name} has images of {data.image_size}: '
-            f'use FQGAN(image_size={data.image_size})'
+            f'use {type(tester).__name__}(image_size={data.image_size})'
         )
     if tester.num_classes != data.num_classes:
         raise ValueError(
             f'The tester knows {tester.num_classes} classes and {data.name} has {data.num_classes}: use '
-            f'FQGAN(num_classes={data.num_classes})'
+            f'{type(tester).__name__}(num_classes={data.num_classes})'
         )
 
 

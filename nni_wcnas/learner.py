@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nni_wcnas.contracts import Learner, Parameters, SGDStep
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.hypergradient import replayed
+from nni_wcnas.pixel_range import PixelRange
 
 __all__ = ['SupernetLearner']
 
@@ -34,6 +35,8 @@ class SupernetLearner(Learner):
         The optimiser of the weights.
     aliases
         Other names of a parameter in the supernet, each with the one in ``alphas`` or ``weights``.
+    pixels
+        How the learner's input is scaled; None takes the module's ``mean`` and ``std``.
     """
 
     def __init__(
@@ -43,9 +46,10 @@ class SupernetLearner(Learner):
         weights: Parameters,
         optimizer: torch.optim.Optimizer,
         aliases: Mapping[str, str],
+        pixels: PixelRange | None = None,
     ) -> None:
         self._module, self._alphas, self._weights, self._optimizer = training_module, alphas, weights, optimizer
-        self._aliases = aliases
+        self._aliases, self._pixels = aliases, pixels
         self._evaluate: Callable[..., Tensor] = replayed(self._forward, training_module.device)
 
     @property
@@ -81,6 +85,8 @@ class SupernetLearner(Learner):
             hook.remove()
 
     def renormalise(self, images: Tensor) -> Tensor:
+        if self._pixels is not None:
+            return self._pixels.renormalise(images)
         mean, std = self._module.get_buffer('mean'), self._module.get_buffer('std')
         return ((images + 1) / 2 - mean) / std
 

@@ -12,6 +12,7 @@ from nni.nas.oneshot.pytorch.supermodule.base import BaseSuperNetModule
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
+from nni_wcnas.adversary import Adversary
 from nni_wcnas.contracts import (
     Batch,
     Hypergradient,
@@ -83,6 +84,8 @@ class SearchModule(DartsLightningModule):
         self.objective, self.hypergradient = objective, hypergradient
         self.stages, self.clock, self.build_supernet = stages, clock, build_supernet
         self.arc_weight_decay, self.arc_gradient_clip_val = arc_weight_decay, arc_gradient_clip_val
+        self.adversary: Adversary | None = None
+        """Tester and auxiliary model for a training module that has none."""
         self.view = SupernetView(self)
         self.last_validation_batch: Batch | None = None
         self.memory: Parameters = {}
@@ -180,19 +183,23 @@ class SearchModule(DartsLightningModule):
     def _adversary_optimizers(self) -> list[NamedOptimizer]:
         if not self.objective.needs_tester:
             return []
-        module, epochs = self.training_module, self.trainer.max_epochs
-        found = module.tester.optimizers(epochs, learns_b=self.objective.hyperparameter_lr > 0)
+        home, epochs = self._adversary_home(), self.trainer.max_epochs
+        found = home.tester.optimizers(epochs, learns_b=self.objective.hyperparameter_lr > 0)
         if self.objective.needs_auxiliary:
-            found += module.auxiliary.optimizers(epochs)
+            found += home.auxiliary.optimizers(epochs)
         if self.objective.hyperparameter_lr:
             self._hyperparameter_optimizer = torch.optim.Adam(
-                module.tester.hyperparameters().values(),
+                home.tester.hyperparameters().values(),
                 self.objective.hyperparameter_lr,
                 betas=(0.5, 0.999),
                 maximize=True,
             )
             found.append(NamedOptimizer('hyperparameters', self._hyperparameter_optimizer))
         return found
+
+    def _adversary_home(self) -> Any:
+        """The module whose ``tester`` and ``auxiliary`` are the search's."""
+        return self.training_module if self.adversary is None else self.adversary
 
     def weight_optimizer(self) -> Any:
         """The optimiser of W, wrapped by Lightning."""
@@ -222,6 +229,7 @@ class SearchModule(DartsLightningModule):
             dict(self.weights()),
             self.weight_optimizer().optimizer,
             self._aliases(),
+            None if self.adversary is None else self.adversary.pixels,
         )
 
         def evaluator_loss(examples: Batch) -> Tensor:
@@ -232,8 +240,8 @@ class SearchModule(DartsLightningModule):
             return output['loss'] if isinstance(output, dict) else output
 
         step = Step(
-            Batch(*batch['train']),
-            Batch(*batch['val']),
+            self._shown(batch['train']),
+            self._shown(batch['val']),
             learner,
             self.hypergradient,
             evaluator_loss,
@@ -244,8 +252,17 @@ class SearchModule(DartsLightningModule):
         )
         self.last_validation_batch = step.val
         if self.objective.needs_tester:
-            step.tester, step.auxiliary = self.training_module.tester, self.training_module.auxiliary
+            home = self._adversary_home()
+            step.tester, step.auxiliary = home.tester, home.auxiliary
         return step
+
+    def _shown(self, examples: Any) -> Batch:
+        """One half of the batch; the first one to train on tells how the evaluator scales its images."""
+        batch = Batch(*examples)
+        if self.adversary is None:
+            return batch
+        self.adversary.pixels.fit(batch.images)
+        return self.adversary.with_clean(batch)
 
     def _architecture_phase(self, step: Step) -> Parameters | None:
         """One update of A and B; returns the training gradient that the weight step shall reuse."""
@@ -378,6 +395,9 @@ class SearchModule(DartsLightningModule):
         if self._restored_random_state is not None:
             torch.set_rng_state(self._restored_random_state)
             self._restored_random_state = None
+            if not hasattr(self.training_module, 'set_epoch'):
+                # A stock evaluator's loaders draw from this state, and Lightning has begun with them already.
+                iter(self.trainer.fit_loop._data_fetcher)
         epoch = self.trainer.current_epoch
         self.warmup_epochs = self.stages.warmup_end(epoch)
         index = self.stages.starts_at(epoch)
@@ -398,7 +418,7 @@ class SearchModule(DartsLightningModule):
             self.log('entropy', torch.stack([entropy(row) for row in rows]).mean())
             self.log('skips', float(sum(chosen == 'skip_connect' for chosen in self.export().values())))
         if self.objective.needs_tester:
-            self.log_dict(self.training_module.tester.values())
+            self.log_dict(self._adversary_home().tester.values())
         self._stopped_with = self.schedule.end_epoch(self.view, self.clock.moment)
         if self._stopped_with is not None:
             self.trainer.should_stop = True

@@ -60,6 +60,7 @@ _DASGM = 'Differentiable Architecture Search with a Generative Model, papers/das
 _SPCL = 'Jiang et al., Self-Paced Curriculum Learning, AAAI 2015'
 _DIHCL = 'Zhou et al., Dynamic Instance Hardness, NeurIPS 2020'
 _SANAS = 'Hosseini and Xie, Saliency-Aware Neural Architecture Search, NeurIPS 2022'
+_DADA = 'Li et al., Differentiable Automatic Data Augmentation, ECCV 2020'
 _BENCHMARK = 'Dong and Yang, NAS-Bench-201, ICLR 2020'
 
 OPTIONS: tuple[Option, ...] = (
@@ -186,6 +187,13 @@ OPTIONS: tuple[Option, ...] = (
         tester.BigGAN,
         'class-conditional GAN, flat or hierarchical',
         'Brock et al., BigGAN, ICLR 2019',
+    ),
+    Option(
+        'tester',
+        'augmentation_policy',
+        tester.AugmentationPolicy,
+        'learned pairs of image operations; where no other is given',
+        _DADA,
     ),
     Option('space', 'darts', DARTS, 'official DARTS search network, any number of classes', _DARTS),
     Option('space', 'hub_darts', HubDARTS, "NNI's DARTS space, 10 classes", _NNI),

@@ -84,6 +84,7 @@ def pc_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
     Xu et al., ICLR 2020; papers/wcnas, tables 29 to 31: Adam 6e-4 (ImageNet 6e-3, clipped to 5), SGD 0.1 -> 0 (0.5 ->
     0), batch 256 (768), 50 epochs of which the first 15 (35) leave the architecture alone. The table clips W, G and V
     on ImageNet; A as well is the official code's. Not here: the linear warm-up of the learning rate on ImageNet.
+    ``wcnas('pc_darts')`` has the paper's tester, an augmentation policy, where the evaluator gives none.
     """
     numbers = recipe('pc_darts', dataset)
     partial = PartialChannels(k=2 if dataset == 'imagenet' else 4)
@@ -96,7 +97,8 @@ def p_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
     Chen et al., ICCV 2019; papers/wcnas, tables 27 and 28: Adam 6e-4, all gradients clipped to 5, SGD 0.025 -> 0, batch
     96, 25 epochs a stage of which the first 10 leave the architecture alone. Dropout is the text's 0, 0.4, 0.7 on
     CIFAR-10 and 0.1, 0.2, 0.3 on CIFAR-100 (section D.2.3, as in P-DARTS's paper), where the tables have 0.1, 0.4, 0.7
-    for both. The tables' 8 layers contradict their own added 6 and 12, which are those of 5.
+    for both. The tables' 8 layers contradict their own added 6 and 12, which are those of 5. ``wcnas('p_darts')`` has
+    the paper's tester, an augmentation policy, where the evaluator gives none.
     """
     numbers = recipe('p_darts', dataset)
     dropout = SkipDropout((0.1, 0.2, 0.3) if dataset == 'cifar100' else (0.0, 0.4, 0.7))
@@ -114,7 +116,8 @@ def pr_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
 
     Zhou et al., NeurIPS 2020; papers/wcnas, table 32: numbers of table 25, 8 cells (official: 6 cells, batch 250, 200
     epochs, weight decay 5e-4). The temperature falls from 10 to 0.1, as in the text; the official script's falls from
-    1. First order, as in the paper.
+    1. First order, as in the paper. ``wcnas('pr_darts')`` has the paper's tester, an augmentation policy, where the
+    evaluator gives none.
     """
     return _search(recipe('pr_darts', dataset), overrides, relaxation=HardConcrete(), selection=TopPairs())
 
@@ -252,6 +255,10 @@ def wcnas(
     25). B has no weight decay (the table's 1e-3 would pull the momentum to 0.5 and the weight to 0.69 for no reason).
     The generator's learning rate is the tester's: ``FQGAN``'s default is lower than the table's 0.025, at which small
     generators diverge.
+
+    The tester is the evaluator's. Without one it is an :class:`~nni_wcnas.tester.AugmentationPolicy` (equation 6), as
+    in the paper under P-DARTS, PC-DARTS and PR-DARTS; under the other bases the paper has equation 5's GAN,
+    ``SearchEvaluator(data, tester=FQGAN(...))``.
 
     Parameters
     ----------

@@ -15,8 +15,18 @@ from nni.nas.strategy import DARTS
 from pytorch_lightning import LightningModule
 from torch import nn
 
+from nni_wcnas.adversary import Adversary
 from nni_wcnas.compatibility import check_combination, check_space, check_transforms, why_uncompiled
-from nni_wcnas.contracts import Hypergradient, Objective, Schedule, Selection, Smoothing, Transform, Weighting
+from nni_wcnas.contracts import (
+    GenerativeTester,
+    Hypergradient,
+    Objective,
+    Schedule,
+    Selection,
+    Smoothing,
+    Transform,
+    Weighting,
+)
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.functional.mixing import running_sum, stacked_sum
 from nni_wcnas.hypergradient import FirstOrder
@@ -41,8 +51,8 @@ class Search(DARTS):
     With every axis at its neutral member (the defaults), ``selection=Magnitude(by='logit')`` and
     ``channels_last=False``, this is
     ``nni.nas.strategy.DARTS``, bit for bit. It runs wherever that strategy runs: on NNI's hub spaces, inside
-    ``NasExperiment``, with any Lightning evaluator of one optimiser; the worst-case objective wants a
-    :class:`~nni_wcnas.evaluator.SearchEvaluator` with a tester.
+    ``NasExperiment``, with any Lightning evaluator of one optimiser. The worst-case objective brings an augmentation
+    policy to an evaluator without a tester; any other tester is a :class:`~nni_wcnas.evaluator.SearchEvaluator`'s.
 
     Parameters
     ----------
@@ -255,7 +265,9 @@ class Search(DARTS):
     def mutate_evaluator(self, evaluator: Lightning) -> Lightning:
         """Wrap the evaluator's module; validate on clean images where the evaluator has them."""
         self._max_epochs = evaluator.trainer.max_epochs
+        adversary = self._bring_tester(evaluator)
         mutated = super().mutate_evaluator(evaluator)
+        mutated.module.adversary = adversary
         stages = mutated.module.stages
         if self._max_epochs is not None and self._max_epochs >= 0 or len(stages.stages) > 1:
             mutated.trainer.fit_loop.max_epochs = stages.epochs
@@ -263,13 +275,44 @@ class Search(DARTS):
             mutated.val_dataloaders = evaluator.validation_dataloader()
         return mutated
 
-    def configure_oneshot_module(self, training_module: LightningModule) -> SearchModule:
-        """The training step; refuses an evaluator that the objective cannot use, warns of a part that it does not."""
-        if self.objective.needs_tester and getattr(training_module, 'tester', None) is None:
+    def _bring_tester(self, evaluator: Lightning) -> Adversary | None:
+        """Give a search that lacks a tester the default one; returns what the search's own module shall hold.
+
+        Raises
+        ------
+        ValueError
+            When there is a tester that the objective cannot use, or none and it needs a generator.
+        """
+        objective = self.objective
+        tester = getattr(evaluator.module, 'tester', None)
+        if objective.needs_generator and not isinstance(tester, GenerativeTester):
+            found = 'none' if tester is None else f'{_kind(tester)}, which has no generator'
             raise ValueError(
-                f'{_kind(self.objective)} needs a tester, and this evaluator has none: use '
+                f'{_kind(objective)} needs a tester with a generator, and this evaluator has {found}: use '
                 'SearchEvaluator(data, tester=FQGAN(num_classes=...)) from nni_wcnas'
             )
+        if not objective.needs_tester or tester is not None:
+            return None
+        if isinstance(evaluator, SearchEvaluator):
+            evaluator.bring_tester(has_auxiliary=objective.needs_auxiliary)
+            return None
+        return Adversary(self._num_classes(evaluator), has_auxiliary=objective.needs_auxiliary)
+
+    def _num_classes(self, evaluator: Lightning) -> int:
+        """What a stock evaluator was told, else what the network tells apart."""
+        told = getattr(evaluator, 'trace_kwargs', {}).get('num_classes')
+        if told is not None:
+            return int(told)
+        layers = [layer for layer in self.supernet.modules() if isinstance(layer, nn.Linear)]
+        if not layers:
+            raise ValueError(
+                f'{_kind(self.objective)} needs the number of classes, which neither the evaluator nor a last linear '
+                'layer tells: use SearchEvaluator from nni_wcnas'
+            )
+        return layers[-1].out_features
+
+    def configure_oneshot_module(self, training_module: LightningModule) -> SearchModule:
+        """The training step; warns of a part of the evaluator that the objective does not use."""
         if not self.objective.needs_tester and _has_adversary(training_module):
             _logger.warning(
                 '%s trains neither the tester nor the auxiliary model of this evaluator, so both stay as they are: '

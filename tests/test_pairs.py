@@ -19,6 +19,7 @@ AXES = {
         wc.SelectedExamples(pairs=64, every=1),
         wc.WorstCase(every=1),
         wc.WorstCase(every=1, reuse_gradient=True),
+        wc.WorstCase(every=1, trade_off=0.5),  # with a policy: see _parts
     ),
     'hypergradient': (wc.FirstOrder(), wc.Unrolled(), wc.Unrolled(by='exact')),
     'smoothing': (wc.NoSmoothing(), wc.RandomSmoothing(), wc.AdversarialSmoothing(steps=1)),
@@ -85,11 +86,11 @@ ROWS = _rows()
 def test_trains(row):
     """Two steps an epoch and the found cell, in a space of two nodes."""
     strategy = wc.Search(**dict(zip(AXES, row)))
-    run(strategy, make=_parts)
+    run(strategy, make=lambda: _parts(has_policy=getattr(strategy.objective, 'trade_off', 1.0) == 0.5))
     assert len(next(strategy.list_models()).sample) == 16
 
 
-def _parts():
+def _parts(has_policy):
     import torch
 
     torch.manual_seed(0)
@@ -97,6 +98,8 @@ def _parts():
     space = wc.spaces.DARTS(
         width=8, num_cells=3, num_nodes=2, operations=('none', 'max_pool_3x3', 'skip_connect', 'sep_conv_3x3')
     )
+    if has_policy:
+        return space, wc.SearchEvaluator(data, auxiliary='test_resnet', max_epochs=1, **QUIET)
     tester = wc.FQGAN(10, image_size=16, width=4, latent=8, dictionary_size=8, ema_start=1)
     return space, wc.SearchEvaluator(data, tester=tester, max_epochs=1, **QUIET)
 

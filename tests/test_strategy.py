@@ -240,12 +240,13 @@ def test_one_warning_of_a_tester_that_nothing_trains(caplog, strategy, warnings)
     assert all(torch.equal(value, after[name]) for name, value in before.items()) is bool(warnings)
 
 
-def test_worst_case_with_a_stock_evaluator_says_what_is_missing(search):
+def test_a_generator_with_a_stock_evaluator_says_what_is_missing(search):
     with pytest.raises(
         ValueError,
-        match=r'WorstCase needs a tester, and this evaluator has none: use SearchEvaluator\(data, tester=FQGAN',
+        match=r'SynthesizedValidation needs a tester with a generator, and this evaluator has none: use '
+        r'SearchEvaluator\(data, tester=FQGAN',
     ):
-        search(presets.wcnas(), SPACES['ours'](), classes=7)
+        search(presets.dasgm(), SPACES['ours'](), classes=7)
 
 
 def test_unrolled_with_adam_says_what_is_missing(search):

@@ -24,6 +24,7 @@ from nni_wcnas.schedule import with_lengths
 from nni_wcnas.strategy import Search
 
 __all__ = [
+    'DEFAULT_TESTER',
     'accelerator',
     'check_difficulty',
     'device',
@@ -38,6 +39,10 @@ __all__ = [
     'make_tester',
     'untouched_random_state',
 ]
+
+
+DEFAULT_TESTER = {'name': 'augmentation_policy'}
+"""Of settings without any."""
 
 
 def make_data(settings: Settings) -> ImageData:
@@ -82,16 +87,15 @@ def make_space(settings: Settings, data: ImageData) -> Any:
 
 
 def make_tester(settings: Settings, data: ImageData) -> Tester:
-    """The tester, with the resolution and the classes of the data.
+    """The tester, with the resolution and the classes of the data; settings without one have the augmentation policy.
 
     Raises
     ------
     ValueError
         When the settings ask for others, or a value is out of range.
     """
-    if settings.tester is None:
-        raise ValueError('tester is missing; add `tester: fq_gan`')
-    arguments = {'num_classes': data.num_classes, 'image_size': data.image_size, **settings.tester}
+    section = settings.tester or DEFAULT_TESTER
+    arguments = {'num_classes': data.num_classes, 'image_size': data.image_size, **section}
     for key in ('num_classes', 'image_size'):
         if arguments[key] != getattr(data, key):
             raise ValueError(f'{key} is {arguments[key]}, but {data.name} has {getattr(data, key)}; leave {key} out')
@@ -168,9 +172,9 @@ def check_difficulty(settings: Settings, data: ImageData) -> None:
         hard_examples(settings, data, difficulty_scores(settings, data, None))
 
 
-def is_auxiliary(name: str) -> bool:
-    """Whether there is an auxiliary model of this name."""
-    if name == 'tied':
+def is_auxiliary(name: str | None) -> bool:
+    """Whether there is an auxiliary model of this name; None leaves it to the tester."""
+    if name in (None, 'tied'):
         return True
     import timm
 

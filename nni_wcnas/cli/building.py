@@ -12,6 +12,8 @@ from nni_wcnas.cli.document import Document
 from nni_wcnas.cli.problems import Problem, for_settings
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.compatibility import CELL_OPTIONS, check_space
+from nni_wcnas.contracts import GenerativeTester
+from nni_wcnas.options import option
 from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
 from nni_wcnas.tester import make_auxiliary
 
@@ -45,15 +47,9 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
     with assembly.untouched_random_state():
         strategy = attempt('method', lambda: assembly.make_strategy(settings))
         data = attempt('data', lambda: assembly.make_data(settings.model_copy(update={'device': 'cpu'})))
-        if (
-            strategy is not None
-            and strategy.objective.needs_tester
-            and settings.tester is None
-            and 'tester' not in broken
-        ):
-            problems.append(
-                document.problem(f'{type(strategy.objective).__name__} needs a tester; add `tester: fq_gan`', 'method')
-            )
+        objective = None if strategy is None else strategy.objective
+        if objective is not None and objective.needs_generator and 'tester' not in broken:
+            problems += _without_generator(document, settings, type(objective).__name__)
         if data is not None:
             attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
         shape = data if data is not None else _any_data(settings)
@@ -65,11 +61,21 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
                 problems.append(document.problem(f'acts on cells, and {name} has none; leave it out', 'method', key))
         elif strategy is not None and space is not None:
             attempt('method', lambda: check_space(strategy, space))
-        if settings.tester is not None:
+        if settings.tester is not None or (objective is not None and objective.needs_tester):
             tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
             if tester is not None and assembly.is_auxiliary(settings.auxiliary):
                 attempt('auxiliary', lambda: make_auxiliary(settings.auxiliary, tester))
     return problems
+
+
+def _without_generator(document: Document, settings: Settings, objective: str) -> list[Problem]:
+    """What an objective says that needs a generator and has none."""
+    if settings.tester is None:
+        return [document.problem(f'{objective} needs a tester; add `tester: fq_gan`', 'method')]
+    name = settings.tester['name']
+    if issubclass(option('tester', name).factory, GenerativeTester):  # type: ignore[arg-type]
+        return []
+    return [document.problem(f'{name} has no generator, which {objective} needs; use `tester: fq_gan`', 'tester')]
 
 
 def _any_data(settings: Settings) -> Any:

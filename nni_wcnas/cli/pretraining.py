@@ -39,7 +39,7 @@ def pretrain_tester(
     """
     out = Path(out)
     if settings.tester is None:
-        raise CommandError('The settings name no tester; add `tester: fq_gan`')
+        raise CommandError(_nothing_to_train('The settings name no tester, and the augmentation policy in its place'))
     if out.is_dir():
         raise CommandError(f'{out} is a folder; name a file in it, e.g. {out / "tester.pt"}')
     if out.exists() and not resume:
@@ -49,7 +49,7 @@ def pretrain_tester(
     try:
         tester = assembly.make_tester(settings, data).to(assembly.device(settings))
         if not isinstance(tester, GAN):
-            raise CommandError(f'{type(tester).__name__} needs no pre-training; use it as it is')
+            raise CommandError(_nothing_to_train(type(tester).__name__))
         auxiliary = make_auxiliary(settings.auxiliary, tester).to(assembly.device(settings))
 
         def batches(epoch: int) -> Iterable[Batch]:
@@ -77,3 +77,7 @@ def pretrain_tester(
             raise
         told = str(error).partition(';')[0]
         raise CommandError(f'{told}; lower --lr' + (f' from {lr:g}' if lr else '')) from error
+
+
+def _nothing_to_train(tester: str) -> str:
+    return f'{tester} has nothing to pre-train; leave this step out, or set `tester: fq_gan`'

@@ -7,8 +7,9 @@
     method: {preset: wcnas, trade_off: 1.0}     a preset and its arguments, and any axis overridden, as
                                                 hypergradient: {name: unrolled, by: exact}
     search: {epochs: 10, warmup: 1}
-    tester: {name: fq_gan, width: 32}           only used by objectives that need one
-    auxiliary: tied                             or a timm model's name
+    tester: {name: fq_gan, width: 32}           only used by objectives that need one; worst_case without it has an
+                                                augmentation_policy
+    auxiliary: tied                             or a timm model's name; without it tied for fq_gan, else resnet18
     retrain: {epochs: 5, channels: 8, cells: 5} the short training that a trial is judged by
     difficulty: {share: 0.1}                    which validation examples are the hard ones
     seed: 0
@@ -75,7 +76,7 @@ class Settings(Strict):
     method: dict[str, Any]
     search: SearchNumbers = SearchNumbers()
     tester: dict[str, Any] | None = None
-    auxiliary: str = 'tied'
+    auxiliary: str | None = None
     retrain: RetrainNumbers = RetrainNumbers()
     difficulty: DifficultySource = DifficultySource()
     seed: int = Field(default=0, ge=0, lt=2**31)

@@ -30,6 +30,7 @@ from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.spaces.architecture import CELL_SPACES, Architecture
 from nni_wcnas.strategy import Search
+from nni_wcnas.tester import AugmentationPolicy
 
 __all__ = ['Found', 'open_run', 'search']
 
@@ -125,6 +126,9 @@ def search(
         raise
     architecture = _architecture(settings, sample, _operations(space))
     run.write_architecture(architecture)
+    tester = evaluator.module.tester
+    if isinstance(tester, AugmentationPolicy):
+        run.write_policy([row._asdict() for row in tester.sub_policies()])
     return Found(architecture, recorder.history, data, reference, names)
 
 

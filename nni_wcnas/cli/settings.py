@@ -20,6 +20,7 @@ from nni_wcnas.objective import WorstCase
 from nni_wcnas.options import AXES, OPTIONS, list_options, option
 from nni_wcnas.presets import PRESETS
 from nni_wcnas.strategy import Search
+from nni_wcnas.tester import default_auxiliary
 
 __all__ = ['differing_key', 'load_settings', 'resolved']
 
@@ -88,15 +89,19 @@ def load_settings(
 
 def resolved(settings: Settings) -> dict[str, Any]:
     """Everything that a run depends on, defaults and versions included; a settings file again."""
-    plain = settings.plain()
+    plain, strategy = settings.plain(), assembly.make_strategy(settings)
     plain.pop('monitoring', None)  # Of the run that wrote the file.
+    if strategy.objective.needs_tester:
+        plain.setdefault('tester', dict(assembly.DEFAULT_TESTER))
+    if 'tester' in plain:
+        kind: Any = option('tester', plain['tester']['name']).factory
+        plain.setdefault('auxiliary', default_auxiliary(kind))
     for kind in ('data', 'space', 'tester'):
         if kind in plain:
             defaults = defaults_of(option(kind, plain[kind]['name']).factory)
             supplied = _SUPPLIED[kind]  # The data's, not the factory's.
             plain[kind] = {**{key: value for key, value in defaults.items() if key not in supplied}, **plain[kind]}
     plain['data'].setdefault('seed', settings.seed)
-    strategy = assembly.make_strategy(settings)
     method = {name: getattr(strategy, name) for name in arguments_of(Search) if name not in _NOT_NUMBERS}
     method = {key: value for key, value in method.items() if value is not None}
     preset = settings.method.get('preset')

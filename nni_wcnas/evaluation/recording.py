@@ -2,7 +2,7 @@
 
 ::
 
-    settings.yml  metrics.csv  measures.json  architecture.json  cell_normal.svg  cell_reduce.svg
+    settings.yml  metrics.csv  measures.json  architecture.json  cell_normal.svg  cell_reduce.svg  policy.json
     generated/epoch_<epoch>.png  checkpoints/last.ckpt  report.html
 
 and ``tensorboard/``, whose event files grow epoch by epoch: see :mod:`nni_wcnas.evaluation.event_file`.
@@ -51,6 +51,7 @@ class RunDirectory:
         self.checkpoint = self.path / 'checkpoints' / 'last.ckpt'
         self.report = self.path / 'report.html'
         self.tensorboard = self.path / 'tensorboard'
+        self.policy = self.path / 'policy.json'
 
     def __repr__(self) -> str:
         """Show the folder."""
@@ -147,6 +148,11 @@ class RunDirectory:
         with _damage(self.measures, 'make it again with `nni-wcnas evaluate`, or delete it'):
             measures = json.loads(self.measures.read_text(encoding='utf-8'))
             return {key: float(value) for key, value in measures.items()}
+
+    def write_policy(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the strongest sub-policies of an augmentation policy, one a line, the strongest first."""
+        lines = ',\n'.join(json.dumps(row) for row in rows)
+        write_atomically(self.policy, f'[\n{lines}\n]\n')
 
     def write_architecture(self, architecture: Architecture) -> None:
         """Write the architecture and the drawings of its cells, if it has any."""

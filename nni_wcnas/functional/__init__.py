@@ -6,7 +6,8 @@ Symbols (code -> papers/wcnas)
 ``alphas``             A, architecture
 ``weights``            W, the learner's weights
 ``generator``          G, parameters of the tester's generator
-``hyperparameters``    B, momentum and weight of the feature quantisation
+``hyperparameters``    B, momentum and weight of the feature quantisation, or
+                       P, the augmentation policy
 ``auxiliary``          V, the auxiliary model
 ``trade_off``          lambda, meaningfulness against hardness
 ``average_weight``     gamma, average case against worst case

@@ -13,6 +13,9 @@ On every ``every``-th batch, with momentum and weight decay in each lookahead::
     dB          <- - lr_g (d2 L_dg / dB dG) . g_G                               equations 15-16
     A descends, B ascends; then W, S, G, V take their own steps
 
+With a tester that has no generator, an augmentation policy P, images are f(P, x) of training images x (equation 6); B
+is P, G' is P as it is, and dB = g_G. The policy is what an evaluator without a tester is given.
+
 Cost in passes through the supernet, every-8 and unrolled: 1 + 5/8 a batch (1 + 4/8 with ``reuse_gradient``).
 ``presets.wcnas()`` is the paper's row.
 

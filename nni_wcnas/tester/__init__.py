@@ -1,10 +1,12 @@
 """Testers, which make images that are hard for the learner, and auxiliary models, which keep them meaningful."""
 
-from nni_wcnas.tester.auxiliary import TiedAuxiliary, TimmAuxiliary, make_auxiliary
+from nni_wcnas.tester.augmentation_policy import AugmentationPolicy
+from nni_wcnas.tester.auxiliary import TiedAuxiliary, TimmAuxiliary, default_auxiliary, make_auxiliary
 from nni_wcnas.tester.big_gan import BigGAN
 from nni_wcnas.tester.fq_gan import FQGAN
 from nni_wcnas.tester.gan import GAN
 from nni_wcnas.tester.pretraining import pretrain
 from nni_wcnas.tester.sn_gan import SNGAN
 
-__all__ = ['FQGAN', 'GAN', 'SNGAN', 'BigGAN', 'TiedAuxiliary', 'TimmAuxiliary', 'make_auxiliary', 'pretrain']
+__all__ = ['AugmentationPolicy', 'FQGAN', 'GAN', 'SNGAN', 'BigGAN', 'TiedAuxiliary', 'TimmAuxiliary',
+           'default_auxiliary', 'make_auxiliary', 'pretrain']

@@ -32,7 +32,7 @@ from nni_wcnas.tester.gan import GAN
 from nni_wcnas.tester.sgd import check_rates, cosine_sgd, next_step
 from nni_wcnas.tester.timm_classifier import timm_classifier
 
-__all__ = ['TiedAuxiliary', 'TimmAuxiliary', 'make_auxiliary']
+__all__ = ['TiedAuxiliary', 'TimmAuxiliary', 'default_auxiliary', 'make_auxiliary']
 
 _logger = logging.getLogger(__name__)
 
@@ -180,13 +180,14 @@ class TimmAuxiliary(Auxiliary):
         return next_step(_built(self._optimizer), self.learnable())
 
 
-def make_auxiliary(name: str, tester: Tester) -> Auxiliary:
+def make_auxiliary(name: str | None, tester: Tester) -> Auxiliary:
     """Build the auxiliary model of a tester.
 
     Parameters
     ----------
     name
-        ``'tied'``, or the name of a timm classifier.
+        ``'tied'``, or the name of a timm classifier; None is ``'tied'`` where the tester has a discriminator, else
+        ``'resnet18'``.
     tester
         Gives the trunk, or only the number of classes and the side of the images; and the model's state, if the tester
         was loaded from a file that holds one.
@@ -199,12 +200,13 @@ def make_auxiliary(name: str, tester: Tester) -> Auxiliary:
     TypeError
         If the name is ``'tied'`` and the tester has no discriminator to share.
     """
+    name = name or default_auxiliary(type(tester))
     file = tester.pretrained if isinstance(tester, GAN) else None
     stored = storage.read(file)['auxiliary'] if file is not None else None
     if name == 'tied':
         model: Auxiliary = _tied(tester, stored)
     else:
-        model = TimmAuxiliary(name, num_classes=tester.num_classes, image_size=tester.image_size)
+        model = TimmAuxiliary(name, num_classes=tester.num_classes, image_size=tester.image_size or None)
     if stored is None:
         _logger.info('The auxiliary model %s starts untrained.', name)
         return model
@@ -213,6 +215,11 @@ def make_auxiliary(name: str, tester: Tester) -> Auxiliary:
                          'choose the one that it was pre-trained with, or pre-train again.')
     model.load_state_dict(stored)
     return model
+
+
+def default_auxiliary(kind: type[Tester]) -> str:
+    """What :func:`make_auxiliary` builds for a kind of tester where nothing is named: the paper's two forms."""
+    return 'tied' if issubclass(kind, GAN) else 'resnet18'
 
 
 def _tied(tester: Tester, stored: Parameters | None) -> TiedAuxiliary:

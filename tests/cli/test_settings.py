@@ -122,9 +122,17 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
             's.yml:5: tester.momentum: momentum must lie strictly between 0 and 1',
         ),
         (
+            'method: {preset: wcnas, every: 2}\nsearch: {epochs: 2}\n'
             'tester: {name: fq_gan, width: 8, dictionary_size: 32, latent: 16}',
-            '',
-            's.yml:3: method: WorstCase needs a tester; add',
+            'method: dasgm\nsearch: {epochs: 2}',
+            's.yml:3: method: SynthesizedValidation needs a tester; add `tester: fq_gan`',
+        ),
+        (
+            'method: {preset: wcnas, every: 2}\nsearch: {epochs: 2}\n'
+            'tester: {name: fq_gan, width: 8, dictionary_size: 32, latent: 16}',
+            'method: dasgm\nsearch: {epochs: 2}\ntester: augmentation_policy',
+            's.yml:5: tester: augmentation_policy has no generator, which SynthesizedValidation needs; use `tester: '
+            'fq_gan`',
         ),
         (
             'search:',

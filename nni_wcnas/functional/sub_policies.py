@@ -1,0 +1,61 @@
+"""Sub-policies: all pairs of two different operations, applied to images one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nni_wcnas.functional.augmentation_operations import OPERATIONS
+
+__all__ = ['PAIRS', 'Slot', 'operate']
+
+PAIRS: tuple[tuple[int, int], ...] = tuple(combinations(range(len(OPERATIONS)), 2))
+"""The operations (positions in ``OPERATIONS``) of each of the 105 sub-policies, in the order in which they act."""
+
+
+class Slot(NamedTuple):
+    """What one of the two operations of each image's sub-policy is told; tensors with a row for each image."""
+
+    is_on: Tensor
+    """Whether it acts, shape ``(N,)``."""
+    gate: Tensor
+    """Zeros with the derivative of the relaxed switch, shape ``(N,)``."""
+    magnitude: Tensor
+    """In [0, 1], shape ``(N,)``."""
+    sign: Tensor
+    """-1 or 1, shape ``(N,)``."""
+    place: Tensor
+    """In [0, 1], shape ``(N, 2)``."""
+
+
+def operate(images: Tensor, operations: Sequence[int], slot: Slot) -> Tensor:
+    """Let one operation act on each image.
+
+    Where it does not act it is computed too: what it would have done is the gradient of its switch.
+
+    Parameters
+    ----------
+    images
+        Pixels in [0, 1], shape ``(N, 3, H, W)``.
+    operations
+        Position in ``OPERATIONS`` for each image.
+    slot
+        The rest.
+
+    Returns
+    -------
+    The operation's images or the old ones, plus gate x their difference; shape ``(N, 3, H, W)``.
+    """
+    rows: dict[int, list[int]] = {}
+    for row, operation in enumerate(operations):
+        rows.setdefault(operation, []).append(row)
+    order = torch.tensor([row for group in rows.values() for row in group], device=images.device)
+    sorted_images, (is_on, gate, *told) = images[order], (part[order] for part in slot)
+    parts = zip(*(part.split([len(group) for group in rows.values()]) for part in (sorted_images, *told)))
+    changed = torch.cat([OPERATIONS[operation](*part) for operation, part in zip(rows, parts)])
+    on, gate = (part.view(-1, 1, 1, 1) for part in (is_on, gate))
+    return (torch.where(on, changed, sorted_images) + gate * (changed - sorted_images))[order.argsort()]

@@ -1,0 +1,54 @@
+"""From the input of a learner, whose normalisation is not known, to pixels in [-1, 1] and back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ['PixelRange']
+
+
+class PixelRange(nn.Module):
+    """The affine map that takes the range of each channel of one batch to [-1, 1].
+
+    A normalisation by mean and deviation of each channel, as all of torchvision's, is undone exactly by a batch in
+    which each channel has a black and a full pixel, and almost by any other of some size. The range is kept in buffers,
+    so that a resumed search reads images as before.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ('low', 'high'):
+            self.register_buffer(name, torch.full((1, 3, 1, 1), torch.nan))
+        self._is_known = False
+
+    def fit(self, images: Tensor) -> None:
+        """Take the range from a batch of shape ``(N, 3, H, W)``, unless it is known already.
+
+        Raises
+        ------
+        ValueError
+            If the batch holds no finite images of three channels.
+        """
+        if not self._is_known and bool(self.low.isnan().any()):
+            if images.dim() != 4 or images.shape[1] != 3 or not images.isfinite().all():
+                raise ValueError(
+                    f'The worst-case objective changes images of shape (N, 3, H, W) with finite pixels, and this '
+                    f'evaluator has batches of shape {tuple(images.shape)}: convert the images, or use '
+                    'objective=AverageCase()'
+                )
+            low, high = images.amin((0, 2, 3), True), images.amax((0, 2, 3), True)
+            self.low.copy_(low)
+            self.high.copy_(torch.where(high > low, high, low + 1))  # A channel of one value is black.
+        self._is_known = True
+
+    def clean(self, images: Tensor) -> Tensor:
+        """Pixels in [-1, 1]; what lies outside of the range is clamped."""
+        return (2 * (images - self.low) / (self.high - self.low) - 1).clamp(-1, 1)
+
+    def renormalise(self, images: Tensor) -> Tensor:
+        """From [-1, 1] to what the learner sees."""
+        return self.low + (images + 1) / 2 * (self.high - self.low)

@@ -1,0 +1,201 @@
+"""A learned augmentation policy as a tester: real images, changed so that they are hard, by equation 6 of the paper.
+
+A policy chooses among the 105 pairs of two operations (:mod:`nni_wcnas.functional.augmentation_operations`); each
+operation of a pair has a probability and a magnitude. Its parameters P are the tester's hyper-parameters B themselves:
+there is no generator, nothing to pre-train, and dB is dP. ``WorstCase`` uses it where no other tester is given.
+
+    k        =  argmax(selection + g)                            which pair; g Gumbel noise
+    b_i      =  [probability_ki + l_i > 0]                       whether its operation i = 1, 2 acts; l logistic noise
+    m_i      =  sigmoid(magnitude_ki)
+    x_i      =  x_(i-1) + b_i (op_ki(x_(i-1), m_i) - x_(i-1))    x_0 the real image, pixels in [0, 1]
+    f(P, x)  =  2 (x_0 + w_k (x_2 - x_0)) - 1                    w_k = 1
+
+The gradient is straight-through: that of b_i is the gradient of sigmoid((probability_ki + l_i) / temperature), that of
+w_k is the gradient of softmax((selection + g) / temperature)_k, through which all 105 logits learn; of the relaxed sum
+over pairs, x_0 + sum_j w_j (x_2j - x_0), the chosen term alone is computed. m_i has the operation's own derivative, or
+that of every pixel is 1 (:mod:`nni_wcnas.functional.augmentation_operations`). Images can be differentiated twice.
+
+Deviations from DADA: these gates for all parameters, as in its Gumbel-softmax variant, in place of its RELAX estimator;
+each image has a pair of its own (``per_sample=False``: one for the batch, as there); magnitudes are sigmoids, not
+clamped; shears, translations and rotations interpolate, so that they have derivatives; the cut square is plain grey. At
+the start (m = 1/2) operations whose range is symmetric leave images as they are.
+
+Cost: two operations an image, a few thousandths of a pass through a supernet; on a GPU the processor waits once for
+which pairs were chosen.
+
+References
+----------
+papers/wcnas, section 3.3, equation 6; Li et al., "DADA: Differentiable Automatic Data Augmentation", ECCV 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nni_wcnas.contracts import Batch, Noise, Parameters, Tester
+from nni_wcnas.functional.augmentation_operations import OPERATIONS
+from nni_wcnas.functional.relaxed_choices import chosen, gumbel, switched
+from nni_wcnas.functional.sub_policies import PAIRS, Slot, operate
+
+__all__ = ['AugmentationPolicy', 'Draws', 'SubPolicy']
+
+
+class Draws(NamedTuple):
+    """All that is random in images: n = N with a sub-policy for each image, else 1."""
+
+    images: Tensor
+    """Real ones, in [-1, 1], shape ``(N, 3, H, W)``."""
+    selection: Tensor
+    """Gumbel, shape ``(n, 105)``."""
+    switches: Tensor
+    """Logistic, shape ``(n, 2)``."""
+    signs: Tensor
+    """-1 or 1, shape ``(N, 2)``."""
+    places: Tensor
+    """Uniform in [0, 1), shape ``(N, 2, 2)``."""
+
+
+class SubPolicy(NamedTuple):
+    """One row of a policy."""
+
+    share: float
+    """Probability of being chosen."""
+    operations: tuple[str, str]
+    """In the order in which they act."""
+    probabilities: tuple[float, float]
+    """Of acting, where chosen."""
+    magnitudes: tuple[float, float]
+    """In [0, 1], from the low end of each operation's range to the high one."""
+
+
+class AugmentationPolicy(Tester):
+    """Selection, probabilities and magnitudes of pairs of image operations; DADA's values to begin with.
+
+    Parameters
+    ----------
+    num_classes
+        Number of classes of the real images.
+    image_size
+        Side of the real images, in pixels; 0 takes any.
+    per_sample
+        Whether each image draws a sub-policy of its own, or one serves the whole batch.
+    temperature
+        Of the relaxations whose gradient is taken, positive; images do not depend on it.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+
+    Examples
+    --------
+    >>> policy = AugmentationPolicy(10, image_size=8)
+    >>> clean = torch.rand(6, 3, 8, 8) * 2 - 1
+    >>> noise = policy.noise(4, Batch(clean, torch.arange(6), None, clean))
+    >>> policy.generate(noise).shape
+    torch.Size([4, 3, 8, 8])
+    """
+
+    def __init__(self, num_classes: int, *, image_size: int = 32, per_sample: bool = True, temperature: float = 0.5):
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f'num_classes must be at least 1, but is {num_classes}.')
+        if image_size < 0 or 0 < image_size < 3:
+            raise ValueError(f'image_size must be at least 3 pixels, or 0 for any, but is {image_size}.')
+        if not 0 < temperature < math.inf:
+            raise ValueError(f'temperature must be positive and finite, but is {temperature}.')
+        self.num_classes, self.image_size = num_classes, image_size
+        self.per_sample, self.temperature = per_sample, temperature
+        self.selection = nn.Parameter(torch.zeros(len(PAIRS)))
+        self.probability = nn.Parameter(torch.zeros(len(PAIRS), 2))
+        self.magnitude = nn.Parameter(torch.zeros(len(PAIRS), 2))
+
+    def noise(self, count: int, source: Batch | None = None) -> Noise:
+        """Draw images of ``source``, each once before any comes again, and what happens to them.
+
+        Raises
+        ------
+        ValueError
+            If there is no ``source`` with clean images of the policy's size.
+        """
+        clean, labels = _real(source, self.image_size)
+        rounds = -(-count // len(clean))
+        rows = torch.cat([torch.randperm(len(clean), device=clean.device) for _ in range(rounds)])[:count]
+        drawn = count if self.per_sample else 1
+        return Noise(
+            Draws(
+                images=clean.detach()[rows],
+                selection=gumbel(drawn, len(PAIRS), like=clean),
+                # The difference of two Gumbel numbers is logistic.
+                switches=gumbel(drawn, 2, like=clean) - gumbel(drawn, 2, like=clean),
+                signs=torch.randint(2, (count, 2), device=clean.device).to(clean.dtype) * 2 - 1,
+                places=torch.rand(count, 2, 2, device=clean.device, dtype=clean.dtype),
+            ),
+            labels[rows],
+        )
+
+    def generate(self, noise: Noise, generator: Parameters | None = None) -> Tensor:
+        """f(P, x): the images of ``noise`` after their sub-policies; draws nothing."""
+        policy = self.hyperparameters() if generator is None else generator
+        draws: Draws = noise.latent
+        with torch.autocast(draws.images.device.type, enabled=False):
+            pixels = (draws.images + 1) / 2
+            choice, weight = chosen(policy['selection'], draws.selection, self.temperature)  # (n,)
+            is_on, gate = switched(policy['probability'][choice], draws.switches, self.temperature)  # (n, 2)
+            magnitude = policy['magnitude'][choice].sigmoid()  # (n, 2)
+            changed, count = pixels, len(pixels)
+            pairs = [PAIRS[k] for k in choice.expand(count).tolist()]
+            for i in range(2):
+                on, relaxed, m = (part[:, i].expand(count) for part in (is_on, gate, magnitude))
+                slot = Slot(on, relaxed, m, draws.signs[:, i], draws.places[:, i])
+                changed = operate(changed, [pair[i] for pair in pairs], slot)
+            mixed = changed + weight.view(-1, 1, 1, 1) * (changed - pixels)
+            return 2 * mixed - 1
+
+    def hyperparameters(self) -> Parameters:
+        """P, which is B: the live logits of selection ``(105,)``, of probabilities and of magnitudes ``(105, 2)``."""
+        return dict(self.named_parameters())
+
+    @torch.no_grad()
+    def values(self) -> dict[str, float]:
+        """What sums P up: entropy of the selection (nats; ln 105 to begin with), largest share of a sub-policy, mean
+        probability and mean magnitude over all operations."""
+        shares = self.selection.double().softmax(0)
+        return {
+            'policy_entropy': torch.special.entr(shares).sum().item(),
+            'policy_share': shares.max().item(),
+            'policy_probability': self.probability.sigmoid().mean().item(),
+            'policy_magnitude': self.magnitude.sigmoid().mean().item(),
+        }
+
+    @torch.no_grad()
+    def sub_policies(self, count: int = 25) -> list[SubPolicy]:
+        """The ``count`` sub-policies with the largest shares, largest first; DADA keeps 25."""
+        shares = self.selection.softmax(0)
+        order = shares.argsort(descending=True, stable=True)[:count].tolist()
+        columns = (shares, self.probability.sigmoid(), self.magnitude.sigmoid())
+        share, probability, magnitude = (column.tolist() for column in columns)
+        return [
+            SubPolicy(share[k], _names(PAIRS[k]), (*probability[k],), (*magnitude[k],)) for k in order
+        ]
+
+
+def _names(pair: tuple[int, int]) -> tuple[str, str]:
+    first, second = (OPERATIONS[operation].name for operation in pair)
+    return first, second
+
+
+def _real(source: Batch | None, image_size: int) -> tuple[Tensor, Tensor]:
+    """Clean images and labels, or a refusal."""
+    if source is None or source.clean is None or not len(source.clean):
+        raise ValueError('An augmentation policy changes real images, and there are none: give it a batch whose clean '
+                         'images are in [-1, 1], as those of the data modules of nni_wcnas.data.')
+    size = source.clean.shape[-1]
+    if image_size not in (0, size):
+        raise ValueError(f'The policy is for images of {image_size} pixels, and these have {size}; use '
+                         f'AugmentationPolicy(image_size={size}).')
+    return source.clean, source.labels

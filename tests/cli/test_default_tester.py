@@ -1,0 +1,96 @@
+"""Settings without a tester: the augmentation policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from nni_wcnas import AugmentationPolicy
+from nni_wcnas.cli import assembly
+from nni_wcnas.cli.problems import CommandError, SettingsError
+from nni_wcnas.cli.search import open_run, search
+from nni_wcnas.cli.settings import differing_key, load_settings, resolved
+
+TINY = """\
+data: {name: digits, limit: 80, batch_size: 40}
+space: {name: darts, width: 2, num_cells: 3, num_nodes: 2, operations: [max_pool_3x3, skip_connect, sep_conv_3x3]}
+method: {preset: wcnas, every: 1}
+search: {epochs: 1}
+retrain: {epochs: 1, channels: 4, cells: 3}
+directory: runs
+"""
+POLICY = {'name': 'augmentation_policy', 'per_sample': True, 'temperature': 0.5}
+
+
+def settings(folder: Path, more: str = ''):
+    """Read the tiny settings with some more lines."""
+    path = folder / 's.yml'
+    path.write_text(TINY + more)
+    return load_settings(path)
+
+
+@pytest.mark.parametrize('more', ['', 'tester: augmentation_policy\n'])
+def test_is_the_policy_and_is_written_down(tmp_path: Path, more: str) -> None:
+    found = settings(tmp_path, more)
+    tester = assembly.make_tester(found, assembly.make_data(found))
+    assert isinstance(tester, AugmentationPolicy) and (tester.num_classes, tester.image_size) == (10, 16)
+    everything = resolved(found)
+    assert everything['tester'] == POLICY and everything['auxiliary'] == 'resnet18'
+    (tmp_path / 'again.yml').write_text(yaml.safe_dump(everything))
+    assert differing_key(everything, resolved(load_settings(tmp_path / 'again.yml'))) is None
+
+
+def test_arguments_reach_it(tmp_path: Path) -> None:
+    found = settings(tmp_path, 'tester: {name: augmentation_policy, per_sample: false, temperature: 1.5}\n')
+    tester = assembly.make_tester(found, assembly.make_data(found))
+    assert (tester.per_sample, tester.temperature) == (False, 1.5)
+
+
+def test_the_auxiliary_model_follows_the_tester(tmp_path: Path) -> None:
+    assert resolved(settings(tmp_path, 'tester: {name: fq_gan, width: 8}\n'))['auxiliary'] == 'tied'
+    assert resolved(settings(tmp_path, 'auxiliary: test_resnet\n'))['auxiliary'] == 'test_resnet'
+    plain = (tmp_path / 's.yml').read_text().replace('{preset: wcnas, every: 1}', 'darts')
+    (tmp_path / 's.yml').write_text(plain.replace('auxiliary: test_resnet\n', ''))
+    assert not {'tester', 'auxiliary'} & resolved(load_settings(tmp_path / 's.yml')).keys()
+
+
+@pytest.mark.parametrize(
+    ('more', 'message'),
+    [
+        ('auxiliary: tied\n', 's.yml:7: auxiliary: A tied auxiliary model shares a discriminator, and Augmentation'),
+        ('tester: {name: augmentation_policy, temperature: 0.0}\n', 's.yml:7: tester.temperature: temperature must be'),
+        ('tester: {name: augmentation_policy, per_sample: 2}\n', 's.yml:7: tester.per_sample: must be true or false'),
+        ('tester: {name: augmentation_policy, image_size: 8}\n', 's.yml:7: tester.image_size: image_size is 8, but'),
+    ],
+)
+def test_mistakes(tmp_path: Path, more: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings(tmp_path, more)
+    (line,) = str(caught.value).splitlines()
+    assert line.replace(f'{tmp_path}/', '').startswith(message)
+
+
+@pytest.mark.parametrize('more', ['', 'tester: augmentation_policy\n'])
+def test_there_is_nothing_to_pretrain(tmp_path: Path, more: str) -> None:
+    from nni_wcnas.cli.pretraining import pretrain_tester
+
+    with pytest.raises(CommandError, match='nothing to pre-train; leave this step out, or set `tester: fq_gan`'):
+        pretrain_tester(settings(tmp_path, more), tmp_path / 'tester.pt', 2)
+    assert not (tmp_path / 'tester.pt').exists()
+
+
+def test_a_search_writes_the_policy_it_has_learned(tmp_path: Path) -> None:
+    found = settings(tmp_path, 'auxiliary: test_resnet\n')
+    run = open_run(tmp_path / 'run', found, resume=False)
+    search(found, run)
+    last = run.read_history()[-1]
+    assert {'loss_B', 'loss_V', 'policy_entropy', 'policy_share', 'policy_probability', 'policy_magnitude'} <= {*last}
+    rows = json.loads(run.policy.read_text())
+    assert len(rows) == 25 and rows[0].keys() == {'share', 'operations', 'probabilities', 'magnitudes'}
+    assert rows[0]['share'] == pytest.approx(last['policy_share'])
+    assert 'training_module.tester.selection' in torch.load(run.checkpoint, weights_only=True)['state_dict']
+    assert run.read_settings()['tester'] == POLICY
