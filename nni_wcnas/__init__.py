@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         save_architecture,
     )
     from nni_wcnas.strategy import Search
-    from nni_wcnas.tester import FQGAN, SNGAN, BigGAN
+    from nni_wcnas.tester import FQGAN, SNGAN, BigGAN, ContraGAN
     from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     'AuxiliarySkip',
     'AverageCase',
     'BigGAN',
+    'ContraGAN',
     'Dirichlet',
     'FQGAN',
     'FirstOrder',
@@ -121,6 +122,7 @@ _HOMES = {
     'FQGAN': 'tester',
     'SNGAN': 'tester',
     'BigGAN': 'tester',
+    'ContraGAN': 'tester',
     'Search': 'strategy',
     'SearchEvaluator': 'evaluator',
     'recipe': 'recipes',

@@ -187,6 +187,13 @@ OPTIONS: tuple[Option, ...] = (
         'class-conditional GAN, flat or hierarchical',
         'Brock et al., BigGAN, ICLR 2019',
     ),
+    Option(
+        'tester',
+        'contra_gan',
+        tester.ContraGAN,
+        'GAN whose discriminator learns classes by contrast',
+        'Kang and Park, ContraGAN, NeurIPS 2020',
+    ),
     Option('space', 'darts', DARTS, 'official DARTS search network, any number of classes', _DARTS),
     Option('space', 'hub_darts', HubDARTS, "NNI's DARTS space, 10 classes", _NNI),
     Option('space', 's1', robust.s1, 'DARTS with two operations on each edge, others on each', _ROBUST),

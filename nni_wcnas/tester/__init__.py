@@ -2,9 +2,11 @@
 
 from nni_wcnas.tester.auxiliary import TiedAuxiliary, TimmAuxiliary, make_auxiliary
 from nni_wcnas.tester.big_gan import BigGAN
+from nni_wcnas.tester.contra_gan import ContraGAN
 from nni_wcnas.tester.fq_gan import FQGAN
 from nni_wcnas.tester.gan import GAN
 from nni_wcnas.tester.pretraining import pretrain
 from nni_wcnas.tester.sn_gan import SNGAN
 
-__all__ = ['FQGAN', 'GAN', 'SNGAN', 'BigGAN', 'TiedAuxiliary', 'TimmAuxiliary', 'make_auxiliary', 'pretrain']
+__all__ = ['FQGAN', 'GAN', 'SNGAN', 'BigGAN', 'ContraGAN', 'TiedAuxiliary', 'TimmAuxiliary', 'make_auxiliary',
+           'pretrain']
