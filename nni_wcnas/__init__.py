@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         save_architecture,
     )
     from nni_wcnas.strategy import Search
-    from nni_wcnas.tester import FQGAN, SNGAN, BigGAN, ContraGAN
+    from nni_wcnas.tester import FQGAN, SNGAN, BigGAN, ContraGAN, StyleGAN2ADA
     from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 __all__ = [
@@ -77,6 +77,7 @@ __all__ = [
     'SkipCount',
     'SkipDropout',
     'Softmax',
+    'StyleGAN2ADA',
     'SynthesizedValidation',
     'TopPairs',
     'Unrolled',
@@ -123,6 +124,7 @@ _HOMES = {
     'SNGAN': 'tester',
     'BigGAN': 'tester',
     'ContraGAN': 'tester',
+    'StyleGAN2ADA': 'tester',
     'Search': 'strategy',
     'SearchEvaluator': 'evaluator',
     'recipe': 'recipes',

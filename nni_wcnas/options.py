@@ -194,6 +194,13 @@ OPTIONS: tuple[Option, ...] = (
         'GAN whose discriminator learns classes by contrast',
         'Kang and Park, ContraGAN, NeurIPS 2020',
     ),
+    Option(
+        'tester',
+        'style_gan2_ada',
+        tester.StyleGAN2ADA,
+        'class-conditional StyleGAN2 with adaptive augmentation',
+        'Karras et al., Training GANs with Limited Data, NeurIPS 2020',
+    ),
     Option('space', 'darts', DARTS, 'official DARTS search network, any number of classes', _DARTS),
     Option('space', 'hub_darts', HubDARTS, "NNI's DARTS space, 10 classes", _NNI),
     Option('space', 's1', robust.s1, 'DARTS with two operations on each edge, others on each', _ROBUST),

@@ -7,6 +7,7 @@ from nni_wcnas.tester.fq_gan import FQGAN
 from nni_wcnas.tester.gan import GAN
 from nni_wcnas.tester.pretraining import pretrain
 from nni_wcnas.tester.sn_gan import SNGAN
+from nni_wcnas.tester.style_gan2_ada import StyleGAN2ADA
 
-__all__ = ['FQGAN', 'GAN', 'SNGAN', 'BigGAN', 'ContraGAN', 'TiedAuxiliary', 'TimmAuxiliary', 'make_auxiliary',
-           'pretrain']
+__all__ = ['FQGAN', 'GAN', 'SNGAN', 'BigGAN', 'ContraGAN', 'StyleGAN2ADA', 'TiedAuxiliary', 'TimmAuxiliary',
+           'make_auxiliary', 'pretrain']
