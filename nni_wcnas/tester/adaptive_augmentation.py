@@ -9,7 +9,8 @@ discriminator is of the real images::
 so that few real images cannot be learned by heart. As long as p is well below 1, what the changes have in common with
 none of the real images does not leak into the generated ones.
 
-Cost: one interpolation and one product of colours for each image. Deviations: r is that of each batch, where the paper
+Cost: one interpolation and one product of colours for each image. The changes of colour are linear and cut nothing off,
+so that a gradient reaches every pixel. Deviations: r is that of each batch, where the paper
 takes four; the interpolation is bilinear, without the paper's filters; no changes of frequencies, noise or cut-outs,
 which the paper found to help little.
 
@@ -24,7 +25,6 @@ import math
 from typing import NamedTuple
 
 import torch
-from kornia.geometry.conversions import axis_angle_to_rotation_matrix
 from torch import Tensor, nn
 
 from nni_wcnas.functional.warp import warped
@@ -109,12 +109,15 @@ class AdaptiveAugmentation(nn.Module):
         flip = self._maybe(self._integer(count, 2), 0.0)
         hue = self._maybe(math.pi * self._uniform(count), 0.0)
         saturation = self._maybe((_LOG_SATURATION * self._normal(count)).exp(), 1.0)
-        axis = self.probability.new_full((3,), 1 / math.sqrt(3))  # Of grey: luma is the component along it.
-        luma, identity = torch.outer(axis, axis), torch.eye(3, device=axis.device, dtype=axis.dtype)
-        flips = identity - 2 * flip[:, None, None] * luma
-        hues = axis_angle_to_rotation_matrix(hue[:, None] * axis)
-        saturations = luma + saturation[:, None, None] * (identity - luma)
-        return saturations @ hues @ flips * contrast[:, None, None]
+        # The axis of grey is (1, 1, 1) / sqrt(3): luma is the component along it.
+        identity = torch.eye(3, device=hue.device, dtype=hue.dtype)
+        luma = torch.full_like(identity, 1 / 3)
+        turned = (identity.roll(-1, dims=1) - identity.roll(1, dims=1)) / math.sqrt(3)  # The axis cross a colour.
+        contrast, flip, hue, saturation = (value[:, None, None] for value in (contrast, flip, hue, saturation))
+        flips = identity - 2 * flip * luma
+        hues = hue.cos() * identity + (1 - hue.cos()) * luma + hue.sin() * turned  # Rodrigues' formula.
+        saturations = luma + saturation * (identity - luma)
+        return saturations @ hues @ flips * contrast
 
     def _maybe(self, values: Tensor, neutral: float, probability: Tensor | None = None) -> Tensor:
         """Each row with a probability, p by default, else the neutral value."""

@@ -14,8 +14,8 @@ from nni_wcnas.tester import GAN
 SMALL = {'image_size': 16, 'width': 8, 'latent': 6, 'dictionary_size': 5, 'embedding_size': 5}
 """Arguments of those kinds that have them."""
 
-KINDS: dict[str, type[GAN]] = {row.name: row.factory for row in OPTIONS
-                               if row.axis == 'tester' and isinstance(row.factory, type) and issubclass(row.factory, GAN)}
+_CLASSES = [row for row in OPTIONS if row.axis == 'tester' and isinstance(row.factory, type)]
+KINDS: dict[str, type[GAN]] = {row.name: row.factory for row in _CLASSES if issubclass(row.factory, GAN)}
 
 
 class Variant(NamedTuple):
@@ -53,5 +53,6 @@ def learns(kind: str) -> tuple[str, ...]:
     return get_args(get_type_hints(KINDS[kind].__init__).get('learns')) or ('discriminator',)
 
 
-VARIANTS = [Variant(kind, {'learns': own} if 'learns' in arguments(kind) else {}) for kind in KINDS for own in learns(kind)]
+VARIANTS = [Variant(kind, {'learns': own}) for kind in KINDS if 'learns' in arguments(kind) for own in learns(kind)]
+VARIANTS += [Variant(kind, {}) for kind in KINDS if 'learns' not in arguments(kind)]
 VARIANTS += [Variant(kind, {'hierarchical': True}) for kind in KINDS if 'hierarchical' in arguments(kind)]
