@@ -1,6 +1,6 @@
 """Affine transformation of images by bilinear interpolation, differentiable any number of times in the images.
 
-``torch.nn.functional.grid_sample``, which kornia's warps call, has no second derivative in torch 2.5 and earlier; R1
+``torch.nn.functional.grid_sample`` has no second derivative in torch 2.5 and earlier (pytorch/pytorch issue 34704); R1
 and exact hypergradients need one.
 """
 

@@ -6,13 +6,13 @@ discriminator is of the real images::
 
     r = mean sign S(real)        p <- p + sign(r - target) * images / speed, kept within [0, 1]
 
-so that few real images cannot be learned by heart. As long as p is well below 1, what the changes have in common with
-none of the real images does not leak into the generated ones.
+so that few real images cannot be learned by heart. As long as p is well below 1, the changes do not leak into the
+generated images.
 
 Cost: one interpolation and one product of colours for each image. The changes of colour are linear and cut nothing off,
-so that a gradient reaches every pixel. Deviations: r is that of each batch, where the paper
-takes four; the interpolation is bilinear, without the paper's filters; no changes of frequencies, noise or cut-outs,
-which the paper found to help little.
+so that a gradient reaches every pixel. Deviations: r is that of each batch, where the paper takes four; the
+interpolation is bilinear, without the paper's filters; no changes of frequencies, no noise and no cut-outs, which the
+paper found to help little.
 
 References
 ----------
