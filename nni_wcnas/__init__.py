@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         save_architecture,
     )
     from nni_wcnas.strategy import Search
-    from nni_wcnas.tester import FQGAN, SNGAN, AugmentationPolicy, BigGAN
+    from nni_wcnas.tester import FQGAN, SNGAN, AugmentationPolicy, BigGAN, ContraGAN, StyleGAN2ADA
     from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     'AuxiliarySkip',
     'AverageCase',
     'BigGAN',
+    'ContraGAN',
     'Dirichlet',
     'FQGAN',
     'FirstOrder',
@@ -77,6 +78,7 @@ __all__ = [
     'SkipCount',
     'SkipDropout',
     'Softmax',
+    'StyleGAN2ADA',
     'SynthesizedValidation',
     'TopPairs',
     'Unrolled',
@@ -123,6 +125,8 @@ _HOMES = {
     'FQGAN': 'tester',
     'SNGAN': 'tester',
     'BigGAN': 'tester',
+    'ContraGAN': 'tester',
+    'StyleGAN2ADA': 'tester',
     'Search': 'strategy',
     'SearchEvaluator': 'evaluator',
     'recipe': 'recipes',

@@ -387,8 +387,8 @@ class Noise(NamedTuple):
     """What images are made from: kept and passed again, it gives the same ones."""
 
     latent: Any
-    """Of a generator: a tensor of shape ``(N, latent)``, standard normal. Of a tester that changes real images: these,
-    and the random draws."""
+    """Of a generator: a tensor of shape ``(N, D)``, standard normal: the latent, and behind it the noise of a generator
+    that has more. Of a tester that changes real images: these, and the random draws."""
     labels: Tensor
     """Classes, shape ``(N,)``, dtype int64."""
 

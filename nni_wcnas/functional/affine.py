@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nni_wcnas.functional.bilinear import interpolated
+
 __all__ = ['affine', 'rotate', 'shear_x', 'shear_y', 'translate_x', 'translate_y']
 
 
@@ -26,28 +28,13 @@ def affine(images: Tensor, matrices: Tensor) -> Tensor:
     -------
     Shape ``(N, C, H, W)``; twice differentiable in both, between the kinks at the pixels' centres.
     """
-    count, channels, height, width = images.shape
+    height, width = images.shape[2:]
     rows, columns = (torch.arange(side, device=images.device, dtype=images.dtype) + 0.5 for side in (height, width))
     y, x = torch.meshgrid(rows, columns, indexing='ij')
     points = torch.stack((x.flatten(), y.flatten(), torch.ones_like(x).flatten()))  # (3, HW)
     x, y = (matrices @ points).unbind(1)  # (N, HW) each
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    (left, right), (top, low) = _split(x - 0.5), _split(y - 0.5)
-    flat = images.flatten(2)
-
-    def at(row: Tensor, column: Tensor) -> Tensor:
-        index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-        return flat.gather(2, index[:, None].expand(count, channels, -1))
-
-    upper, lower = (at(row, left) * (1 - right) + at(row, left + 1) * right for row in (top, top + 1))
-    blended = upper * (1 - low) + lower * low
-    return torch.where(inside[:, None], blended, 0.0).view_as(images)
-
-
-def _split(position: Tensor) -> tuple[Tensor, Tensor]:
-    """The whole pixel before a position, shape ``(N, HW)``, and the share of the next one, ``(N, 1, HW)``."""
-    whole = position.detach().floor()
-    return whole.long(), (position - whole)[:, None]
+    return torch.where(inside[:, None], interpolated(images, x - 0.5, y - 0.5), 0.0).view_as(images)
 
 
 def shear_x(images: Tensor, slope: Tensor) -> Tensor:

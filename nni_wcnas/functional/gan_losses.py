@@ -1,16 +1,17 @@
-"""Hinge losses of a generative adversarial pair.
+"""Hinge losses and non-saturating logistic losses of a generative adversarial pair.
 
 References
 ----------
 Lim and Ye, Geometric GAN, 2017; Miyato et al., Spectral Normalization for Generative Adversarial Networks, 2018,
-equations 16 and 17.
+equations 16 and 17; Goodfellow et al., Generative Adversarial Nets, 2014, section 3.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional as F
 
-__all__ = ['discriminator_hinge', 'generator_hinge']
+__all__ = ['discriminator_hinge', 'discriminator_logistic', 'generator_hinge', 'generator_logistic']
 
 
 def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:
@@ -55,3 +56,47 @@ def generator_hinge(fake: Tensor) -> Tensor:
     tensor(-2.)
     """
     return -fake.mean()
+
+
+def discriminator_logistic(real: Tensor, fake: Tensor) -> Tensor:
+    """Mean of log(1 + exp(-real)) plus mean of log(1 + exp(fake)).
+
+    Parameters
+    ----------
+    real
+        Scores of real images, any shape: the logit of being real.
+    fake
+        Scores of generated images, any shape.
+
+    Returns
+    -------
+    Scalar, positive.
+
+    Examples
+    --------
+    >>> import torch
+    >>> discriminator_logistic(torch.tensor([0.0]), torch.tensor([0.0]))
+    tensor(1.3863)
+    """
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def generator_logistic(fake: Tensor) -> Tensor:
+    """Mean of log(1 + exp(-fake)), whose gradient does not vanish where the discriminator is sure.
+
+    Parameters
+    ----------
+    fake
+        Scores of generated images, any shape.
+
+    Returns
+    -------
+    Scalar, positive.
+
+    Examples
+    --------
+    >>> import torch
+    >>> generator_logistic(torch.tensor([0.0, -100.0]))
+    tensor(50.3466)
+    """
+    return F.softplus(-fake).mean()

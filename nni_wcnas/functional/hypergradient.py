@@ -176,11 +176,16 @@ def _by_double_backward(
 ) -> Parameters:
     point = leaves(parameters)
     gradients = target_gradient(point, True)
+    products = {name: torch.zeros_like(value) for name, value in gradients.items()}
+    # A constant gradient, as that of a bias of a linear score, has no mixed derivative, and no graph.
+    varying = {name: value for name, value in gradients.items() if value.requires_grad}
+    if not varying:
+        return products
     # d target . params is linear in a dummy cotangent u: differentiate u . g(params) in params against the vector, then
     # in u.
-    cotangents = {name: torch.zeros_like(value, requires_grad=True) for name, value in gradients.items()}
+    cotangents = {name: torch.zeros_like(value, requires_grad=True) for name, value in varying.items()}
     through = torch.autograd.grad(
-        list(gradients.values()),
+        list(varying.values()),
         list(point.values()),
         list(cotangents.values()),
         create_graph=True,
@@ -188,8 +193,8 @@ def _by_double_backward(
     )
     total = torch.stack([(g * vector[name]).sum() for g, name in zip(through, point)]).sum()
     if not total.requires_grad:  # L is separable: the mixed derivative vanishes identically
-        return {name: torch.zeros_like(value) for name, value in gradients.items()}
-    return {name: value.detach() for name, value in gradient(total, cotangents).items()}
+        return products
+    return products | {name: value.detach() for name, value in gradient(total, cotangents).items()}
 
 
 def _by_finite_difference(

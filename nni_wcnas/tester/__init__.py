@@ -3,10 +3,24 @@
 from nni_wcnas.tester.augmentation_policy import AugmentationPolicy
 from nni_wcnas.tester.auxiliary import TiedAuxiliary, TimmAuxiliary, default_auxiliary, make_auxiliary
 from nni_wcnas.tester.big_gan import BigGAN
+from nni_wcnas.tester.contra_gan import ContraGAN
 from nni_wcnas.tester.fq_gan import FQGAN
 from nni_wcnas.tester.gan import GAN
 from nni_wcnas.tester.pretraining import pretrain
 from nni_wcnas.tester.sn_gan import SNGAN
+from nni_wcnas.tester.style_gan2_ada import StyleGAN2ADA
 
-__all__ = ['AugmentationPolicy', 'FQGAN', 'GAN', 'SNGAN', 'BigGAN', 'TiedAuxiliary', 'TimmAuxiliary',
-           'default_auxiliary', 'make_auxiliary', 'pretrain']
+__all__ = [
+    'AugmentationPolicy',
+    'BigGAN',
+    'ContraGAN',
+    'FQGAN',
+    'GAN',
+    'SNGAN',
+    'StyleGAN2ADA',
+    'TiedAuxiliary',
+    'TimmAuxiliary',
+    'default_auxiliary',
+    'make_auxiliary',
+    'pretrain',
+]

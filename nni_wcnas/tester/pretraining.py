@@ -225,7 +225,7 @@ class _Run:
         noise = self.tester.noise(self.settings['core_set'] * count)
         if self.settings['core_set'] == 1:
             return noise
-        chosen = chosen_points(noise.latent, count)
+        chosen = chosen_points(noise.latent[:, :self.tester.latent], count)
         return Noise(noise.latent[chosen], noise.labels[chosen])
 
     def _selected_batch(self) -> Batch:

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import torch
+from torch.nn import functional
 
-from nni_wcnas.functional.gan_losses import discriminator_hinge, generator_hinge
+from nni_wcnas.functional.gan_losses import (
+    discriminator_hinge,
+    discriminator_logistic,
+    generator_hinge,
+    generator_logistic,
+)
 
 
 def test_against_plain_loops():
@@ -18,3 +24,18 @@ def test_no_gradient_beyond_the_margin():
     discriminator_hinge(real, fake).backward()
     assert real.grad.tolist() == [0, -0.5]
     assert fake.grad.tolist() == [0, 0.5]
+
+
+def test_logistic_losses_are_cross_entropies_of_the_logits():
+    torch.manual_seed(0)
+    real, fake = torch.randn(6, dtype=torch.float64) * 2, torch.randn(4, dtype=torch.float64) * 2
+    entropy = functional.binary_cross_entropy_with_logits
+    expected = entropy(real, torch.ones_like(real)) + entropy(fake, torch.zeros_like(fake))
+    torch.testing.assert_close(discriminator_logistic(real, fake), expected)
+    torch.testing.assert_close(generator_logistic(fake), entropy(fake, torch.ones_like(fake)))
+
+
+def test_logistic_losses_saturate_on_one_side_alone():
+    sure = torch.tensor([-1000.0], requires_grad=True)
+    assert torch.autograd.grad(generator_logistic(sure), sure)[0] == -1
+    assert torch.autograd.grad(discriminator_logistic(-sure, sure), sure)[0] == 0

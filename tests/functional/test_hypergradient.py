@@ -150,6 +150,20 @@ def test_zero_vector_gives_zero_and_separable_loss_gives_zero(by):
     assert separable['a'].item() == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.parametrize('by', METHODS)
+def test_a_constant_gradient_beside_others_gives_zero(by):
+    """As that of the bias of a linear score."""
+
+    def target_gradient(parameters, create_graph):
+        point = leaves({'slope': torch.tensor(2.0), 'bias': torch.tensor(1.0)})
+        loss = point['slope'] * parameters['w'].sum() + point['bias']
+        return gradient(loss, point, create_graph=create_graph)
+
+    vector = {'w': torch.tensor([1.0, 2.0])}
+    product = implicit_product(target_gradient, {'w': torch.ones(2)}, vector, by)
+    torch.testing.assert_close(product, {'slope': torch.tensor(3.0), 'bias': torch.tensor(0.0)})
+
+
 def test_unknown_method_is_refused():
     with pytest.raises(ValueError, match='finite_difference.*exact.*cg'):
         implicit_product(lambda p, g: p, {}, {}, 'cg')

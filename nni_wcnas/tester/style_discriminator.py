@@ -1,0 +1,115 @@
+"""StyleGAN2's discriminator in its plain form, without skips, behind an augmentation of what it sees.
+
+The trunk sees one image at a time and no label: an auxiliary model can share it. What compares the images of a batch,
+and the classes, comes after it.
+
+Deviation: the class acts by an embedding, beside a score without it, instead of by a mapping network.
+
+References
+----------
+Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020, section 4.1; Miyato and Koyama, cGANs
+with Projection Discriminator, 2018.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from nni_wcnas.functional.minibatch_deviation import minibatch_deviation
+from nni_wcnas.tester.adaptive_augmentation import AdaptiveAugmentation, Draws
+from nni_wcnas.tester.equalised import EqualisedConv2d, EqualisedLinear, activated
+from nni_wcnas.tester.resampling import Blurred
+from nni_wcnas.tester.style_generator import channels_at, sides
+
+__all__ = ['StyleDiscriminator', 'StyleHead', 'StyleTrunk']
+
+
+class StyleTrunk(nn.Module):
+    """Images to features: two convolutions for each side, the second of which halves it, down to 4 pixels.
+
+    Parameters
+    ----------
+    image_size
+        Side of the image: 4 times a power of two.
+    width
+        Channels of every layer up to 64 pixels.
+    """
+
+    def __init__(self, image_size: int, width: int):
+        super().__init__()
+        wide = [channels_at(side, width) for side in reversed(sides(image_size))]
+        layers: list[nn.Module] = [EqualisedConv2d(3, wide[0], 1)]
+        for before, after in zip(wide, wide[1:]):
+            layers += [EqualisedConv2d(before, before, 3),
+                       nn.Sequential(Blurred(), EqualisedConv2d(before, after, 3, halves=True))]
+        self.layers = nn.ModuleList(layers)
+        self.shape = (width, sides(image_size)[0], sides(image_size)[0])
+        self.width = math.prod(self.shape)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images ``(N, 3, H, W)`` in [-1, 1] to features ``(N, width)``."""
+        features = images
+        for layer in self.layers:
+            features = activated(layer(features))
+        return features.flatten(1)
+
+
+class StyleHead(nn.Module):
+    """Features to scores, through one more channel that tells how much the images of the batch differ.
+
+    Parameters
+    ----------
+    num_classes
+        Number of classes.
+    shape
+        Channels, height and width of the feature maps that the features are.
+    """
+
+    def __init__(self, num_classes: int, shape: tuple[int, int, int]):
+        super().__init__()
+        self.shape, channels = shape, shape[0]
+        self.convolution = EqualisedConv2d(channels + 1, channels, 3)
+        self.linear = EqualisedLinear(math.prod(shape), channels)
+        self.score = EqualisedLinear(channels, 1)
+        self.embedding = nn.Embedding(num_classes, channels)
+        self.scale = 1 / math.sqrt(channels)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Map features ``(N, F)`` and labels ``(N,)`` to scores ``(N,)``, higher is more real."""
+        maps = features.unflatten(1, self.shape)
+        maps = activated(self.convolution(torch.cat([maps, minibatch_deviation(maps)], dim=1)))
+        hidden = activated(self.linear(maps.flatten(1)))
+        return self.score(hidden).squeeze(1) + self.scale * (self.embedding(labels) * hidden).sum(dim=1)
+
+
+class StyleDiscriminator(nn.Module):
+    """Augmentation, trunk and head.
+
+    Parameters
+    ----------
+    num_classes
+        Number of classes.
+    image_size, width
+        See :class:`StyleTrunk`.
+    augmentation
+        What images may pass before they are seen.
+    """
+
+    steps: Tensor
+    """How often it has learned, int64."""
+
+    def __init__(self, num_classes: int, image_size: int, width: int, augmentation: AdaptiveAugmentation):
+        super().__init__()
+        self.augmentation = augmentation
+        self.trunk = StyleTrunk(image_size, width)
+        self.head = StyleHead(num_classes, self.trunk.shape)
+        self.register_buffer('steps', torch.zeros((), dtype=torch.int64))
+
+    def forward(self, images: Tensor, labels: Tensor, draws: Draws | None = None) -> Tensor:
+        """Scores ``(N,)`` of images ``(N, 3, H, W)`` in [-1, 1], augmented by some draws, under labels ``(N,)``."""
+        if draws is not None:
+            images = self.augmentation(images, draws)
+        return self.head(self.trunk(images), labels)
