@@ -25,12 +25,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from nni_wcnas.contracts import Parameters
 from nni_wcnas.functional.orthogonality import orthogonality
-from nni_wcnas.tester.discriminator import Discriminator
+from nni_wcnas.tester.discriminator import Discriminator, Trunk
 from nni_wcnas.tester.gan import COMMON, check_common
 from nni_wcnas.tester.generator import Generator
 from nni_wcnas.tester.hierarchical_generator import HierarchicalGenerator
 from nni_wcnas.tester.hinge_gan import HingeGAN
-from nni_wcnas.tester.mixed_discriminator import MixedDiscriminator
+from nni_wcnas.tester.mixed_trunk import MixedTrunk
 
 __all__ = ['BigGAN']
 
@@ -83,10 +83,10 @@ class BigGAN(HingeGAN):
         given = locals()
         settings = {name: given[name] for name in (*_STRUCTURE, 'orthogonal', *COMMON)}
         _check(settings)
-        generator = (HierarchicalGenerator if hierarchical else Generator)(num_classes, image_size, width, latent)
-        critic = MixedDiscriminator if learns == 'architecture' else Discriminator
-        super().__init__(_normalised(generator), critic(num_classes, image_size, width), settings, _STRUCTURE,
-                         pretrained)
+        form = HierarchicalGenerator if hierarchical else Generator
+        generator = _normalised(form(num_classes, image_size, width, latent))
+        trunk = (MixedTrunk if learns == 'architecture' else Trunk)(image_size, width)
+        super().__init__(generator, Discriminator(trunk, width, num_classes), settings, _STRUCTURE, pretrained)
         self._orthogonal = orthogonal
         if pretrained is not None:
             self.load(pretrained)

@@ -115,15 +115,17 @@ class Discriminator(nn.Module):
 
     Parameters
     ----------
+    trunk
+        Maps images to features ``(N, width)``.
+    width
+        Number of features.
     num_classes
         Number of classes.
-    image_size, width
-        See :class:`Trunk`.
     """
 
-    def __init__(self, num_classes: int, image_size: int, width: int):
+    def __init__(self, trunk: nn.Module, width: int, num_classes: int):
         super().__init__()
-        self.trunk = Trunk(image_size, width)
+        self.trunk = trunk
         self.head = Projection(num_classes, width)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:

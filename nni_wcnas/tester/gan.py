@@ -6,7 +6,7 @@ loss has. What B is, is told by ``learns``:
 - ``'meta'``: these hyper-parameters; the discriminator S plays its own game on every batch (the paper's full method);
 - ``'discriminator'``: S itself, which then does not play but ascends the search's objective ("weights only", equation
   18). What kinds without hyper-parameters do. Under an objective that does not learn B, S plays;
-- ``'architecture'``: how S mixes its operations (:mod:`nni_wcnas.tester.mixed_discriminator`); its weights play.
+- ``'architecture'``: how S mixes its operations (:mod:`nni_wcnas.tester.mixed_trunk`); its weights play.
 
 When it acts: the discriminator on every batch, the generator when told so. Cost: one pass through the discriminator
 with twice the batch for the former, one pass through generator and discriminator for the latter.
@@ -46,7 +46,7 @@ from nni_wcnas.contracts import (
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.tester import storage
 from nni_wcnas.tester.averaging import moving_average
-from nni_wcnas.tester.mixed_discriminator import ARCHITECTURE, OPERATIONS
+from nni_wcnas.tester.mixed_trunk import ARCHITECTURE, OPERATIONS
 from nni_wcnas.tester.sgd import check_rates, cosine_sgd, next_step
 
 __all__ = ['COMMON', 'GAN', 'IMAGE_SIZES', 'PretrainingRecipe', 'check_common']

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nni_wcnas.tester.discriminator import Discriminator
+from nni_wcnas.tester.discriminator import Discriminator, Trunk
 from nni_wcnas.tester.gan import COMMON, PretrainingRecipe, check_common
 from nni_wcnas.tester.generator import Generator
 from nni_wcnas.tester.hinge_gan import HingeGAN
@@ -60,7 +60,8 @@ class SNGAN(HingeGAN):
         given = locals()
         settings = {name: given[name] for name in (*_STRUCTURE, *COMMON)}
         check_common(settings, positive=('width',))
+        half = max(width // 2, 1)
         super().__init__(Generator(num_classes, image_size, width, latent),
-                         Discriminator(num_classes, image_size, max(width // 2, 1)), settings, _STRUCTURE, pretrained)
+                         Discriminator(Trunk(image_size, half), half, num_classes), settings, _STRUCTURE, pretrained)
         if pretrained is not None:
             self.load(pretrained)

@@ -11,7 +11,7 @@ from nni_wcnas.contracts import Noise
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.orthogonality import orthogonality
 from nni_wcnas.tester import FQGAN, SNGAN, BigGAN
-from nni_wcnas.tester.mixed_discriminator import ARCHITECTURE, _mixed
+from nni_wcnas.tester.mixed_trunk import ARCHITECTURE, _mixed
 
 SMALL = {'image_size': 16, 'width': 4}
 

@@ -1,4 +1,5 @@
-"""A discriminator whose architecture can be learned: each block mixes three candidates for its residual branch.
+"""The trunk of a discriminator whose architecture can be learned: each block mixes three candidates for its residual
+branch.
 
 ::
 
@@ -22,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from nni_wcnas.tester.discriminator import DownBlock, Projection, down_blocks, pooled
+from nni_wcnas.tester.discriminator import DownBlock, down_blocks, pooled
 
-__all__ = ['ARCHITECTURE', 'OPERATIONS', 'MixedDiscriminator']
+__all__ = ['ARCHITECTURE', 'OPERATIONS', 'MixedTrunk']
 
 OPERATIONS = ('convolution', 'skip', 'attention')
 """Candidates for a residual branch."""
@@ -83,27 +84,6 @@ class MixedTrunk(nn.Module):
         for block, attention, weights in zip(self.blocks[1:], self.attentions, self.logits.softmax(dim=1), strict=True):
             features = _mixed(cast(DownBlock, block), attention, weights, features)
         return pooled(features)
-
-
-class MixedDiscriminator(nn.Module):
-    """Mixed trunk and projection head.
-
-    Parameters
-    ----------
-    num_classes
-        Number of classes.
-    image_size, width
-        See :class:`MixedTrunk`.
-    """
-
-    def __init__(self, num_classes: int, image_size: int, width: int):
-        super().__init__()
-        self.trunk = MixedTrunk(image_size, width)
-        self.head = Projection(num_classes, width)
-
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Scores ``(N,)`` of images ``(N, 3, H, W)`` in [-1, 1] under labels ``(N,)``."""
-        return self.head(self.trunk(images), labels)
 
 
 def _mixed(block: DownBlock, attention: nn.Module, weights: Tensor, features: Tensor) -> Tensor:
