@@ -632,6 +632,8 @@ class Objective(ABC):
     needs_tester: bool = False
     needs_generator: bool = False
     """Whether the tester must be a :class:`GenerativeTester`; an augmentation policy stands in for any other."""
+    trains_generator: bool = True
+    """Whether a generator goes on learning in the search."""
     needs_unrolling: bool = False
     """Whether the hypergradient must unroll."""
     needs_auxiliary: bool = False

@@ -8,7 +8,6 @@ Any argument of ``Search`` may be given to override a member or a number: ``dart
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any, Literal
 
 from nni_wcnas.contracts import Objective
@@ -242,11 +241,11 @@ def wcnas(
     dataset: str = 'cifar10',
     *,
     trade_off: float | None = None,
-    average_weight: float = 1.0,
-    decov: float = 0.1,
-    every: int = 8,
-    hyperparameter_lr: float = 3e-4,
-    reuse_gradient: bool = False,
+    average_weight: float | None = None,
+    decov: float | None = None,
+    every: int | None = None,
+    hyperparameter_lr: float | None = None,
+    reuse_gradient: bool | None = None,
     **overrides: Any,
 ) -> Search:
     """WCNAS: a base method that minimises its worst case (papers/wcnas, equations 1-16; numbers of tables 25 to 32).
@@ -272,7 +271,7 @@ def wcnas(
         As in :class:`~nni_wcnas.objective.WorstCase`; None takes the table's: 0.5 for P-DARTS on CIFAR-10, 3 and 0.1
         for PC-DARTS on CIFAR-10 and CIFAR-100, else 1.
     average_weight, decov, every, hyperparameter_lr, reuse_gradient
-        As in :class:`~nni_wcnas.objective.WorstCase`.
+        As in :class:`~nni_wcnas.objective.WorstCase`, whose defaults None stands for.
     **overrides
         Any argument of ``Search``.
 
@@ -282,15 +281,15 @@ def wcnas(
         On an unknown base or data set, or a number for an objective that an override replaces.
     """
     method = _base(base)
-    given: dict[str, Any] = {
+    numbers = {
+        'trade_off': trade_off,
         'average_weight': average_weight,
         'decov': decov,
         'every': every,
         'hyperparameter_lr': hyperparameter_lr,
         'reuse_gradient': reuse_gradient,
     }
-    if trade_off is not None:
-        given['trade_off'] = trade_off
+    given: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
     if 'objective' in overrides:
         _refuse_useless(given, overrides['objective'])
     objective = WorstCase(**{'trade_off': recipe(base, dataset).trade_off, **given})
@@ -302,11 +301,11 @@ def cr(
     dataset: str = 'cifar10',
     *,
     trade_off: float | None = None,
-    average_weight: float = 1.0,
-    decov: float = 0.1,
-    every: int = 8,
-    hyperparameter_lr: float = 3e-4,
-    reuse_gradient: bool = False,
+    average_weight: float | None = None,
+    decov: float | None = None,
+    every: int | None = None,
+    hyperparameter_lr: float | None = None,
+    reuse_gradient: bool | None = None,
     **overrides: Any,
 ) -> Search:
     """WCNAS after its cost reductions, CR in papers/wcnas, table 9: :func:`wcnas` in half the base's epochs.
@@ -324,11 +323,11 @@ def ncr(
     dataset: str = 'cifar10',
     *,
     trade_off: float | None = None,
-    average_weight: float = 1.0,
-    decov: float = 0.0,
-    every: int = 1,
-    hyperparameter_lr: float = 3e-4,
-    reuse_gradient: bool = False,
+    average_weight: float | None = None,
+    decov: float | None = None,
+    every: int | None = None,
+    hyperparameter_lr: float | None = None,
+    reuse_gradient: bool | None = None,
     **overrides: Any,
 ) -> Search:
     """WCNAS before its cost reductions, NCR in papers/wcnas, table 9: A, B and G on every batch, without DeCov.
@@ -336,6 +335,8 @@ def ncr(
     Section 3.3: all of the base's epochs, and a ResNet-18 as the auxiliary model, which in Python is the evaluator's:
     ``SearchEvaluator(..., auxiliary='resnet18')``. Arguments are those of :func:`wcnas`.
     """
+    if 'objective' not in overrides:
+        decov, every = 0.0 if decov is None else decov, 1 if every is None else every
     return wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
                  hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
 
@@ -348,12 +349,10 @@ def _base(name: str) -> Callable[..., Search]:
 
 def _refuse_useless(given: dict[str, Any], replacement: Objective) -> None:
     """Refuse numbers of an objective that is not used."""
-    for field in fields(WorstCase):
-        if field.name in given and given[field.name] != field.default:
-            raise ValueError(
-                f'{field.name}={given[field.name]} does nothing when objective is {replacement!r}; leave it out, or '
-                'give it to the objective'
-            )
+    for name, value in given.items():
+        raise ValueError(
+            f'{name}={value} does nothing when objective is {replacement!r}; leave it out, or give it to the objective'
+        )
 
 
 def _search(numbers: Recipe, overrides: dict[str, Any], **members: Any) -> Search:

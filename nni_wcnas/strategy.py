@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -39,6 +40,7 @@ from nni_wcnas.smoothing import NoSmoothing
 from nni_wcnas.staging import Stages
 from nni_wcnas.supernet import Clock, Compilation, Compiled, MixingWeights, RelaxedCell, RelaxedDenseCell
 from nni_wcnas.supernet.choices import cells_by_label, label_mixers, relaxed_cells
+from nni_wcnas.tester import GAN
 
 __all__ = ['Search']
 
@@ -291,6 +293,8 @@ class Search(DARTS):
                 f'{_kind(objective)} needs a tester with a generator, and this evaluator has {found}: use '
                 'SearchEvaluator(data, tester=FQGAN(num_classes=...)) from nni_wcnas'
             )
+        if objective.needs_tester and isinstance(tester, GAN):
+            _warn_of_idle(objective, tester)
         if not objective.needs_tester or tester is not None:
             return None
         if isinstance(evaluator, SearchEvaluator):
@@ -377,6 +381,25 @@ def _check_numbers(
 
 def _kind(member: object) -> str:
     return type(member).__name__
+
+
+def _warn_of_idle(objective: Objective, tester: GAN) -> None:
+    """Say what of a tester will do nothing."""
+    if not objective.trains_generator and tester.pretrained is None:
+        _logger.warning(
+            '%s trains no generator, and this %s was not pre-trained, so the search sees noise: make a file with '
+            '`nni-wcnas pretrain` and give it as pretrained',
+            _kind(objective),
+            _kind(tester),
+        )
+    parameter = inspect.signature(type(tester)).parameters.get('learns')
+    if not objective.hyperparameter_lr and parameter is not None and tester.learns != parameter.default:
+        _logger.warning(
+            '%s learns no hyper-parameters of the tester, so learns=%r does nothing: leave it out, or give the '
+            'objective a hyperparameter_lr where it takes one',
+            _kind(objective),
+            tester.learns,
+        )
 
 
 def _has_adversary(module: LightningModule) -> bool:

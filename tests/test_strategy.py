@@ -15,12 +15,15 @@ from worst_case_search import make_parts, run
 
 from nni_wcnas import (
     AverageCase,
+    BigGAN,
     FirstOrder,
     Magnitude,
     NoSmoothing,
     Search,
+    SelectedExamples,
     SingleStage,
     Softmax,
+    SynthesizedValidation,
     Unrolled,
     WorstCase,
     presets,
@@ -297,3 +300,20 @@ def test_bad_numbers(arguments, message):
 def test_a_warmup_as_long_as_the_search_is_refused(search):
     with pytest.raises(ValueError, match='warmup=5 leaves none of the 1 epochs'):
         search(presets.darts(schedule=SingleStage(warmup=5)), SPACES['ours'](), classes=7)
+
+
+@pytest.mark.parametrize(
+    ('objective', 'tester', 'sentence'),
+    [
+        (SelectedExamples(pairs=64), {}, 'SelectedExamples trains no generator, and this BigGAN was'),
+        (SynthesizedValidation(trains_tester=False), {}, 'SynthesizedValidation trains no generator'),
+        (SynthesizedValidation(), {'learns': 'architecture'}, "so learns='architecture' does nothing"),
+        (SynthesizedValidation(), {}, None),
+        (WorstCase(), {'learns': 'architecture'}, None),
+    ],
+)
+def test_what_of_a_tester_does_nothing_is_said(objective, tester, sentence, caplog):
+    """Once, and only then."""
+    tester = BigGAN(10, image_size=16, width=4, latent=8, **tester)
+    Search(objective=objective)._bring_tester(make_parts(tester=tester)[1])
+    assert [sentence in record.message for record in caplog.records] == [True] * (sentence is not None)

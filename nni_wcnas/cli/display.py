@@ -37,6 +37,7 @@ class TrialState:
             metrics = value if isinstance(value, dict) else {'default': float(value)}
         method = parameters.get('method', {})
         name = method.get('_name', '') if isinstance(method, dict) else str(method)
+        name = ' '.join([name, *(f'({text})' for text in [_described(parameters)] if text)]).strip()
         log = str(Path(job.logPath) / 'trial.stderr') if job.logPath else ''  # NNI's own stderrPath is not the file's.
         return cls(job.trialJobId, job.sequenceId, job.status, name, parameters, metrics, log)
 
@@ -110,27 +111,37 @@ def print_results(trials: list[TrialState], best: Path | None, report: Path | No
 
 
 def _table(trials: list[TrialState], title: str | None) -> Table:
-    table = Table('trial', 'status', 'method', 'proposal', 'hardest', 'all', 'parameters', 'skips', title=title)
+    table = Table('trial', 'status', 'method and proposal', 'hardest', 'all', 'parameters', 'skips', title=title)
     for trial in trials:
-        shown = {key: value for key, value in _flat(trial.parameters).items() if key != '_name'}
-        proposal = ', '.join(
-            f'{key} {value:.3g}' if isinstance(value, float) else f'{key} {value}' for key, value in shown.items()
-        )
         metrics = trial.metrics
         table.add_row(
             f'{trial.number} {trial.name}',
             trial.status.lower(),
             trial.method,
-            proposal,
             *(f'{metrics[key]:.1%}' if key in metrics else '' for key in ('accuracy_hard', 'accuracy')),
             *(f'{metrics[key]:.0f}' if key in metrics else '' for key in ('parameters', 'skips')),
         )
     return table
 
 
-def _flat(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Nested choices by their innermost key."""
-    found: dict[str, Any] = {}
+def _described(parameters: dict[str, Any]) -> str:
+    """What a trial has of its own beside the name of its method: other options by their key, arguments by theirs."""
+    words = []
     for key, value in parameters.items():
-        found |= _flat(value) if isinstance(value, dict) else {key: value}
-    return found
+        given = value if isinstance(value, dict) else {'_name': value}
+        if '_name' in given and key != 'method':
+            words.append(f'{key} {_written(given["_name"])}')
+        words += [f'{part} {_written(_inner(inner))}' for part, inner in given.items() if part != '_name']
+    return ', '.join(words)
+
+
+def _inner(value: Any) -> Any:
+    """A nested choice by its name and arguments."""
+    if not isinstance(value, dict):
+        return value
+    rest = ' '.join(f'{key} {_written(_inner(part))}' for key, part in value.items() if key not in ('_name', 'name'))
+    return f'{value.get("_name", value.get("name", ""))} {rest}'.strip()
+
+
+def _written(value: Any) -> str:
+    return f'{value:.3g}' if isinstance(value, float) else str(value)

@@ -65,13 +65,22 @@ def check_proposals(
         With all mistakes, one line each.
     """
     problems: list[Problem] = []
+    built: set[str] = set()
     for proposal in _listed(space) if is_list else _proposals(space):
+        # Data and spaces take a while: those that were built once are not built again.
+        touched = {name: repr(proposal[name]) for name in _SLOW if name in proposal}
+        new = [name for name, value in touched.items() if f'{name} {value}' not in built]
+        built |= {f'{name} {touched[name]}' for name in new}
         try:
-            load_settings(settings, overrides, proposal, build=('method', 'tester'), proposer=place)
+            load_settings(settings, overrides, proposal, build=('method', 'tester', *new), proposer=place)
         except SettingsError as error:
             problems += error.problems
     if problems:
         raise SettingsError(problems)
+
+
+_SLOW = ('data', 'difficulty', 'space', 'auxiliary')
+"""Sections that are built if a proposal has them: the settings file's own were tried already."""
 
 
 def refuse_overridden(

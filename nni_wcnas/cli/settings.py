@@ -199,6 +199,9 @@ def _propose(document: Document, parameters: Mapping[str, Any], place: str) -> N
             _drop_foreign(document, path, name_key, value['_name'])
             for part, chosen in _chosen(value, name_key).items():
                 document.replace((*path, part), chosen, place)
+        elif isinstance(value, Mapping):
+            for part, chosen in value.items():
+                document.replace((*path, part), chosen, place)
         else:
             document.replace(path, value, place)
 

@@ -14,7 +14,8 @@ by 0.8 to 1, the share from 1 by 0.9 to ``share``.
 Acts on every ``every``-th batch. Costs what :class:`~nni_wcnas.objective.AverageCase` costs; waits for a GPU once a
 batch. Deviations: DIHCL draws
 training examples from the whole set, this validation examples from each batch, as the WCNAS paper adapts it; p is that
-of the batch; an episode is an epoch.
+of the batch; an episode is an epoch. ``exp3`` divides by the p of one draw where many are drawn at once, as DIHCL does:
+with small batches its hardness follows who was drawn against the odds, where ``ucb``'s follows the losses.
 
 References
 ----------

@@ -4,15 +4,19 @@ A pre-trained generator, which learns no more, stands for M pairs of an image an
 s in [0, 1], which ascends what the architecture descends::
 
     min_A max_s  sum_i s_i l(W', A, image_i, label_i) / sum_i s_i  +  gamma L(W', A, D_val)
-    dA     the same with dW'/dA as the hypergradient has it
+    dA     of (M / n) sum over the block of s_i l_i / sum of all s, with dW'/dA as the hypergradient has it
     s_i <- s_i + lr_s (l_i - the weighted mean)      d/ds_i is this difference over sum s
 
-Acts on every ``every``-th batch, on one of the blocks of 64 that the pairs are cut into. Costs what
+Acts on every ``every``-th batch, on one block of n pairs, 64 or a few more, into which the M pairs are cut: an unbiased
+estimate of the weighted loss. The weighted mean is a running one of the blocks. Costs what
 :class:`~nni_wcnas.objective.AverageCase` costs with twice the batch, and one pass through the generator. Pairs are not
 stored: the noise of a block is drawn again from the block's number.
 
-Deviations: a step of s is not divided by the sum of s, which falls as pairs are deselected; s stays at 0.001 or above,
-so that no block is without weight; it starts at 0.5, with room on both sides.
+How much is selected depends on how often a block comes: with the defaults, in 50 epochs of CIFAR-10, 1.6 times, and a
+fifth of the pairs never. Fewer pairs, a smaller ``every`` or a larger ``selection_lr`` select more.
+
+Deviations: a step of s is not divided by the sum of s, which falls as pairs are deselected; s stays at 0.001 or above;
+it starts at 0.5, with room on both sides.
 
 References
 ----------
@@ -35,6 +39,8 @@ from nni_wcnas.objective.descent import descent
 __all__ = ['SelectedExamples']
 
 _BLOCK, _LEAST, _INITIAL = 64, 0.001, 0.5
+_KEPT = 0.9
+"""Of the running sums behind the weighted mean, from block to block."""
 _SEED = 7919
 
 
@@ -61,10 +67,11 @@ class SelectedExamples(Objective):
 
     pairs: int = 100_000
     average_weight: float = 1.0
-    selection_lr: float = 0.1
+    selection_lr: float = 0.5
     every: int = 8
     needs_tester = True
     needs_generator = True
+    trains_generator = False
 
     def __post_init__(self) -> None:
         if self.pairs < _BLOCK:
@@ -76,22 +83,22 @@ class SelectedExamples(Objective):
             raise ValueError(f'every must be at least 1 batch, not {self.every}')
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA of the weighted loss on one block; its selection variables learn."""
-        block = int(torch.randint(-(-self.pairs // _BLOCK), ()))
-        chosen = slice(_BLOCK * block, min(_BLOCK * (block + 1), self.pairs))
-        noise = _noise(step, block, chosen.stop - chosen.start)
+        """dA of the weighted loss, by one block; its selection variables learn."""
+        blocks = self.pairs // _BLOCK
+        block = int(torch.randint(blocks, ()))
+        first, last = (self.pairs * (block + after) // blocks for after in (0, 1))
+        noise = _noise(step, block, last - first)
         images = step.learner.renormalise(_images(step, noise))
         selection = step.memory.get('selection', torch.full((self.pairs,), _INITIAL, device=images.device))
-        s = selection[chosen].to(images)
+        s = selection[first:last].to(images)
         shown: Losses = {}
 
         def objective(weights: Parameters, alphas: Parameters) -> Tensor:
             losses = F.cross_entropy(step.learner.logits(images, weights, alphas), noise.labels, reduction='none')
-            worst = (s * losses).sum() / s.sum()
-            moved = (s + self.selection_lr * (losses - worst).detach()).clamp(_LEAST, 1)
-            step.memory['selection'] = selection.index_copy(
-                0, torch.arange(chosen.start, chosen.stop, device=selection.device), moved.to(selection)
-            )
+            worst = (s * losses).mean() / selection.mean()
+            rise = losses.detach() - _level(step.memory, s, losses.detach())
+            moved = (s + self.selection_lr * rise).clamp(_LEAST, 1).to(selection)
+            step.memory['selection'] = torch.cat((selection[:first], moved, selection[last:]))
             shown['generated'] = worst.detach()
             if not self.average_weight:
                 return worst
@@ -100,7 +107,14 @@ class SelectedExamples(Objective):
             return worst + self.average_weight * average
 
         alphas, loss, _ = descent(step, objective)
-        return ArchitectureUpdate(alphas, {'A': loss, **shown, 'selected': step.memory['selection'].mean()})
+        return ArchitectureUpdate(alphas, {'A': loss, **shown})
+
+
+def _level(memory: Parameters, s: Tensor, losses: Tensor) -> Tensor:
+    """The running weighted mean of the losses, this block included."""
+    sums = torch.stack(((s * losses).sum(), s.sum()))
+    memory['sums'] = _KEPT * memory.get('sums', torch.zeros_like(sums)) + sums
+    return memory['sums'][0] / memory['sums'][1]
 
 
 def _noise(step: Step, block: int, count: int) -> Noise:

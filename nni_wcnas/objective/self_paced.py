@@ -6,11 +6,13 @@ for its comparison, it selects validation examples "that have large validation l
     v = 1 - easy(loss; lambda),        A minimises sum(v loss) / sum(v)
 
 where ``easy`` is the closed form of a regulariser, and lambda the loss that a share q of the batch exceeds. The share
-rises linearly from ``initial`` to ``final`` over the epochs: first the hardest examples, then more of them.
+rises linearly from ``initial`` to ``final`` over the epochs that train the architecture: first the hardest examples,
+then more of them.
 
-Acts on every ``every``-th batch. Costs what :class:`~nni_wcnas.objective.AverageCase` costs. Deviations: region, pace
-and the way from easy to hard are ours, as the WCNAS paper does not give them; losses are divided by the largest of
-their batch, as the logarithmic form needs them below 1.
+Acts on every ``every``-th batch. Costs what :class:`~nni_wcnas.objective.AverageCase` costs; waits for a GPU once a
+batch. Deviations: region, pace and the way from easy to hard are ours, as the WCNAS paper does not give them; the
+examples of a batch are compared with one another, so that nothing is kept by index; losses are divided by the largest
+of their batch, as the logarithmic form needs them below 1.
 
 References
 ----------
@@ -68,7 +70,9 @@ class SelfPaced(Objective):
 
     def share(self, moment: Moment) -> float:
         """Of a batch, above the threshold."""
-        return self.initial + (self.final - self.initial) * moment.progress
+        epochs = moment.span - moment.warmup
+        done = max(0, moment.age - moment.warmup)
+        return self.initial + (self.final - self.initial) * (done / (epochs - 1) if epochs > 1 else 0.0)
 
     def weights(self, losses: Tensor, moment: Moment) -> Tensor:
         """How much each example counts, shape ``(N,)``; the hardest always does, wholly."""

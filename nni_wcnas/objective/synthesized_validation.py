@@ -81,6 +81,11 @@ class SynthesizedValidation(Objective):
                              'trains_tester=True')
 
     @property
+    def trains_generator(self) -> bool:  # type: ignore[override]
+        """As told."""
+        return self.trains_tester
+
+    @property
     def needs_unrolling(self) -> bool:  # type: ignore[override]
         """Whether B is learned: with the weights as they are, the paper found it to do harm."""
         return self.hyperparameter_lr > 0

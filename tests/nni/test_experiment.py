@@ -28,6 +28,7 @@ from nni_wcnas.cli.display import TrialState
 from nni_wcnas.cli.experiment import _conclude, free_port, load_experiment, run_experiment
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.proposals import check_form, check_proposals
+from nni_wcnas.cli.settings import load_settings
 from nni_wcnas.options import list_options
 
 ROOT = Path(__file__).parents[2]
@@ -377,11 +378,66 @@ def test_shipped_experiments(name: str, tmp_path: Path) -> None:
     assert all(f' {file} --steps ' in written for file in made)
     space = yaml.safe_load(re.sub(r'pretrained: [.][.]/runs/[\w.-]+', 'pretrained: null', written)).get('searchSpace')
     space = space or config.canonical_copy().search_space
-    settings = path.parent / config.trial_command.split()[-1]
+    _, _, settings, *more = config.trial_command.split()
     is_list = is_batch(config.tuner)
-    assert not is_list or config.max_trial_number == len(space['rows']['_value'])
+    if is_list:
+        rows = space['rows']['_value']
+        assert config.max_trial_number == len(rows)
+        told = [TrialState.of(_job(row)).method for row in config.canonical_copy().search_space['rows']['_value']]
+        assert len(set(told)) == len(told), 'the display tells every row from the others'
+        for row in rows:
+            row.pop('data', None)  # It is not here.
     check_form(space, name, is_list=is_list)
-    check_proposals(space, name, settings, [], is_list=is_list)
+    check_proposals(space, name, path.parent / settings, more[1:], is_list=is_list)
+
+
+def _job(parameters: dict[str, Any]) -> TrialJob:
+    """NNI's record of a trial that waits."""
+    told = {'parameter_id': 0, 'parameter_source': 'algorithm', 'parameters': parameters, 'parameter_index': 0}
+    return TrialJob('Ab1', 'WAITING', 0, 0, hyperParameters=[json.dumps(told)])
+
+
+LIST = """\
+searchSpace: {rows: {_type: choice, _value: %s}}
+trialCommand: nni-wcnas trial tiny.trial.yml
+trialConcurrency: 1
+trialGpuNumber: 0
+tuner: {name: BatchTuner}
+trainingService: {platform: local}
+"""
+
+
+@pytest.mark.parametrize(
+    ('rows', 'words', 'sentence'),
+    [
+        ('[]', [], 'is no list of trials for BatchTuner; write one key with _type: choice and a _value of maps'),
+        ('[1, {seed: 2}]', [], 'is no list of trials for BatchTuner'),
+        ('[{seed: 1}, {seeds: 2}]', [], "seeds: is not a known key here; did you mean seed"),
+        ('[{method: {_name: wcnass}}]', [], "'wcnass' is not a known preset; did you mean wcnas"),
+        ('[{seed: 1}, {data: {_name: cifar10, root: nowhere}}]', [], 'nowhere does not exist; pass the folder'),
+        ('[{seed: 1}, {space: {width: 5}}]', [], 'space.width: width must be an even number'),
+        ('[{tester: {_name: sn_gan, pretrained: none.pt}}]', [], 'there is no pretrained file'),
+        ('[{auxiliary: resnet19}]', [], 'resnet19'),
+        ('[{seed: 1}]', ['seed=3'], '--set seed=3: the tuner proposes seed and would override it'),
+        ('[{tester: {_name: sn_gan, width: 8}}]', ['tester.width=4'], 'the tuner proposes tester.width'),
+        ('[{search: {epochs: 3}}]', ['search.epochs=4'], 'the tuner proposes search'),
+    ],
+)
+def test_mistakes_in_a_list_of_trials(rows: str, words: list[str], sentence: str, tmp_path: Path) -> None:
+    """Each is one sentence, before anything starts."""
+    (tmp_path / 'tiny.trial.yml').write_text(SETTINGS)
+    (tmp_path / 'list.yml').write_text(LIST % rows)
+    with pytest.raises(CommandError, match=re.escape(sentence)):
+        load_experiment(tmp_path / 'list.yml', words, cpu=True)
+
+
+def test_a_map_without_a_name_adds_to_its_section(tmp_path: Path) -> None:
+    """And leaves the rest of it as the settings file has it."""
+    (tmp_path / 'tiny.trial.yml').write_text(SETTINGS.replace('epochs: 1}\n', 'epochs: 1, momentum: 0.5}\n', 1))
+    proposal = {'search': {'epochs': 3}, 'method': {'_name': 'darts'}, 'tester': {'_name': 'sn_gan', 'width': 6}}
+    settings = load_settings(tmp_path / 'tiny.trial.yml', (), proposal)
+    assert (settings.search.epochs, settings.search.momentum) == (3, 0.5)
+    assert settings.tester == {'name': 'sn_gan', 'latent': 16, 'width': 6}
 
 
 @pytest.mark.slow

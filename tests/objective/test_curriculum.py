@@ -126,6 +126,49 @@ def test_thompson_counts_flips():
 
 
 @pytest.mark.parametrize('bandit', sorted(HARDNESS))
+def test_what_is_remembered_belongs_to_the_example_and_not_to_its_place(bandit):
+    """Two batches of one episode with other examples at other places."""
+    step = _at(toy_step(FirstOrder()), 0)
+    member = InstanceHardness(bandit)
+    first, second = torch.tensor([20, 3, 7, 11, 2, 30, 5, 9]), torch.tensor([9, 40, 20, 1, 3, 50, 60, 0])
+    step.val = step.val._replace(indices=first)
+    member.architecture_step(step)
+    kept = {name: value.clone() for name, value in step.memory.items() if name != 'episode'}
+    assert set(kept['count'].nonzero().flatten().tolist()) == set(first.tolist())
+    step.val = step.val._replace(indices=second)
+    member.architecture_step(step)
+    count = step.memory['count']
+    assert {index for index in range(61) if count[index] == 2} == {3, 9, 20}
+    assert {index for index in range(61) if count[index] == 1} == set(first.tolist() + second.tolist()) - {3, 9, 20}
+    alone = [index for index in first.tolist() if index not in second.tolist()]
+    for name, value in kept.items():
+        assert torch.equal(step.memory[name][alone], value[alone]), name
+
+
+def test_flips_and_stays_shrink_with_an_episode_and_what_was_not_drawn_keeps_its_prediction():
+    step = _at(toy_step(FirstOrder()), 30)
+    right = (step.learner.logits(step.val.images).argmax(1) == step.val.labels).double()
+    step.memory |= {'flips': torch.full((8,), 10.0), 'stays': torch.full((8,), 20.0), 'count': torch.ones(8),
+                    'right': 1 - right, 'episode': torch.tensor(29)}  # fmt: skip
+    InstanceHardness('thompson', share=0.3).architecture_step(step)
+    chosen = step.memory['count'] > 0.95
+    assert chosen.sum() == 3
+    torch.testing.assert_close(step.memory['flips'], 9.0 + chosen.double())
+    torch.testing.assert_close(step.memory['stays'], torch.full((8,), 18.0))
+    torch.testing.assert_close(step.memory['right'], torch.where(chosen, right, 1 - right))
+
+
+def test_warm_up_is_no_part_of_the_curriculum():
+    """Neither of the episodes nor of the pace."""
+    step = _at(toy_step(FirstOrder()), 4, warmup=3)
+    InstanceHardness().architecture_step(step)
+    assert step.memory['episode'] == 1
+    member = SelfPaced(initial=0.2, final=0.6)
+    assert [member.share(Moment(epoch, 5, 2)) for epoch in (0, 2, 3, 4)] == pytest.approx([0.2, 0.2, 0.4, 0.6])
+    assert member.share(Moment(2, 3, 2)) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize('bandit', sorted(HARDNESS))
 def test_examples_that_stay_hard_are_drawn_more_often(bandit):
     """One example flips and loses far more than the others."""
     torch.manual_seed(0)
