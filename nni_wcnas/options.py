@@ -271,7 +271,9 @@ def option(axis: str, name: str) -> Option:
         if (row.axis, row.name) == (axis, name):
             return row
     known = list_options(axis)
-    near = difflib.get_close_matches(str(name), known, n=2, cutoff=0.6)
+    # A class is named as its row is, but for case and underscores.
+    same = [other for other in known if other.replace('_', '') == str(name).replace('_', '').lower()]
+    near = same or difflib.get_close_matches(str(name), known, n=2, cutoff=0.6)
     raise ValueError(
         f'{name!r} is not a known {axis}'
         + (f'; did you mean {" or ".join(near)}?' if near else f'; there are {", ".join(known)}')

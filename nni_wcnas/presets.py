@@ -312,7 +312,7 @@ def cr(
 
     Section 3.3: A, B and G on every eighth batch, DeCov (which is what halves the epochs), the tied auxiliary model,
     and a generator that was pre-trained with ``nni-wcnas pretrain --top-k --core-set 4`` in half its steps. In Python
-    the epochs are the evaluator's: half of ``recipe(base)``'s. Arguments are those of :func:`wcnas`.
+    the epochs are the evaluator's: ``recipe('cr', base=...)``. Arguments are those of :func:`wcnas`.
     """
     return wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
                  hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
@@ -333,7 +333,7 @@ def ncr(
     """WCNAS before its cost reductions, NCR in papers/wcnas, table 9: A, B and G on every batch, without DeCov.
 
     Section 3.3: all of the base's epochs, and a ResNet-18 as the auxiliary model, which in Python is the evaluator's:
-    ``SearchEvaluator(..., auxiliary='resnet18')``. Arguments are those of :func:`wcnas`.
+    ``recipe('ncr', base=...)``. Arguments are those of :func:`wcnas`.
     """
     if 'objective' not in overrides:
         decov, every = 0.0 if decov is None else decov, 1 if every is None else every

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 __all__ = ['ADJUSTMENTS', 'RECIPES', 'Recipe', 'recipe']
 
@@ -36,10 +37,11 @@ class Recipe:
     """The auxiliary model of ``SearchEvaluator``; None leaves it to the tester."""
 
     @property
-    def evaluator(self) -> dict[str, float]:
+    def evaluator(self) -> dict[str, Any]:
         """Arguments of ``SearchEvaluator``."""
         names = ('learning_rate', 'min_learning_rate', 'momentum', 'weight_decay')
-        return {'max_epochs': self.epochs, **{name: getattr(self, name) for name in names}}
+        found = {'max_epochs': self.epochs, **{name: getattr(self, name) for name in names}}
+        return found if self.auxiliary is None else {**found, 'auxiliary': self.auxiliary}
 
     def warmup_of(self, epochs: int) -> int:
         """The warm-up of a longer or shorter stage: the same share of it."""
@@ -99,8 +101,10 @@ ADJUSTMENTS: dict[str, Callable[[Recipe], Recipe]] = {
 """What a preset on a base changes of its numbers: papers/wcnas, section 3.3 and table 9."""
 
 
-def recipe(preset: str, dataset: str = 'cifar10') -> Recipe:
+def recipe(preset: str, dataset: str = 'cifar10', base: str | None = None) -> Recipe:
     """The numbers of a preset on a data set; those of ``wcnas`` are its base's.
+
+    ``'cr'`` and ``'ncr'`` change those of their ``base``, by default ``'darts'``.
 
     Raises
     ------
@@ -112,6 +116,10 @@ def recipe(preset: str, dataset: str = 'cifar10') -> Recipe:
     >>> recipe('pc_darts', 'cifar100').batch_size
     256
     """
+    if preset in ADJUSTMENTS:
+        return ADJUSTMENTS[preset](recipe(base or 'darts', dataset))
+    if base is not None:
+        raise ValueError(f'base={base} does nothing for {preset!r}; leave it out')
     if preset not in RECIPES:
         raise ValueError(f'{preset!r} is not a preset with numbers of its own; there are {", ".join(RECIPES)}')
     found = RECIPES[preset]

@@ -25,6 +25,7 @@ from nni_wcnas.contracts import (
     Schedule,
     Selection,
     Smoothing,
+    Tester,
     Transform,
     Weighting,
 )
@@ -246,6 +247,11 @@ class Search(DARTS):
         if self._supernet is None:
             raise RuntimeError('there is no supernet before the strategy is given a model space')
         return self._supernet
+
+    @property
+    def tester(self) -> Tester | None:
+        """What makes the images of a worst-case search: the evaluator's, or what the strategy has brought."""
+        return self.oneshot_module._adversary_home().tester if self.objective.needs_tester else None
 
     def _build_supernet(self, num_cells: int | None, share: int | None) -> ModelSpace:
         """A supernet for another stage, with fresh weights."""

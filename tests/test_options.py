@@ -48,6 +48,8 @@ def test_names_are_unique_on_each_axis():
 
 
 def test_unknown_names_point_to_near_ones():
+    with pytest.raises(ValueError, match="'SNGAN' is not a known tester; did you mean sn_gan?"):
+        option('tester', 'SNGAN')
     with pytest.raises(ValueError, match="'unroled' is not a known hypergradient; did you mean unrolled"):
         option('hypergradient', 'unroled')
     with pytest.raises(ValueError, match="'zzz' is not a known space; there are darts, hub_darts"):

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,24 @@ def test_every_base_has_a_recipe():
         'momentum': 0.9,
         'weight_decay': 3e-4,
     }
+
+
+def test_recipes_before_and_after_the_cost_reductions():
+    """Table 9: half the epochs, or a ResNet-18 of its own; all else is the base's."""
+    base = recipe('p_darts', 'cifar100')
+    assert recipe('cr', 'cifar100', base='p_darts') == replace(base, epochs=12, warmup=4)
+    assert recipe('ncr', 'cifar100', base='p_darts') == replace(base, auxiliary='resnet18')
+    assert recipe('cr') == replace(recipe('darts'), epochs=25)
+    assert recipe('ncr').evaluator == {**recipe('darts').evaluator, 'auxiliary': 'resnet18'}
+    with pytest.raises(ValueError, match="base=darts does nothing for 'pc_darts'"):
+        recipe('pc_darts', base='darts')
+    before, after = presets.ncr().objective, presets.cr().objective
+    assert (before.every, before.decov, after.every, after.decov) == (1, 0.0, 8, 0.1)
+    assert presets.ncr(every=4, decov=0.2).objective == WorstCase(every=4, decov=0.2)
+    for preset in (presets.wcnas, presets.cr, presets.ncr):
+        assert preset(objective=AverageCase()).objective == AverageCase()
+        with pytest.raises(ValueError, match='decov=0.1 does nothing when objective is AverageCase'):
+            preset(objective=AverageCase(), decov=0.1)
 
 
 def test_what_is_not_known_is_said():

@@ -22,8 +22,9 @@ Cost in passes through the supernet, every-8 and unrolled: 1 + 5/8 a batch (1 + 
 Tester and auxiliary model see the same random numbers (dropout, drop path) in every evaluation of one step, so that
 perturbed evaluations differ by the perturbation alone.
 
-Deviations: the DeCov regulariser R is part of the objective that A minimises and B maximises (one backward pass serves
-both); with ``reuse_gradient`` A and W move together instead of A first.
+Deviations: an auxiliary model that shares the discriminator's trunk takes it as a constant, also where the
+discriminator is B; the DeCov regulariser R is part of the objective that A minimises and B maximises (one backward pass
+serves both); with ``reuse_gradient`` A and W move together instead of A first.
 
 References
 ----------

@@ -10,7 +10,8 @@ so that few real images cannot be learned by heart. As long as p is well below 1
 generated images.
 
 Cost: one interpolation and one product of colours for each image. The changes of colour are linear and cut nothing off,
-so that a gradient reaches every pixel. Deviations: r is that of each batch, where the paper takes four; the
+so that a gradient reaches every pixel. Our own few lines, as kornia's warps have no
+second derivative in older torch, which R1 needs. Deviations: r is that of each batch, where the paper takes four; the
 interpolation is bilinear, without the paper's filters; no changes of frequencies, no noise and no cut-outs, which the
 paper found to help little.
 

@@ -58,7 +58,8 @@ class BigGAN(HingeGAN):
     learns
         What B is: ``'discriminator'``, or ``'architecture'``, how its blocks mix their operations.
     generator_lr, generator_momentum, generator_weight_decay, min_lr, discriminator_lr, ema_decay, ema_start, pretrained
-        As in :class:`~nni_wcnas.tester.FQGAN`.
+        As in :class:`~nni_wcnas.tester.FQGAN`; ``discriminator_lr`` acts where the discriminator is not B, as under
+        DASGM.
 
     Raises
     ------

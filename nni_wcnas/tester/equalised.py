@@ -28,7 +28,8 @@ class EqualisedLinear(nn.Module):
     bias
         What the bias starts with.
     rate
-        The layer learns as if an optimiser's rate were multiplied by this.
+        The layer learns as if Adam's rate were multiplied by this; SGD's, which a search has for the generator, is
+        multiplied by its square.
     """
 
     def __init__(self, in_features: int, out_features: int, *, bias: float = 0.0, rate: float = 1.0):

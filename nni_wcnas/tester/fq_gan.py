@@ -76,7 +76,7 @@ class FQGAN(GAN):
         0.025 is for width 256. With eight discriminator steps to each of its own, a pre-trained generator of width 32
         for 16 pixels lost its classes at 0.005 and above, and kept them at 0.001.
     discriminator_lr
-        Adam of the discriminator, betas (0, 0.999).
+        Adam of the discriminator, betas (0, 0.999); not where the discriminator is B.
     ema_decay, ema_start
         Moving average of the generator in pre-training: its decay, and for how many generator steps it is a copy. The
         published 0.9999 and 1000 are for far longer runs than the 1000 steps of ``nni-wcnas pretrain``, of which they

@@ -37,7 +37,8 @@ class SNGAN(HingeGAN):
     latent
         Entries of the latent vector.
     generator_lr, generator_momentum, generator_weight_decay, min_lr, discriminator_lr, ema_decay, ema_start, pretrained
-        As in :class:`~nni_wcnas.tester.FQGAN`.
+        As in :class:`~nni_wcnas.tester.FQGAN`; ``discriminator_lr`` acts where the discriminator is not B, as under
+        DASGM.
 
     Raises
     ------

@@ -46,6 +46,8 @@ def read(path: str | Path, map_location: torch.device | str = 'cpu') -> dict[str
     ValueError
         If the file is damaged, is something else, or has another format version.
     """
+    if not Path(path).exists():
+        raise FileNotFoundError(f'There is no file {path}; make it with `nni-wcnas pretrain`, or leave pretrained out.')
     with Path(path).open('rb') as file:
         try:
             contents = torch.load(file, map_location=map_location, weights_only=True)

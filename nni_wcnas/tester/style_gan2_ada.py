@@ -63,7 +63,9 @@ class StyleGAN2ADA(GAN):
     latent
         Entries of the latent, without the noise of the layers, and of a style.
     r1_gamma
-        Weight of the gradient penalty; 0 is none.
+        Weight of the gradient penalty; 0 is none. This and the augmentation's numbers act where the discriminator
+        plays: in pre-training, and in a search that does not learn it as B. There the augmentation stays as likely as
+        it is.
     ada_target
         What the mean sign of the scores of real images is held at by augmentation, below 1; None and 0 augment nothing.
     ada_speed

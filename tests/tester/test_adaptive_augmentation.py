@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nni_wcnas.functional.hypergradient import replayed
+from nni_wcnas.tester import adaptive_augmentation as module
 from nni_wcnas.tester.adaptive_augmentation import AdaptiveAugmentation
 
 
@@ -27,6 +28,13 @@ def test_probability_moves_towards_the_target_at_the_given_speed(signs, directio
     scores = 3 * torch.tensor(signs, dtype=torch.float64)
     augmentation.adapt(scores)
     assert augmentation.probability.item() == pytest.approx(0.5 + direction * len(signs) / 1000, abs=1e-12)
+
+
+def test_spreads_are_the_papers():
+    """Of a translation's share, and of base-2 logarithms of scales, contrast and saturation; appendix B."""
+    assert (module._SHIFT, module._BRIGHTNESS) == (0.125, 0.2)
+    logarithms = (module._LOG_SCALE, module._LOG_CONTRAST, module._LOG_SATURATION)
+    assert [value / math.log(2) for value in logarithms] == pytest.approx([0.2, 0.5, 1.0])
 
 
 def test_probability_rises_from_0_to_1_in_as_many_images_as_said_and_stays_within():

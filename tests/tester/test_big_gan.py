@@ -6,7 +6,9 @@ import pytest
 import torch
 from small import changed, real_batch, snapshot
 from torch.nn import functional as F
+from worst_case_search import run
 
+from nni_wcnas import Search, Unrolled, WorstCase
 from nni_wcnas.contracts import Noise
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.orthogonality import orthogonality
@@ -124,6 +126,26 @@ def test_b_and_who_plays(kind, options, names):
         assert values == pytest.approx({'discriminator_norm': parameters.norm().item()})
     elif names == {ARCHITECTURE}:
         assert values == pytest.approx(dict.fromkeys(('convolution', 'skip', 'attention'), 1 / 3))
+
+
+@pytest.mark.parametrize(('rate', 'moves'), [(1e-3, True), (1e-30, False)])
+def test_in_a_worst_case_search_a_discriminator_that_is_b_moves_by_the_searchs_ascent_alone(rate, moves):
+    """It has no optimiser of its own."""
+    search = run(Search(objective=WorstCase(every=1, hyperparameter_lr=rate), hypergradient=Unrolled()),
+                 tester=tester_of_ten(), limit=32)
+    names = [type(own.optimizer).__name__ for own in search.oneshot_module.optimizers()]
+    assert names == ['SGD', 'SGD', 'SGD', 'Adam', 'Adam'], 'W, G, V, B and A'
+    start = snapshot(tester_of_ten().discriminator)
+    learned = {name for name, _ in search.tester.discriminator.named_parameters()}
+    state = search.tester.discriminator.state_dict()
+    moved = {name for name in learned if (state[name] - start[name]).abs().max() > 1e-9}
+    assert bool(moved) == moves
+
+
+def tester_of_ten():
+    """The same at each call."""
+    torch.manual_seed(3)
+    return SNGAN(10, image_size=16, width=4, latent=8)
 
 
 @pytest.mark.parametrize(('kind', 'options', 'sentence'), [

@@ -83,7 +83,7 @@ def test_damaged_and_foreign_files_are_refused(trained, tmp_path):
         torch.save(foreign, path)
         with pytest.raises(ValueError, match=message):
             small_tester(pretrained=path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match='There is no file .*; make it with `nni-wcnas pretrain`'):
         small_tester(pretrained=tmp_path / 'absent.pt')
 
 

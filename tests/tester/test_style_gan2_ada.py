@@ -74,6 +74,19 @@ def test_augmentations_arguments_act(options, expected):
     assert tester.discriminator.augmentation.probability.item() == pytest.approx(expected)
 
 
+def test_both_real_and_generated_images_are_augmented_in_the_discriminators_loss(monkeypatch):
+    tester = _tester()
+    tester.discriminator.augmentation.probability.fill_(1.0)
+    seen = []
+    plain = tester.discriminator.forward
+    monkeypatch.setattr(tester.discriminator, 'forward',
+                        lambda images, labels, draws=None: seen.append(draws) or plain(images, labels, draws))
+    batch, noise = real_batch(), tester.noise(4)
+    tester.discriminator_loss(batch.clean, batch.labels, tester.generate(noise).detach(), noise.labels)
+    assert len(seen) == 2 and all(draws is not None for draws in seen)
+    assert not torch.equal(seen[0].plane, seen[1].plane)
+
+
 def test_augmentation_is_for_the_game_and_not_for_the_trunk_or_the_scores():
     tester = _tester()
     batch, noise = real_batch(), tester.noise(4)
