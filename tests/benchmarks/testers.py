@@ -109,7 +109,7 @@ def main() -> None:
     for name in ('nni', 'pytorch_lightning'):
         logging.getLogger(name).setLevel(logging.ERROR)
     torch.set_num_threads(options.threads)
-    given = dict(vars(options))
+    given = {key: value for key, value in vars(options).items() if key not in ('json', 'check')}
     names = contenders()
     vars(options).update(width=16, cells=8, operations=None, precision='32-true',
                          contenders=['darts', FREE, *names.values()])
