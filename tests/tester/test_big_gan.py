@@ -132,17 +132,17 @@ def test_b_and_who_plays(kind, options, names):
 def test_in_a_worst_case_search_a_discriminator_that_is_b_moves_by_the_searchs_ascent_alone(rate, moves):
     """It has no optimiser of its own."""
     search = run(Search(objective=WorstCase(every=1, hyperparameter_lr=rate), hypergradient=Unrolled()),
-                 tester=tester_of_ten(), limit=32)
+                 tester=ten_classes(), limit=32)
     names = [type(own.optimizer).__name__ for own in search.oneshot_module.optimizers()]
     assert names == ['SGD', 'SGD', 'SGD', 'Adam', 'Adam'], 'W, G, V, B and A'
-    start = snapshot(tester_of_ten().discriminator)
+    start = snapshot(ten_classes().discriminator)
     learned = {name for name, _ in search.tester.discriminator.named_parameters()}
     state = search.tester.discriminator.state_dict()
     moved = {name for name in learned if (state[name] - start[name]).abs().max() > 1e-9}
     assert bool(moved) == moves
 
 
-def tester_of_ten():
+def ten_classes():
     """The same at each call."""
     torch.manual_seed(3)
     return SNGAN(10, image_size=16, width=4, latent=8)
