@@ -71,12 +71,18 @@ def check_proposals(
         touched = {name: repr(proposal[name]) for name in _SLOW if name in proposal}
         new = [name for name, value in touched.items() if f'{name} {value}' not in built]
         built |= {f'{name} {touched[name]}' for name in new}
+        if 'data' not in new and _is_pretrained(proposal.get('tester')):
+            new.append('data')  # Whose images the file must be for.
         try:
             load_settings(settings, overrides, proposal, build=('method', 'tester', *new), proposer=place)
         except SettingsError as error:
             problems += error.problems
     if problems:
         raise SettingsError(problems)
+
+
+def _is_pretrained(tester: Any) -> bool:
+    return isinstance(tester, Mapping) and tester.get('pretrained') is not None
 
 
 _SLOW = ('data', 'difficulty', 'space', 'auxiliary')

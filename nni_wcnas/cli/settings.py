@@ -69,7 +69,7 @@ def load_settings(
     _normalise(document, Path.cwd())
     if parameters:
         _propose(document, parameters, proposer)
-        _normalise(document, Path.cwd())
+        _normalise(document, document.folder)  # Of a trial, the folder that it runs in.
     fill_in(document)
     settings, problems = validate(Settings, document, (), document.values)
     problems = impossible_numbers(document, problems + _check_sections(document))

@@ -30,6 +30,7 @@ from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.proposals import check_form, check_proposals
 from nni_wcnas.cli.settings import load_settings
 from nni_wcnas.options import list_options
+from nni_wcnas.tester import FQGAN, TiedAuxiliary
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which('chromium')
@@ -429,6 +430,20 @@ def test_mistakes_in_a_list_of_trials(rows: str, words: list[str], sentence: str
     (tmp_path / 'list.yml').write_text(LIST % rows)
     with pytest.raises(CommandError, match=re.escape(sentence)):
         load_experiment(tmp_path / 'list.yml', words, cpu=True)
+
+
+def test_paths_in_proposals_are_relative_to_the_settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the experiment is started."""
+    (tmp_path / 'experiments').mkdir()
+    (tmp_path / 'runs').mkdir()
+    (tmp_path / 'experiments' / 'tiny.trial.yml').write_text(SETTINGS)
+    tester = FQGAN(10, image_size=16, width=8, dictionary_size=32, latent=16)
+    tester.save(tmp_path / 'runs' / 'tester.pt', TiedAuxiliary(tester))
+    rows = '[{tester: {_name: fq_gan, pretrained: ../runs/tester.pt}}]'
+    (tmp_path / 'experiments' / 'list.yml').write_text(LIST % rows)
+    for folder, name in ((tmp_path, 'experiments/list.yml'), (tmp_path / 'experiments', 'list.yml')):
+        monkeypatch.chdir(folder)
+        load_experiment(name, [], cpu=True)
 
 
 def test_a_map_without_a_name_adds_to_its_section(tmp_path: Path) -> None:
