@@ -349,7 +349,8 @@ def _base(name: str) -> Callable[..., Search]:
 
 def _refuse_useless(given: dict[str, Any], replacement: Objective) -> None:
     """Refuse numbers of an objective that is not used."""
-    for name, value in given.items():
+    if given:
+        name, value = next(iter(given.items()))
         raise ValueError(
             f'{name}={value} does nothing when objective is {replacement!r}; leave it out, or give it to the objective'
         )

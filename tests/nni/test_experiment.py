@@ -443,6 +443,9 @@ def test_paths_in_proposals_are_relative_to_the_settings_file(tmp_path: Path, mo
     (tmp_path / 'experiments' / 'list.yml').write_text(LIST % rows)
     for folder, name in ((tmp_path, 'experiments/list.yml'), (tmp_path / 'experiments', 'list.yml')):
         monkeypatch.chdir(folder)
+        assert load_experiment(name, [], cpu=True)[0].search_space
+    (tmp_path / 'runs' / 'tester.pt').unlink()
+    with pytest.raises(CommandError, match=re.escape(f'there is no pretrained file {tmp_path}/runs/tester.pt')):
         load_experiment(name, [], cpu=True)
 
 
