@@ -1,0 +1,146 @@
+"""Attacks that move every pixel by the sign of the loss's gradient: FGSM, and PGD, which repeats and projects.
+
+For pixels x in [0, 1] with labels y, the cross-entropy L and the ball of radius epsilon in the largest pixel change::
+
+    FGSM    x' = clip(x + epsilon sign(grad L(x, y)), 0, 1)
+    PGD     x' = x, or a random point of the ball;  steps times:
+            x' = clip(x' + step_size sign(grad L(x', y)), x - epsilon, x + epsilon), then clip to [0, 1]
+
+A model is attacked as it stands: in training mode its running statistics move and dropout acts, so put it into
+evaluation mode first. Its parameters get no gradient; those that require none save the time of computing it.
+
+References
+----------
+Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015; Madry et al., "Towards Deep Learning
+Models Resistant to Adversarial Attacks", ICLR 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ['adversarial_examples', 'fgsm', 'pgd']
+
+
+def fgsm(model: Callable[[Tensor], Tensor], pixels: Tensor, labels: Tensor, *, epsilon: float = 8 / 255) -> Tensor:
+    """One step of the fast gradient sign method.
+
+    Parameters
+    ----------
+    model
+        From pixels ``(N, 3, H, W)`` in [0, 1] to logits ``(N, classes)``.
+    pixels
+        In [0, 1], shape ``(N, 3, H, W)``.
+    labels
+        The true classes, shape ``(N,)``.
+    epsilon
+        Largest change of a pixel, above 0.
+
+    Returns
+    -------
+    Tensor
+        Attacked pixels in [0, 1], detached.
+
+    Raises
+    ------
+    ValueError
+        If ``epsilon`` is out of range.
+
+    Examples
+    --------
+    >>> pixels, labels = torch.tensor([[0.5, 0.9]]), torch.tensor([0])
+    >>> fgsm(lambda x: x * torch.tensor([1.0, 2.0]), pixels, labels, epsilon=0.2)
+    tensor([[0.3000, 1.0000]])
+    """
+    _check('epsilon', epsilon)
+    return (pixels + epsilon * _rise(model, pixels, labels).sign()).clamp(0, 1)
+
+
+def pgd(
+    model: Callable[[Tensor], Tensor],
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    steps: int,
+    epsilon: float = 8 / 255,
+    step_size: float = 2 / 255,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Projected gradient ascent on the cross-entropy.
+
+    Parameters
+    ----------
+    model, pixels, labels, epsilon
+        As for :func:`fgsm`.
+    steps
+        Gradients taken, at least 1.
+    step_size
+        Change of a pixel in one step, above 0.
+    generator
+        Draws the start, uniform in the ball, on the generator's device; None starts at the pixels themselves.
+
+    Returns
+    -------
+    Tensor
+        Attacked pixels in [0, 1], within ``epsilon`` of the given ones up to rounding, detached.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+    _check('epsilon', epsilon)
+    _check('step_size', step_size)
+    if steps < 1:
+        raise ValueError(f'steps must be at least 1, not {steps}')
+    attacked = pixels.detach()
+    if generator is not None:
+        drawn = torch.rand(pixels.shape, generator=generator, dtype=pixels.dtype, device=generator.device)
+        attacked = (pixels + epsilon * (2 * drawn.to(pixels.device) - 1)).clamp(0, 1)
+    for _ in range(steps):
+        moved = attacked + step_size * _rise(model, attacked, labels).sign()
+        attacked = (pixels + (moved - pixels).clamp(-epsilon, epsilon)).clamp(0, 1)
+    return attacked
+
+
+def adversarial_examples(
+    model: Callable[[Tensor], Tensor],
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    generator: torch.Generator,
+    steps: int = 7,
+    epsilon: float = 8 / 255,
+    step_size: float = 2 / 255,
+) -> Tensor:
+    """What a network is trained on to become robust: :func:`pgd` from a random start, in Madry's numbers for CIFAR-10.
+
+    Parameters
+    ----------
+    model, pixels, labels, generator, steps, epsilon, step_size
+        As for :func:`pgd`; the generator is required, as each batch needs a start of its own.
+
+    Returns
+    -------
+    Tensor
+        Attacked pixels in [0, 1], detached, to train on in place of the given ones.
+    """
+    return pgd(model, pixels, labels, steps=steps, epsilon=epsilon, step_size=step_size, generator=generator)
+
+
+def _rise(model: Callable[[Tensor], Tensor], pixels: Tensor, labels: Tensor) -> Tensor:
+    """The gradient of the loss in the pixels."""
+    leaf = pixels.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = F.cross_entropy(model(leaf), labels, reduction='sum')  # A mean would make small gradients vanish.
+    return torch.autograd.grad(loss, leaf)[0]
+
+
+def _check(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(f'{name} must be above 0 and finite, not {value}')
