@@ -17,18 +17,17 @@ Cost: one forward pass of N small images through the reference nets and through 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
+from torch import Tensor
 
 from nni_wcnas.contracts import Auxiliary, Batch
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.reference import Reference
+from nni_wcnas.evaluation.feature_distance import FrechetDistance
+from nni_wcnas.evaluation.generated_images import label_errors
+from nni_wcnas.functional.evaluation_mode import evaluation_mode
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.inception_score import inception_score
 
@@ -38,8 +37,6 @@ _REAL = 500
 """Real images that generated ones are compared with, about, of all classes alike."""
 _VALIDATION = 300
 """Real images that the auxiliary model is tried on, about."""
-_OF_A_CLASS = 20
-"""Images that a class needs to have an error of its own."""
 
 
 class ImageJudge:
@@ -65,10 +62,7 @@ class ImageJudge:
         self._validation = data.examples('architecture', -(-_VALIDATION // data.num_classes))
         features = self._features(_clean(self.real))
         self.num_features = features.shape[1]
-        passed_on = nn.Identity()  # torchmetrics gets features where it would compute them.
-        passed_on.num_features = self.num_features  # type: ignore[assignment]
-        self._distance = FrechetInceptionDistance(passed_on, reset_real_features=False)
-        self._distance.update(features, real=True)
+        self._distance = FrechetDistance(features)
 
     def description(self) -> dict[str, Any]:
         """What the numbers depend on beside the images, and what real images score, for the record."""
@@ -102,10 +96,9 @@ class ImageJudge:
         """
         judged = images.float().cpu()
         probabilities = self.reference.probabilities(judged).double()
-        is_wrong = probabilities.argmax(1) != labels.cpu()
-        found = {'reference_error': is_wrong.double().mean().item()}
-        found |= _worst_class(is_wrong, labels.cpu())
-        found |= {'inception_score': inception_score(probabilities).item(), 'fid': self._fid(judged)}
+        found = label_errors(probabilities, labels, 'reference_error')
+        found['inception_score'] = inception_score(probabilities).item()
+        found['fid'] = self._distance(self._features(judged))
         if auxiliary is not None:
             found['auxiliary_error'] = _error(auxiliary, images, labels)
             found['auxiliary_real_error'] = _error(auxiliary, _clean(self._validation), self._validation.labels)
@@ -115,20 +108,12 @@ class ImageJudge:
         """What images of the other half score: as much as can be expected of generated ones."""
         images = _clean(self._validation)
         score = inception_score(self.reference.probabilities(images.float().cpu()).double())
-        return {'real_inception_score': round(score.item(), 4), 'real_fid': round(self._fid(images), 4)}
+        distance = self._distance(self._features(images))
+        return {'real_inception_score': round(score.item(), 4), 'real_fid': round(distance, 4)}
 
     def _features(self, images: Tensor) -> Tensor:
         """In double precision, in which means and covariances are computed."""
         return self.reference.features(images.float().cpu()).double()
-
-    def _fid(self, images: Tensor) -> float:
-        """Distance from the real images."""
-        features = self._features(images)
-        if not features.isfinite().all():
-            return math.nan
-        self._distance.reset()  # Of the generated images alone.
-        self._distance.update(features, real=False)
-        return self._distance.compute().item()
 
 
 def _clean(batch: Batch) -> Tensor:
@@ -138,28 +123,9 @@ def _clean(batch: Batch) -> Tensor:
     return batch.clean
 
 
-def _worst_class(is_wrong: Tensor, labels: Tensor) -> dict[str, float]:
-    """The highest error of a class that has images enough."""
-    counts = labels.bincount()
-    errors = labels.bincount(is_wrong.double()) / counts
-    return {'reference_error_worst': errors[counts >= _OF_A_CLASS].max().item()} if counts.max() >= _OF_A_CLASS else {}
-
-
 def _error(auxiliary: Auxiliary, images: Tensor, labels: Tensor) -> float:
     """Share of images that the auxiliary model does not give their labels."""
     like = next(auxiliary.parameters())
-    with _evaluating(auxiliary), frozen_statistics(auxiliary):
+    with evaluation_mode(auxiliary), frozen_statistics(auxiliary):
         found = torch.cat([auxiliary(part.to(like)).argmax(1) for part in images.split(100)])
     return (found != labels.to(found.device)).double().mean().item()
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """In evaluation mode; each part is put back into its own."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode

@@ -130,22 +130,23 @@ class _Minimisation:
                 candidates = _to_pixels(self._start + shift)
                 gap = _gap(self.model(candidates), self.labels) + self.confidence
                 losses = (candidates - self._origin).square().flatten(1).sum(1) + weight * gap.clamp(min=0)
-            (shift.grad,) = torch.autograd.grad(losses.sum(), shift)
+                (shift.grad,) = torch.autograd.grad(losses.sum(), shift)
             optimizer.step()
             if self.abort_early and step % math.ceil(self.steps / _CHECKS) == 0:
                 running, previous = running & (losses.detach() <= _PROGRESS * previous), losses.detach()
                 if not running.any():
                     break
-            succeeded |= self._remember(candidates.detach(), running & (gap.detach() < 0))
+            adversarial = running & (gap.detach() < 0)
+            self._remember(candidates.detach(), adversarial)
+            succeeded |= adversarial
         return succeeded
 
-    def _remember(self, candidates: Tensor, adversarial: Tensor) -> Tensor:
-        """Keep what is nearer than all before; returns ``adversarial``."""
+    def _remember(self, candidates: Tensor, adversarial: Tensor) -> None:
+        """Keep what is nearer than all before."""
         distance = (candidates - self.pixels).flatten(1).norm(dim=1)
         is_nearer = adversarial & (distance < self.distance)
         self.distance = torch.where(is_nearer, distance, self.distance)
         self.nearest[is_nearer] = candidates[is_nearer]
-        return adversarial
 
 
 def _to_pixels(unbounded: Tensor) -> Tensor:

@@ -1,0 +1,62 @@
+"""AutoAttack: four attacks without settings, one after the other, of which an image must withstand all.
+
+APGD on the cross-entropy, targeted APGD, targeted FAB and the black-box Square attack, by the optional package
+pyautoattack. The least optimistic number of all, and by far the slowest: a thousand passes through the network and
+more for an image that withstands.
+
+Reference: Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
+Attacks", ICML 2020.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ['autoattack']
+
+_TARGETS = 9
+"""Other classes that the targeted attacks try, the likeliest first."""
+
+
+def autoattack(model: nn.Module, pixels: Tensor, labels: Tensor, *, epsilon: float = 8 / 255, seed: int = 0) -> Tensor:
+    """Attack within ``epsilon`` in the largest change of a pixel; torch's global random state stays as it was.
+
+    Parameters
+    ----------
+    model
+        From pixels ``(N, 3, H, W)`` in [0, 1] to logits ``(N, classes)``, in evaluation mode.
+    pixels
+        In [0, 1], shape ``(N, 3, H, W)``, on the model's device.
+    labels
+        The true classes, shape ``(N,)``.
+    epsilon
+        Largest change of a pixel.
+    seed
+        Names the random starts.
+
+    Returns
+    -------
+    Tensor
+        Attacked pixels; an image that withstood all is returned as it was.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If pyautoattack is not installed.
+    ValueError
+        If there are fewer than 4 classes, of which the targeted loss cannot be computed.
+    """
+    try:
+        from pyautoattack import AutoAttack  # Here, because nothing else needs it.
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('AutoAttack is in a package of its own: run pip install pyautoattack') from error
+    with torch.no_grad():
+        classes = model(pixels[:1]).shape[1]
+    if classes < 4:
+        raise ValueError(f'AutoAttack needs at least 4 classes, and there are {classes}: leave it out')
+    attack = AutoAttack(model, device=pixels.device, eps=epsilon, norm='Linf', seed=seed, version='standard')
+    attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(_TARGETS, classes - 1)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        attacked, _ = attack.run_standard_evaluation(pixels, labels, batch_size=len(pixels))
+    return attacked
