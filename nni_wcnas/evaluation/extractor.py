@@ -113,10 +113,11 @@ def inception_extractor(path: str | Path, device: torch.device | str = 'cpu') ->
 
 def _is_script(path: Path) -> bool:
     """Whether a file holds TorchScript, which has constants beside its tensors."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith('/constants.pkl') for name in archive.namelist())
+    except zipfile.BadZipFile:
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith('/constants.pkl') for name in archive.namelist())
 
 
 def _from_script(path: Path, name: str, device: torch.device | str) -> Extractor:

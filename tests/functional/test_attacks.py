@@ -67,8 +67,7 @@ class TestFoolbox:
         found = pgd(network, pixels, labels, steps=steps, step_size=step_size)
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
-    @pytest.mark.parametrize('confidence', [0, 0.5])
-    @pytest.mark.parametrize('abort_early', [False, True])
+    @pytest.mark.parametrize(('confidence', 'abort_early'), [(0, False), (0.5, False), (0, True)])
     def test_carlini_wagner(self, network, pixels, labels, confidence, abort_early):
         """Image by image, as foolbox stops all when their sum has stopped falling."""
         attack = foolbox.attacks.L2CarliniWagnerAttack(
@@ -125,7 +124,7 @@ class TestLinearModel:
         pixels = torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64) + 0.002 * slope.sign()
         labels = Linear(slope)(pixels).argmax(1)
         gap = 2 * (pixels * slope).sum().abs() + confidence
-        found = carlini_wagner(Linear(slope), pixels, labels, confidence=confidence, steps=300, initial_weight=0.01)
+        found = carlini_wagner(Linear(slope), pixels, labels, confidence=confidence, steps=200, initial_weight=0.01)
         best = (gap / (2 * slope.norm())).item()
         assert best <= distances(found, pixels).item() <= 1.01 * best
 
@@ -195,17 +194,19 @@ class TestCarliniWagner:
     def test_each_number_acts(self, network, pixels, labels):
         """More searches or steps never lead farther, as the nearest of all is kept."""
 
+        pixels, labels = pixels[:5], labels[:5]
+
         def run(**changed):
-            found = carlini_wagner(network, pixels, labels, **{**CARLINI_WAGNER, 'abort_early': False, **changed})
-            return distances(found, pixels)
+            arguments = {**CARLINI_WAGNER, 'abort_early': False, 'steps': 30, **changed}
+            return distances(carlini_wagner(network, pixels, labels, **arguments), pixels)
 
         base = run()
         assert (run(searches=8) <= base).all() and (run(searches=8) < base).any()
-        assert run(steps=200).median() < base.median()
-        assert (run(confidence=0.1) > base).all()
+        assert run(steps=60).median() < base.median()
+        is_right = network(pixels).argmax(1) == labels
+        assert (run(confidence=0.1) > base)[is_right].all()
         for changed in ({'step_size': 0.02}, {'initial_weight': 0.5}, {'abort_early': True}):
             assert not torch.equal(run(**changed), base)
-        assert run(searches=1, initial_weight=1e-9)[0] == 0, 'the first weight alone is too small'
 
 
 @pytest.mark.parametrize(
