@@ -22,7 +22,9 @@ def _imported():
 def test_every_import_is_declared():
     config = configparser.ConfigParser()
     config.read(ROOT / 'setup.cfg')
-    lines = [line for line in config['options']['install_requires'].splitlines() if line.strip()[:1] not in ('', '#')]
+    extras = [needs for extra, needs in config['options.extras_require'].items() if extra != 'test']
+    needs = '\n'.join([config['options']['install_requires'], *extras])
+    lines = [line for line in needs.splitlines() if line.strip()[:1] not in ('', '#')]
     declared = {re.split(r'[ <>=]', line)[0].lower().replace('_', '-') for line in lines}
     known = packages_distributions()
     third = {name for name in _imported() if name not in sys.stdlib_module_names and name != 'nni_wcnas'}
