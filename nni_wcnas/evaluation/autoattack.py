@@ -10,13 +10,30 @@ Attacks", ICML 2020.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ['autoattack']
+__all__ = ['autoattack', 'require_autoattack']
 
 _TARGETS = 9
 """Other classes that the targeted attacks try, the likeliest first."""
+
+
+def require_autoattack() -> type[Any]:
+    """The class of the optional package.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If pyautoattack is not installed.
+    """
+    try:
+        from pyautoattack import AutoAttack  # Here, because nothing else needs it.
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('AutoAttack is in a package of its own: run pip install pyautoattack') from error
+    return AutoAttack
 
 
 def autoattack(model: nn.Module, pixels: Tensor, labels: Tensor, *, epsilon: float = 8 / 255, seed: int = 0) -> Tensor:
@@ -47,15 +64,12 @@ def autoattack(model: nn.Module, pixels: Tensor, labels: Tensor, *, epsilon: flo
     ValueError
         If there are fewer than 4 classes, of which the targeted loss cannot be computed.
     """
-    try:
-        from pyautoattack import AutoAttack  # Here, because nothing else needs it.
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('AutoAttack is in a package of its own: run pip install pyautoattack') from error
+    attack_class = require_autoattack()
     with torch.no_grad():
         classes = model(pixels[:1]).shape[1]
     if classes < 4:
         raise ValueError(f'AutoAttack needs at least 4 classes, and there are {classes}: leave it out')
-    attack = AutoAttack(model, device=pixels.device, eps=epsilon, norm='Linf', seed=seed, version='standard')
+    attack = attack_class(model, device=pixels.device, eps=epsilon, norm='Linf', seed=seed, version='standard')
     attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(_TARGETS, classes - 1)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         attacked, _ = attack.run_standard_evaluation(pixels, labels, batch_size=len(pixels))

@@ -74,10 +74,13 @@ def module_extractor(
     Raises
     ------
     ValueError
-        If the name is empty; when used, if the features are not of shape ``(N, F)``.
+        If the name is empty, or labels are known without a classifier; when used, if the features are not of shape
+        ``(N, F)``.
     """
     if not name:
         raise ValueError('name is empty: name the extractor, as numbers of two extractors do not compare')
+    if knows_labels and classifier is None:
+        raise ValueError('knows_labels is True, but there is no classifier: give one')
     probabilities = None if classifier is None else lambda images: _batched(classifier, images).softmax(1)
     return Extractor(name, lambda images: _batched(module, images), probabilities, knows_labels)
 

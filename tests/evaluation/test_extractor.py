@@ -52,6 +52,8 @@ class TestModule:
     def test_refused(self):
         with pytest.raises(ValueError, match='name is empty: name the extractor'):
             module_extractor(nn.Flatten(), '')
+        with pytest.raises(ValueError, match='knows_labels is True, but there is no classifier: give one'):
+            module_extractor(nn.Flatten(), 'pixels', knows_labels=True)
         with pytest.raises(ValueError, match=r'features of shape \(3, 3, 16, 16\), not \(N, F\): pool or flatten'):
             module_extractor(nn.Identity(), 'images').features(images())
 

@@ -187,8 +187,8 @@ def test_numbers_out_of_range(network, data):
         attack_errors(network, data, limit=9)
     with pytest.raises(ValueError, match='epsilon must be above 0 and finite, not 0'):
         attack_errors(network, data, limit=10, epsilon=0)
-    with pytest.raises(ValueError, match='epsilon must be above 0 and finite, not -1'):
-        attack_curve(network, data, [-1], limit=10)
+    with pytest.raises(ValueError, match='each epsilon must be 0 or more and finite, not -1'):
+        attack_curve(network, data, [0.1, -1], limit=10)
     with pytest.raises(ValueError, match='steps must be at least 1, not 0'):
         attack_curve(network, data, [0.1], steps=0, limit=10)
 
@@ -197,6 +197,9 @@ def test_autoattack_is_a_package_of_its_own(network, data, monkeypatch):
     monkeypatch.setitem(sys.modules, 'pyautoattack', None)
     with pytest.raises(ModuleNotFoundError, match='run pip install pyautoattack'):
         attack_errors(network, data, ('autoattack',), limit=10)
+    model, pixels, labels = victim(network, data, 1)
+    with pytest.raises(ModuleNotFoundError, match='run pip install pyautoattack'):
+        autoattack(model, pixels, labels)
 
 
 @pytest.mark.slow
