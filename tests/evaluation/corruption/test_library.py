@@ -1,0 +1,75 @@
+"""ImageNet-C's severities against imagecorruptions-imaug 1.1.5, and our edges against OpenCV's.
+
+Slow: the library brings 430 MB (OpenCV, numba, scikit-image). Install it with pip to run these.
+
+Not compared: elastic_transform, for which the library has settings of its own (no affine map, other displacements), and
+the texture of frost, for which it has photographs; its mean and spread are compared with a wider tolerance.
+"""
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from nni_wcnas.evaluation.corruption import NAMES, SEVERITIES, corrupt
+from nni_wcnas.evaluation.corruption.spatter import _edges, _equalised
+
+pytestmark = pytest.mark.slow
+
+DETERMINISTIC = ('defocus_blur', 'zoom_blur', 'gaussian_blur', 'brightness', 'contrast', 'pixelate', 'jpeg_compression',
+                 'saturate')
+RANDOM = tuple(name for name in NAMES if name not in DETERMINISTIC and name not in ('elastic_transform', 'frost'))
+
+FROST = 7
+"""Grey levels that synthesised frost may differ by."""
+
+
+@pytest.fixture(scope='module')
+def library():
+    return pytest.importorskip('imagecorruptions')
+
+
+@pytest.mark.parametrize('severity', SEVERITIES)
+@pytest.mark.parametrize('name', DETERMINISTIC)
+def test_deterministic_types_are_equal(name, severity, library, large_photos):
+    for image in large_photos:
+        ours = corrupt(image, name, severity, default_rng(0), scale='imagenet').astype(int)
+        assert np.abs(ours - library.corrupt(image, corruption_name=name, severity=severity)).max() <= 1
+
+
+def changes(images, function, repeats):
+    """Mean, deviation and mean distance of the changes, one row a draw."""
+    rows = []
+    for number in range(repeats):
+        image = images[number % len(images)].astype(float)
+        change = function(images[number % len(images)], number) - image
+        rows.append([change.mean(), change.std(), np.abs(change).mean()])
+    return np.array(rows)
+
+
+@pytest.mark.parametrize('severity', SEVERITIES)
+@pytest.mark.parametrize('name', [*RANDOM, 'frost'])
+def test_random_types_have_the_same_distribution(name, severity, library, large_photos, monkeypatch):
+    repeats, draw = 320, np.random.randint
+    # The published sets have five textures of frost; the library also draws a sixth, the darkest.
+    monkeypatch.setattr(np.random, 'randint', lambda low, *high: draw(low, *high) if high else draw(5))
+    np.random.seed(severity)
+    ours = changes(large_photos, lambda image, seed: corrupt(image, name, severity, default_rng(seed),
+                                                             scale='imagenet'), repeats)
+    theirs = changes(large_photos, lambda image, seed: library.corrupt(image, corruption_name=name, severity=severity),
+                     repeats)
+    for column, measure in enumerate(('mean', 'deviation', 'distance')):
+        # Pairs of draws on the same image: their differences scatter around 0.
+        difference = ours[:, column] - theirs[:, column]
+        noise = difference.std() / np.sqrt(repeats)
+        allowed = FROST if name == 'frost' else 4 * noise + 0.02 * theirs[:, 2].mean()
+        assert abs(difference.mean()) < allowed, (measure, difference.mean(), noise)
+
+
+def test_edges_are_opencvs():
+    cv2 = pytest.importorskip('cv2')
+    for seed in range(20):
+        noise = default_rng(seed).normal(0.65, 0.3, (64, 48))
+        blurred = cv2.GaussianBlur(noise, (0, 0), 2)
+        levels = (np.where(blurred < 0.68, 0, blurred) * 255).astype(np.uint8)
+        assert (_edges(levels.astype(float)) == (cv2.Canny(levels, 50, 150) > 0)).all()
+        assert (_equalised(levels) == cv2.equalizeHist(levels)).all()
