@@ -7,7 +7,8 @@ Pseudo-code, for pixels x::
     water: relief = distance from the edges of liquid, equalised, embossed and blurred
            x + turquoise strength (liquid relief) / max(liquid relief)
 
-Distances are exact, where the published ones are approximate by up to a few per cent.
+Deviation: distances are exact, where the published ones are OpenCV's approximate ones. Drawn from the same noise, water
+differs by less than a grey level on average, mud by none.
 """
 
 from __future__ import annotations

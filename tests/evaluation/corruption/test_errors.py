@@ -84,7 +84,7 @@ def test_each_argument_acts(make_data, small_photos):
 def test_images_are_normalised_as_the_data(make_data, small_photos):
     labels = torch.zeros(24, dtype=torch.int64)
     plain = read(make_data(small_photos, labels, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)))[0]
-    assert 0 <= plain.min() and plain.max() <= 1
+    assert plain.min() >= 0 and plain.max() <= 1
     scaled = read(make_data(small_photos, labels, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2)))[0]
     expected = (plain - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([0.5, 0.25, 0.2])[:, None, None]
     assert torch.allclose(scaled, expected)
