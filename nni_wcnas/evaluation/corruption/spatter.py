@@ -7,8 +7,8 @@ Pseudo-code, for pixels x::
     water: relief = distance from the edges of liquid, equalised, embossed and blurred
            x + turquoise strength (liquid relief) / max(liquid relief)
 
-Deviation: distances are exact, where the published ones are OpenCV's approximate ones. Drawn from the same noise, water
-differs by less than a grey level on average, mud by none.
+Distances are counted as OpenCV does for a 5x5 mask, in fixed-point steps of 1, 1.4 and 2.1969: equalising magnifies any
+other way.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _WATER = np.array([175, 238, 238]) / 255
 _EMBOSS = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])
 _FAR = 20
 """Distances beyond count alike, pixels."""
+_DIAGONAL, _KNIGHT = 91750 / 65536, 143976 / 65536
+"""Lengths of the steps (1, 1) and (1, 2), pixels."""
 _WEAK, _STRONG = 50, 150
 """Gradients that may be an edge, and that are one, in 0..255."""
 
@@ -72,10 +74,20 @@ def spatter(pixels: Pixels, generator: Generator, mean: float, deviation: float,
 def _relief(levels: Pixels) -> Pixels:
     """How thick the water looks at each pixel, 0..255, shape ``(H, W)``."""
     edges = _edges(levels)
-    distance = ndimage.distance_transform_edt(~edges) if edges.any() else np.full(levels.shape, _FAR)
-    distance = ndimage.uniform_filter(np.minimum(distance, _FAR), 3, mode='mirror').astype(np.uint8)
+    distance = _distance(edges) if edges.any() else np.full(levels.shape, _FAR)
+    # The millionth keeps the mean of nine equal distances what they are.
+    distance = (ndimage.uniform_filter(np.minimum(distance, _FAR), 3, mode='mirror') + 1e-6).astype(np.uint8)
     embossed = ndimage.correlate(_equalised(distance), _EMBOSS, mode='mirror').clip(0, 255)
     return np.rint(ndimage.uniform_filter(embossed, 3, mode='mirror'))
+
+
+def _distance(edges: NDArray[np.bool_]) -> Pixels:
+    """Length of the way to the nearest edge in steps to the side, diagonal, and of a chess knight; ``(H, W)``."""
+    nearest = ndimage.distance_transform_edt(~edges, return_distances=False, return_indices=True)
+    ways = np.abs(np.indices(edges.shape) - nearest)
+    long, short = ways.max(0), ways.min(0)
+    mostly_straight = _KNIGHT * short + (long - 2 * short)
+    return np.where(2 * short <= long, mostly_straight, _KNIGHT * (long - short) + _DIAGONAL * (2 * short - long))
 
 
 def _equalised(levels: NDArray[np.uint8]) -> Pixels:

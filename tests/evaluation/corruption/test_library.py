@@ -49,8 +49,8 @@ def test_same_draws_give_the_same_image(name, severity, library, large_photos, m
         options = {'seed': seed} if name == 'impulse_noise' else {}
         expected = library.corrupt(image, corruption_name=name, severity=severity, **options).astype(int)
         difference = np.abs(corrupt(image, name, severity, default_rng(seed), scale='imagenet') - expected)
-        if name == 'spatter' and severity <= 3:  # OpenCV's distances are approximate; the relief magnifies that.
-            assert difference.mean() < 1
+        if name == 'spatter' and severity <= 3:  # Equalising magnifies a distance that OpenCV rounds otherwise.
+            assert difference.mean() < 0.4
         else:
             assert difference.max() <= 1
 
@@ -69,8 +69,8 @@ def changes(images, function, repeats):
 @pytest.mark.parametrize('name', [*RANDOM, 'frost'])
 def test_random_types_have_the_same_distribution(name, severity, library, large_photos, monkeypatch):
     repeats, draw = 320, np.random.randint
-    # The published sets have five textures of frost; the library also draws a sixth, the darkest.
-    monkeypatch.setattr(np.random, 'randint', lambda low, *high: draw(low, *high) if high else draw(5))
+    if name == 'frost':  # The published sets have five textures; the library also draws a sixth, the darkest.
+        monkeypatch.setattr(np.random, 'randint', lambda low, *high: draw(low, *high) if high else draw(5))
     np.random.seed(severity)
     ours = changes(large_photos, lambda image, seed: corrupt(image, name, severity, default_rng(seed),
                                                              scale='imagenet'), repeats)
