@@ -1,26 +1,20 @@
-"""How good a trained network is: on all examples, on the hardest share of them, and on the rest."""
+"""How good a trained network is: on all examples, on the hardest share of them, on the rest, and where it is worst."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from nni_wcnas.contracts import Batch
 from nni_wcnas.data.difficulty import DifficultyScores, hardest
+from nni_wcnas.evaluation.calibration import brier_score, calibration_error
 from nni_wcnas.evaluation.network import count_macs, count_parameters
+from nni_wcnas.evaluation.predictions import EvaluationData, Predictions, predict
+from nni_wcnas.evaluation.worst_case import cvar, errors_by_group, worst
 
-__all__ = ['EvaluationData', 'measure']
+__all__ = ['EvaluationData', 'measure', 'measure_predictions']
 
-
-class EvaluationData(Protocol):
-    """What a measure asks of its data."""
-
-    def evaluation_dataloader(self, part: Any) -> Iterable[Batch]:
-        """Batches without augmentation, in order."""
+_WORST_CLASSES = 3
+"""How many classes ``error_worst_3_classes`` averages."""
 
 
 def measure(network: nn.Module, data: EvaluationData, part: str = 'test',
@@ -44,48 +38,60 @@ def measure(network: nn.Module, data: EvaluationData, part: str = 'test',
     Returns
     -------
     dict
-        ``accuracy``, ``error`` and ``loss`` (mean cross-entropy) over all examples; with scores the same with ``_hard``
-        and ``_rest``; ``examples``, ``parameters`` (without an auxiliary tower) and ``macs`` (of one image).
+        What :func:`measure_predictions` gives; ``parameters`` (without an auxiliary tower) and ``macs`` (of one image).
 
     Raises
     ------
     ValueError
         If the part is empty, the share leaves no rest, or an example has no score.
     """
-    correct, losses, indices, image_size = _predict(network, data.evaluation_dataloader(part))
-    if len(correct) == 0:
-        raise ValueError(f'part {part!r} has no examples: give another part')
-    result = {**_summary(correct, losses), 'examples': float(len(correct))}
-    if difficulty_scores is not None:
-        hard = _mark_hardest(difficulty_scores, indices, share)
-        result |= _summary(correct[hard], losses[hard], '_hard') | _summary(correct[~hard], losses[~hard], '_rest')
+    predictions, image_size = predict(network, data, part)
+    result = measure_predictions(predictions, difficulty_scores, share)
     return result | {'parameters': float(count_parameters(network)), 'macs': float(count_macs(network, image_size))}
 
 
-def _predict(network: nn.Module, batches: Iterable[Batch]) -> tuple[Tensor, Tensor, Tensor | None, int]:
-    """Whether each example is right, its loss, its position, and the side of the images."""
-    correct, losses, indices, size = [torch.zeros(0)], [torch.zeros(0)], [], 0
-    parameter = next(network.parameters())
-    device, dtype, training = parameter.device, parameter.dtype, network.training
-    try:
-        network.eval().float()
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            for batch in batches:
-                size = batch.images.shape[-1]
-                logits = network(batch.images.to(device, torch.float32)).cpu()
-                correct.append((logits.argmax(dim=1) == batch.labels.cpu()).float())
-                losses.append(F.cross_entropy(logits, batch.labels.cpu(), reduction='none'))
-                indices.append(batch.indices)
-    finally:
-        network.to(dtype).train(training)
-    known = [index.cpu() for index in indices if index is not None]
-    return torch.cat(correct), torch.cat(losses), torch.cat(known) if known else None, size
+def measure_predictions(predictions: Predictions, difficulty_scores: Tensor | DifficultyScores | None = None,
+                        share: float = 0.1, groups: Tensor | None = None,
+                        names: dict[int, str] | None = None) -> dict[str, float]:
+    """Measure one pass of predictions.
+
+    Parameters
+    ----------
+    predictions
+        Of N examples, N at least 1.
+    difficulty_scores, share
+        As for :func:`measure`; the share also says how many losses the conditional value at risk averages.
+    groups
+        Group of each example at its position in the data set, shape ``(N,)``, integers; None leaves out the entries.
+    names
+        Name of each group; its number by default.
+
+    Returns
+    -------
+    dict
+        ``accuracy``, ``error``, ``loss`` (mean cross-entropy, nats), ``ece``, ``ece_equal_width`` and ``brier`` over
+        all examples; with scores the same with ``_hard`` and ``_rest``. ``error_worst_class``,
+        ``error_worst_3_classes`` and ``error_class_{c}``; ``loss_cvar``; with groups ``error_worst_group`` and
+        ``error_group_{name}``; ``examples``.
+
+    Raises
+    ------
+    ValueError
+        If the share leaves no rest, or an example has no score or group.
+    """
+    result = {**_summary(predictions), **_worst_classes(predictions), 'loss_cvar': cvar(predictions.losses, share)}
+    result['examples'] = float(len(predictions))
+    if difficulty_scores is not None:
+        hard = _mark_hardest(difficulty_scores, predictions.indices, share)
+        result |= _summary(predictions[hard], '_hard') | _summary(predictions[~hard], '_rest')
+    if groups is not None:
+        result |= _groups(predictions, groups, names or {})
+    return result
 
 
 def _mark_hardest(scores: Tensor | DifficultyScores, indices: Tensor | None, share: float) -> Tensor:
     """Which of the examples are among the hardest, shape ``(N,)``, dtype bool."""
-    if indices is None:
-        raise ValueError('difficulty_scores are given, but the batches have no indices: use data of nni_wcnas.data')
+    indices = _known(indices, 'difficulty_scores')
     values = scores.values if isinstance(scores, DifficultyScores) else torch.as_tensor(scores)
     mask = torch.isin(indices, hardest(values.cpu(), indices, share))
     if mask.all():
@@ -93,7 +99,40 @@ def _mark_hardest(scores: Tensor | DifficultyScores, indices: Tensor | None, sha
     return mask
 
 
-def _summary(correct: Tensor, losses: Tensor, suffix: str = '') -> dict[str, float]:
+def _known(indices: Tensor | None, what: str) -> Tensor:
+    """Positions in the data set, which values by position need."""
+    if indices is None:
+        raise ValueError(f'{what} are given, but the batches have no indices: use data of nni_wcnas.data')
+    return indices
+
+
+def _summary(predictions: Predictions, suffix: str = '') -> dict[str, float]:
     """Means over some examples."""
-    accuracy, loss = correct.double().mean().item(), losses.double().mean().item()
-    return {f'accuracy{suffix}': accuracy, f'error{suffix}': 1 - accuracy, f'loss{suffix}': loss}
+    error, probabilities, labels = predictions.wrong.mean().item(), predictions.probabilities, predictions.labels
+    values = {
+        'accuracy': 1 - error, 'error': error, 'loss': predictions.losses.mean().item(),
+        'ece': calibration_error(probabilities, labels),
+        'ece_equal_width': calibration_error(probabilities, labels, kind='width'),
+        'brier': brier_score(probabilities, labels),
+    }
+    return {f'{name}{suffix}': value for name, value in values.items()}
+
+
+def _worst_classes(predictions: Predictions) -> dict[str, float]:
+    """The error of each class, and of the worst."""
+    errors = errors_by_group(predictions.wrong, predictions.labels)
+    return {
+        'error_worst_class': worst(errors), f'error_worst_{_WORST_CLASSES}_classes': worst(errors, _WORST_CLASSES),
+        **{f'error_class_{label}': error for label, error in errors.items()},
+    }
+
+
+def _groups(predictions: Predictions, groups: Tensor, names: dict[int, str]) -> dict[str, float]:
+    """The error of each group, and of the worst."""
+    indices = _known(predictions.indices, 'groups')
+    if groups.ndim != 1 or int(indices.max()) >= len(groups):
+        raise ValueError(f'groups have shape {tuple(groups.shape)}, but the examples reach to position '
+                         f'{int(indices.max())}: give one group for each example of the data set')
+    errors = errors_by_group(predictions.wrong, groups[indices])
+    by_name = {f'error_group_{names.get(group, group)}': error for group, error in errors.items()}
+    return {'error_worst_group': worst(errors), **by_name}

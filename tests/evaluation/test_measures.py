@@ -56,7 +56,10 @@ def test_counts_by_hand():
     assert result['loss'] == pytest.approx((4 * RIGHT + 2 * WRONG) / 6)
     assert result['examples'] == 6
     assert result['parameters'] == 3
-    assert set(result) == {'accuracy', 'error', 'loss', 'examples', 'parameters', 'macs'}
+    assert set(result) == {
+        'accuracy', 'error', 'loss', 'ece', 'ece_equal_width', 'brier', 'loss_cvar', 'error_worst_class',
+        'error_worst_3_classes', 'error_class_0', 'error_class_1', 'error_class_2', 'examples', 'parameters', 'macs',
+    }
 
 
 @pytest.mark.parametrize(
