@@ -1,16 +1,11 @@
-"""After the search: train a found architecture from scratch, and measure it on test data."""
+"""After the search: train a found architecture from scratch."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from torch import nn
-
-from nni_wcnas.checkpoint import check_checkpoint
 from nni_wcnas.cli.assembly import has_gpu
 from nni_wcnas.cli.document import Document, parse_value
 from nni_wcnas.cli.folder import make_folder
@@ -18,17 +13,13 @@ from nni_wcnas.cli.members import arguments_of, check_arguments
 from nni_wcnas.cli.problems import CommandError, SettingsError, for_settings
 from nni_wcnas.cli.schema import versions
 from nni_wcnas.data import ImageData
-from nni_wcnas.data.difficulty import load_difficulty
-from nni_wcnas.data.reference import reference_models
-from nni_wcnas.evaluation.measures import measure
-from nni_wcnas.evaluation.network import CellNetwork
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluation.report import write_report
 from nni_wcnas.evaluation.retraining import Recipe, RetrainingError, retrain
 from nni_wcnas.options import build, option
 from nni_wcnas.spaces.architecture import Architecture, ArchitectureError, load_architecture
 
-__all__ = ['evaluate_run', 'retrain_architecture']
+__all__ = ['retrain_architecture']
 
 
 def retrain_architecture(
@@ -79,40 +70,6 @@ def retrain_architecture(
     return run
 
 
-def evaluate_run(
-    path: str | Path,
-    *,
-    difficulty: str | None = None,
-    kind: Literal['scores', 'votes', 'agreement'] = 'scores',
-    share: float = 0.1,
-    cpu: bool = False,
-) -> dict[str, float]:
-    """Measure a retrained network on the test set; writes ``measures.json``, the report, and prints a table.
-
-    Raises
-    ------
-    CommandError
-        When the run holds no retrained network, or the difficulty file does not fit.
-    """
-    run = _retrained(RunDirectory(path))
-    settings = run.read_settings()
-    try:
-        data = _data(settings['data'])
-        network = _network(run, settings, data)
-        if difficulty is not None:
-            scores: Any = load_difficulty(difficulty, data.images.test.labels, kind=kind)
-        else:
-            scores = reference_models(data, progress=sys.stderr.isatty()).test_scores
-        network.to('cuda' if has_gpu() and not cpu else 'cpu')
-        measures = measure(network, data, 'test', scores, share)
-    except ValueError as error:
-        raise CommandError(for_settings(error)) from error
-    run.write_measures(measures)
-    write_report(run, measures, title=f'Retraining {run.path.resolve().name}')
-    _print(run, measures, share)
-    return measures
-
-
 def _architecture(path: str | Path) -> Architecture:
     path = Path(path)
     try:
@@ -152,46 +109,3 @@ def _data_section(text: str) -> dict[str, Any]:
 def _data(section: dict[str, Any]) -> ImageData:
     arguments = dict(section)
     return build('data', arguments.pop('name'), **arguments)
-
-
-def _retrained(run: RunDirectory) -> RunDirectory:
-    """The run, or the retraining inside a trial's run."""
-    inner = RunDirectory(run.path / 'retraining')
-    if 'retrain' in run.read_settings() and inner.checkpoint.exists():
-        if not inner.settings.exists():
-            inner.write_settings(run.read_settings())
-            inner.write_architecture(load_architecture(run.architecture))
-        return inner
-    if not run.checkpoint.exists() or 'retrain' not in run.read_settings():
-        raise CommandError(f'{run.path} holds no retrained network; make one with `nni-wcnas retrain`')
-    return run
-
-
-def _network(run: RunDirectory, settings: dict[str, Any], data: ImageData) -> nn.Module:
-    """The network of a retraining, with its weights."""
-    recipe = settings['retrain']
-    state = check_checkpoint(run.checkpoint, kind='retrain')
-    network = CellNetwork(
-        load_architecture(run.architecture),
-        recipe['channels'],
-        recipe['cells'],
-        data.num_classes,
-        recipe['auxiliary_weight'] > 0,
-        drop_path=0.0,
-    )
-    network.load_state_dict(state['network'])
-    return network.eval()
-
-
-def _print(run: RunDirectory, measures: dict[str, float], share: float) -> None:
-    table = Table('', 'test error', 'loss', title=str(run.path))
-    for label, suffix in (('all examples', ''), (f'hardest {share:.0%}', '_hard'), ('the rest', '_rest')):
-        table.add_row(label, f'{measures[f"error{suffix}"]:.2%}', f'{measures[f"loss{suffix}"]:.3f}')
-    console = Console()
-    console.print(table)
-    console.print(
-        f'{measures["parameters"] / 1e6:.3f} M parameters, {measures["macs"] / 1e6:.1f} M multiply-accumulates\n'
-        f'written: {run.measures}',
-        soft_wrap=True,
-        highlight=False,
-    )

@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         'pretrain': _pretrain,
         'retrain': _retrain,
         'evaluate': _evaluate,
+        'compare': _compare,
         'report': _report,
         'options': _options,
     }[arguments.command]
@@ -137,11 +138,41 @@ def _retrain(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from nni_wcnas.cli.afterwards import evaluate_run
+    from nni_wcnas.cli.evaluation import AttackPlan, CorruptionPlan, evaluate_run
+    from nni_wcnas.cli.measure_names import attack_names, corruption_names, numbers
 
-    evaluate_run(
-        arguments.run, difficulty=arguments.difficulty, kind=arguments.kind, share=arguments.share, cpu=arguments.cpu
+    corruptions = CorruptionPlan(
+        corruption_names(arguments.corruptions or ''),
+        [int(number) for number in numbers(arguments.corruption_severities, '--corruption-severities')],
+        arguments.corruption_limit,
+        arguments.cifar_c,
     )
+    attacks = AttackPlan(
+        attack_names(arguments.attacks),
+        arguments.attack_limit,
+        arguments.attack_epsilon,
+        numbers(arguments.attack_epsilons, '--attack-epsilons'),
+    )
+    with _continued_with(done='what is measured'):
+        evaluate_run(
+            arguments.run,
+            difficulty=arguments.difficulty,
+            kind=arguments.kind,
+            share=arguments.share,
+            groups=arguments.groups,
+            group_names=arguments.group_names,
+            corruptions=corruptions,
+            attacks=attacks,
+            cpu=arguments.cpu,
+        )
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from nni_wcnas.cli.comparison import compare_runs
+
+    path = compare_runs(arguments.runs, arguments.out, names=arguments.names, title=arguments.title)
+    print(f'comparison: {path}')
     return 0
 
 
@@ -180,12 +211,12 @@ def _line(row: dict[str, float], epochs: int) -> str:
 
 
 @contextmanager
-def _continued_with(*more: str) -> Iterator[None]:
+def _continued_with(*more: str, done: str = 'the last whole epoch') -> Iterator[None]:
     """On Ctrl-C, say which command goes on: this one, with more arguments."""
     try:
         yield
     except KeyboardInterrupt:
         again = [*(word for word in sys.argv[1:] if word != '--resume'), *more]
         raise KeyboardInterrupt(
-            f'Interrupted; the last whole epoch is kept. Continue with: nni-wcnas {shlex.join(again)}'
+            f'Interrupted; {done} is kept. Continue with: nni-wcnas {shlex.join(again)}'
         ) from None

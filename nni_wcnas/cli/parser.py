@@ -29,6 +29,11 @@ _EXAMPLES = {
     'evaluate': (
         'nni-wcnas evaluate runs/again',
         'nni-wcnas evaluate runs/full --difficulty cifar10h-counts.npy --kind votes',
+        'nni-wcnas evaluate runs/full --corruptions --attacks fgsm,pgd_20,cw_l2 --attack-limit 500',
+    ),
+    'compare': (
+        'nni-wcnas compare runs/darts-0 runs/darts-1 runs/wcnas-0 runs/wcnas-1 --out runs/comparison',
+        'nni-wcnas compare records/*.json --name records/ours.json=ours --out comparison',
     ),
     'report': ('nni-wcnas report runs/first',),
     'options': ('nni-wcnas options',),
@@ -39,7 +44,8 @@ _TEXTS = {
     'run': 'an NNI experiment: create, wait with a progress display, export the best cell, stop',
     'pretrain': "pre-train a tester for the settings' `tester.pretrained`",
     'retrain': 'train a found architecture from scratch',
-    'evaluate': 'test error of a retrained architecture, overall and on the hardest examples',
+    'evaluate': 'test error of a retrained architecture: overall, at its worst, under corruptions and attacks',
+    'compare': 'one record a network, and one page that compares methods over their seeds',
     'report': 'write report.html of a run again',
     'options': 'all members of all axes, presets, testers, spaces and data sets',
 }
@@ -68,6 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     _pretrain(parsers['pretrain'])
     _retrain(parsers['retrain'])
     _evaluate(parsers['evaluate'])
+    _compare(parsers['compare'])
     parsers['report'].add_argument('run', metavar='RUN', help='run directory')
     return parser
 
@@ -169,4 +176,44 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         help='what the file holds (default: scores)',
     )
     parser.add_argument('--share', type=float, default=0.1, help='share of the hardest examples (default: 0.1)')
+    parser.add_argument('--groups', metavar='FILE', help='.npy file with a group, an integer, for each test example')
+    parser.add_argument('--group-names', metavar='FILE', help='JSON map from group to name')
+    parser.add_argument(
+        '--corruptions',
+        nargs='?',
+        const='all',
+        metavar='NAMES',
+        help='measure under corruptions: names with commas between, or all 19; give RUN before it (default: none)',
+    )
+    parser.add_argument(
+        '--corruption-severities', default='1,2,3,4,5', metavar='NUMBERS', help='of 1 to 5 (default: all)'
+    )
+    parser.add_argument(
+        '--corruption-limit', type=int, metavar='N', help='test images to corrupt, as many of each class (default: all)'
+    )
+    parser.add_argument('--cifar-c', metavar='DIR', help='folder of the published CIFAR-10-C or CIFAR-100-C arrays')
+    parser.add_argument(
+        '--attacks', default='', metavar='NAMES', help='fgsm, pgd_N with N steps, cw_l2, autoattack, with commas between'
+    )
+    parser.add_argument(
+        '--attack-limit', type=int, default=1000, metavar='N', help='test images to attack (default: 1000)'
+    )
+    parser.add_argument(
+        '--attack-epsilon', type=float, default=8.0, help='largest change of a pixel, of 255 (default: 8)'
+    )
+    parser.add_argument(
+        '--attack-epsilons', default='', metavar='NUMBERS', help='points of the curve of PGD-20, of 255, e.g. 0,1,2,4,8'
+    )
     parser.add_argument('--cpu', action='store_true', help='use no GPU')
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'runs', metavar='RUN', nargs='+', help='run directory of a retraining or of a trial, or a record.json'
+    )
+    parser.add_argument('--out', required=True, metavar='DIR', help='folder for compare.html and the records')
+    parser.add_argument(
+        '--name', action='append', default=[], metavar='RUN=NAME', dest='names',
+        help='method of a run, in the place of that of its search; may be repeated',
+    )
+    parser.add_argument('--title', default='Comparison', help='of the page')

@@ -1,0 +1,320 @@
+"""``nni-wcnas evaluate``: measure a retrained network on test data, at its worst, under corruptions and under attack.
+
+What is measured is written at once, to ``measures.json`` and ``record.json`` of the run: a second call makes only what
+is missing, unless the weights or what a measure depends on have changed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from nni_wcnas.checkpoint import check_checkpoint
+from nni_wcnas.cli.assembly import has_gpu
+from nni_wcnas.cli.group_file import Groups, load_groups
+from nni_wcnas.cli.measured_table import print_measures
+from nni_wcnas.cli.problems import CommandError, for_settings
+from nni_wcnas.data import ImageData
+from nni_wcnas.data.difficulty import DifficultyScores, hardest, load_difficulty
+from nni_wcnas.data.reference import reference_models
+from nni_wcnas.data.store import TensorStore
+from nni_wcnas.evaluation.corruption import (
+    BENCHMARK,
+    SEVERITIES,
+    CifarC,
+    CorruptedImages,
+    CorruptedTestSet,
+    CorruptionErrors,
+    corruption_errors,
+    mean_corruption_error,
+    mean_error,
+)
+from nni_wcnas.evaluation.measures import measure_predictions
+from nni_wcnas.evaluation.network import CellNetwork, count_macs, count_parameters
+from nni_wcnas.evaluation.predictions import predict
+from nni_wcnas.evaluation.record import (
+    Record,
+    describe,
+    fingerprint,
+    load_record,
+    record_path,
+    save_record,
+    show_examples,
+)
+from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.evaluation.report import write_report
+from nni_wcnas.evaluation.robustness import attack_curve, attack_errors
+from nni_wcnas.options import build
+from nni_wcnas.spaces.architecture import load_architecture
+
+__all__ = ['AttackPlan', 'CorruptionPlan', 'evaluate_run', 'retrained']
+
+_HARDEST_SHOWN = 16
+"""Test images whose predictions go into the record."""
+_STARTS = {
+    'test': ('error_group_', 'error_worst_group'),
+    'corruptions': ('error_corruption_', 'mce'),
+    'attacks': ('error_before_attacks', 'attacked_', 'error_attack_', 'distance_'),
+}
+"""How the names of a group's measures begin, as far as a later call may not make them again."""
+_LARGEST_CIFAR_SIDE = 64
+"""Pixels; larger images get ImageNet-C's severities."""
+
+
+@dataclass(frozen=True)
+class CorruptionPlan:
+    """Which corruptions to measure; none by default."""
+
+    names: Sequence[str] = ()
+    severities: Sequence[int] = (1, 2, 3, 4, 5)
+    limit: int | None = None
+    """Test images, about: as many of each class; None takes all."""
+    cifar_c: str | None = None
+    """Folder of the published arrays; None corrupts the test set."""
+
+
+@dataclass(frozen=True)
+class AttackPlan:
+    """Which attacks to measure; none by default."""
+
+    names: Sequence[str] = ()
+    limit: int | None = 1000
+    epsilon: float = 8.0
+    """Largest change of a pixel, of 255."""
+    epsilons: Sequence[float] = ()
+    """Of the curve of PGD-20, of 255."""
+
+
+@dataclass
+class _Evaluation:
+    """One network, its data, and what is known of it so far."""
+
+    run: RunDirectory
+    record: Record
+    network: nn.Module
+    data: ImageData
+
+    def begin(self, group: str, depends_on: dict[str, Any]) -> None:
+        """Forget a group's measures where they depended on something else."""
+        if self.record.measured_with.get(group, depends_on) != depends_on:
+            self._forget(_STARTS[group])
+        self.record = replace(self.record, measured_with={**self.record.measured_with, group: depends_on})
+
+    def add(self, measures: Mapping[str, float], **parts: Any) -> None:
+        """Keep some measures, on disk too."""
+        self.record = replace(self.record, measures={**self.record.measures, **measures}, **parts)
+        self.run.write_measures(self.record.measures)
+        save_record(self.record, record_path(self.run))
+
+    def missing(self, name: str) -> bool:
+        """Whether a measure is still to be made."""
+        return name not in self.record.measures
+
+    def _forget(self, starts: tuple[str, ...]) -> None:
+        kept = {name: value for name, value in self.record.measures.items() if not name.startswith(starts)}
+        self.record = replace(self.record, measures=kept)
+
+
+def evaluate_run(
+    path: str | Path,
+    *,
+    difficulty: str | None = None,
+    kind: Literal['scores', 'votes', 'agreement'] = 'scores',
+    share: float = 0.1,
+    groups: str | None = None,
+    group_names: str | None = None,
+    corruptions: CorruptionPlan | None = None,
+    attacks: AttackPlan | None = None,
+    cpu: bool = False,
+) -> dict[str, float]:
+    """Measure a retrained network on the test set; writes measures, record and report, and prints a table.
+
+    Raises
+    ------
+    CommandError
+        When the run holds no retrained network, or something that was given does not fit.
+    """
+    run = retrained(RunDirectory(path))
+    settings = run.read_settings()
+    corruptions, attacks = corruptions or CorruptionPlan(), attacks or AttackPlan()
+    try:
+        arguments = dict(settings['data'])
+        data = build('data', arguments.pop('name'), **arguments)
+        network = _network(run, settings, data).to('cuda' if has_gpu() and not cpu else 'cpu')
+        labelled = load_groups(groups, group_names, len(data.images.test))
+        scores = load_difficulty(difficulty, data.images.test.labels, kind=kind) if difficulty else _reference(data)
+        images = _corrupted(data, corruptions) if corruptions.names else None
+        evaluation = _Evaluation(run, _begun(run, data), network, data)
+        _test(evaluation, scores, share, labelled)
+        if images is not None:
+            _corruptions(evaluation, images, corruptions)
+        if attacks.names or attacks.epsilons:
+            _attacks(evaluation, attacks)
+    except (ValueError, ModuleNotFoundError) as error:
+        raise CommandError(for_settings(error)) from error
+    measures = evaluation.record.measures
+    write_report(run, measures, title=f'Retraining {run.path.resolve().name}')
+    print_measures(run, measures, share)
+    return measures
+
+
+def retrained(run: RunDirectory) -> RunDirectory:
+    """The run, or the retraining inside the run of a search or a trial.
+
+    Raises
+    ------
+    CommandError
+        When there is no retrained network.
+    """
+    inner = RunDirectory(run.path / 'retraining')
+    if 'retrain' in run.read_settings() and inner.checkpoint.exists():
+        if not inner.settings.exists():
+            inner.write_settings(run.read_settings())
+            inner.write_architecture(load_architecture(run.architecture))
+        return inner
+    if not run.checkpoint.exists() or 'retrain' not in run.read_settings():
+        raise CommandError(f'{run.path} holds no retrained network; make one with `nni-wcnas retrain`')
+    return run
+
+
+def _network(run: RunDirectory, settings: dict[str, Any], data: ImageData) -> nn.Module:
+    """The network of a retraining, with its weights."""
+    recipe = settings['retrain']
+    state = check_checkpoint(run.checkpoint, kind='retrain')
+    try:
+        network = CellNetwork(
+            load_architecture(run.architecture),
+            recipe['channels'],
+            recipe['cells'],
+            data.num_classes,
+            recipe['auxiliary_weight'] > 0,
+            drop_path=0.0,
+        )
+    except (KeyError, TypeError) as error:
+        raise CommandError(
+            f'{run.settings} has no {error} under `retrain`; restore the file, or retrain into another folder'
+        ) from error
+    try:
+        network.load_state_dict(state['network'])
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise CommandError(
+            f'{run.checkpoint}: holds the weights of another architecture than {run.architecture} with '
+            f'{recipe["channels"]} channels and {recipe["cells"]} cells; restore the files that belong together, or '
+            'retrain into another folder'
+        ) from error
+    return network.eval()
+
+
+def _begun(run: RunDirectory, data: ImageData) -> Record:
+    """The run's record; without measures if they were made with other weights."""
+    outer = RunDirectory(run.path.parent) if run.path.name == 'retraining' else run
+    record = describe(run, outer.path.resolve().name)
+    weights, path = fingerprint(run.checkpoint), record_path(run)
+    if path.exists() and (earlier := load_record(path)).checkpoint == weights:
+        record = replace(record, measures=earlier.measures, measured_with=earlier.measured_with)
+    measures = {**record.measures, **(_search_cost(outer) if outer is not run else {})}
+    return replace(record, measures=measures, checkpoint=weights, data=data.name, class_names=list(data.class_names))
+
+
+def _search_cost(search: RunDirectory) -> dict[str, float]:
+    """Seconds of the search, and its memory where a trial has measured it."""
+    known = {key: value for key, value in search.read_measures().items() if key in ('search_seconds', 'search_memory')}
+    seconds = sum(row.get('seconds', 0.0) for row in search.read_history())
+    return ({'search_seconds': seconds} if seconds else {}) | known
+
+
+def _reference(data: ImageData) -> DifficultyScores:
+    """The reference models' scores, named by the models."""
+    reference = reference_models(data, progress=sys.stderr.isatty())
+    return DifficultyScores(reference.test_scores, reference.name)
+
+
+def _test(evaluation: _Evaluation, scores: DifficultyScores, share: float, groups: Groups | None) -> None:
+    """The clean test set: one pass, made each time."""
+    network, data = evaluation.network, evaluation.data
+    predictions, size = predict(network, data, 'test')
+    labels, names = (None, None) if groups is None else (groups.values, groups.names)
+    measures = measure_predictions(predictions, scores, share, labels, names)
+    measures |= {'parameters': float(count_parameters(network)), 'macs': float(count_macs(network, size))}
+    shown = hardest(scores.values, data.test_indices, min(1.0, _HARDEST_SHOWN / len(data.test_indices)))
+    examples = show_examples(predictions, data.images.test.read(shown), shown)
+    source = '' if groups is None else groups.source
+    evaluation.begin('test', {'difficulty': scores.source, 'share': share, 'groups': source})
+    evaluation.add(measures, hardest=examples)
+
+
+def _corrupted(data: ImageData, plan: CorruptionPlan) -> CorruptedImages:
+    """The images to measure on, checked."""
+    images: CorruptedImages
+    if plan.cifar_c is not None:
+        if plan.limit is not None:
+            raise CommandError(f'--corruption-limit {plan.limit} does not limit published arrays; leave it out')
+        images = CifarC(plan.cifar_c, data)
+    else:
+        scale: Literal['cifar', 'imagenet'] = 'cifar' if data.image_size <= _LARGEST_CIFAR_SIDE else 'imagenet'
+        images = CorruptedTestSet(data if plan.limit is None else _limited(data, plan.limit), scale=scale)
+    images.check(plan.names, plan.severities)
+    return images
+
+
+def _limited(data: ImageData, limit: int) -> ImageData:
+    """The same data with the first test images of each class only."""
+    if limit < data.num_classes:
+        raise CommandError(
+            f'--corruption-limit {limit} is less than one image of each class; give at least {data.num_classes}'
+        )
+    test = data.images.test
+    chosen = torch.cat([(test.labels == label).nonzero()[: limit // data.num_classes, 0]
+                        for label in range(data.num_classes)])
+    store = TensorStore(test.read(chosen), test.labels[chosen])
+    return ImageData(replace(data.images, test=store), batch_size=data.batch_size, seed=data.seed)
+
+
+def _corruptions(evaluation: _Evaluation, images: CorruptedImages, plan: CorruptionPlan) -> None:
+    """Corruption by corruption, then the mean where it is defined."""
+    source = 'published arrays' if plan.cifar_c else 'test set'
+    evaluation.begin('corruptions', {'scale': images.scale, 'source': source, 'images': len(images), 'seed': 0})
+    for name in plan.names:
+        left = [severity for severity in plan.severities if evaluation.missing(f'error_corruption_{name}_{severity}')]
+        if left:
+            found = corruption_errors(
+                evaluation.network, images, names=[name], severities=left, progress=sys.stderr.isatty()
+            )
+            evaluation.add({f'error_corruption_{name}_{severity}': error for severity, error in found[name].items()})
+    known: dict[str, dict[int, float]] = {}
+    for key, value in evaluation.record.measures.items():
+        if key.startswith('error_corruption_') and key[-1].isdigit():
+            name, severity = key.removeprefix('error_corruption_').rsplit('_', 1)
+            known.setdefault(name, {})[int(severity)] = value
+    if all(severity in known.get(name, {}) for name in BENCHMARK for severity in SEVERITIES):
+        errors = CorruptionErrors(known, scale=images.scale)
+        is_small = images.scale == 'cifar'
+        evaluation.add({'error_corruption_mean': mean_error(errors)} if is_small else
+                       {'mce': mean_corruption_error(errors)})
+
+
+def _attacks(evaluation: _Evaluation, plan: AttackPlan) -> None:
+    """Attack by attack, then point by point of the curve."""
+    evaluation.begin('attacks', {'limit': plan.limit, 'epsilon': plan.epsilon, 'seed': 0})
+    network, data, progress = evaluation.network, evaluation.data, sys.stderr.isatty()
+    for name in plan.names:
+        if evaluation.missing(f'error_attack_{name}'):
+            found = attack_errors(
+                network, data, (name,), limit=plan.limit, epsilon=plan.epsilon / 255, progress=progress
+            )
+            evaluation.add({_attack_key(key, name): value for key, value in found.items()})
+    for epsilon in plan.epsilons:
+        if evaluation.missing(f'error_attack_pgd_20_at_{epsilon:.6g}'):
+            found = attack_curve(network, data, (epsilon / 255,), limit=plan.limit, progress=progress)
+            evaluation.add({f'error_attack_pgd_20_at_{epsilon:.6g}': value for value in found.values()})
+
+
+def _attack_key(key: str, name: str) -> str:
+    """Errors under attack stand together in a run's measures."""
+    return f'error_attack_{key.removeprefix("error_")}' if key.startswith(f'error_{name}') else key

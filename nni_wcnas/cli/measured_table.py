@@ -1,0 +1,40 @@
+"""What ``nni-wcnas evaluate`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import fmean
+
+from rich.console import Console
+from rich.table import Table
+
+from nni_wcnas.evaluation.recording import RunDirectory
+
+__all__ = ['print_measures']
+
+
+def print_measures(run: RunDirectory, measures: Mapping[str, float], share: float) -> None:
+    """Print a table of errors, and where all measures are."""
+    table = Table('', 'test error', 'loss', 'calibration error', title=str(run.path))
+    for label, suffix in (('all examples', ''), (f'hardest {share:.0%}', '_hard'), ('the rest', '_rest')):
+        values = (measures[f'{name}{suffix}'] for name in ('error', 'loss', 'ece'))
+        error, loss, calibration = values
+        table.add_row(label, f'{error:.2%}', f'{loss:.3f}', f'{calibration:.2%}')
+    table.add_row(f'worst {share:.0%} of losses', '', f'{measures["loss_cvar"]:.3f}', '')
+    table.add_row('worst class', f'{measures["error_worst_class"]:.2%}', '', '')
+    if 'error_worst_group' in measures:
+        table.add_row('worst group', f'{measures["error_worst_group"]:.2%}', '', '')
+    corrupted = [value for key, value in measures.items() if key.startswith('error_corruption_') and key[-1].isdigit()]
+    if corrupted:
+        table.add_row(f'{len(corrupted)} corruptions and severities, mean', f'{fmean(corrupted):.2%}', '', '')
+    for key, value in measures.items():
+        if key.startswith('error_attack_'):
+            table.add_row(f'attack {key.removeprefix("error_attack_")}', f'{value:.2%}', '', '')
+    console = Console()
+    console.print(table)
+    console.print(
+        f'{measures["parameters"] / 1e6:.3f} M parameters, {measures["macs"] / 1e6:.1f} M multiply-accumulates\n'
+        f'written: {run.measures}',
+        soft_wrap=True,
+        highlight=False,
+    )
