@@ -1,0 +1,146 @@
+"""Plots with error bars over the seeds, as inline SVG; the page's style colours them for light, dark and paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.ticker import MaxNLocator
+
+from nni_wcnas.evaluation.page import escape
+
+__all__ = ['Point', 'bars', 'curves']
+
+_WIDTH, _HEIGHT = 360, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
+_MARKS = 6
+"""Shapes and colours before they repeat."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mean, and what was averaged."""
+
+    x: float
+    mean: float
+    deviation: float | None
+    values: tuple[float, ...] = ()
+
+
+def bars(title: str, rows: Sequence[tuple[str, Point]], *, unit: str, note: str = '') -> str:
+    """One row a method: a dot for each seed, a mark for the mean, a bar of a standard deviation to either side.
+
+    Parameters
+    ----------
+    title, note
+        Above and below.
+    rows
+        Method and point, whose ``x`` is not used; in the reader's unit.
+    unit
+        Of the values.
+    """
+    if not rows:
+        return ''
+    spread = [value for _, point in rows for value in (*point.values, *_ends(point))]
+    axis = _Axis(min(spread), max(spread), _LEFT + 64, _WIDTH - _RIGHT)
+    height = _TOP + 30 * len(rows) + _BOTTOM
+    parts = [
+        f'<line class="rule" x1="{axis(tick):.1f}" x2="{axis(tick):.1f}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'
+        f'<text x="{axis(tick):.1f}" y="{height - _BOTTOM + 15}" text-anchor="middle">{tick:g}</text>'
+        for tick in axis.ticks
+    ]
+    parts.append(f'<text x="{_WIDTH - _RIGHT}" y="{height - 8}" text-anchor="end">{escape(unit)}</text>')
+    for place, (name, point) in enumerate(rows):
+        y = _TOP + 30 * place + 15
+        low, high = _ends(point)
+        kind = f'm{place % _MARKS}'
+        parts.append(f'<text class="name" x="4" y="{y + 4}">{escape(_shortened(name))}<title>{escape(name)}</title></text>')
+        if point.deviation is not None:
+            parts.append(f'<path class="bar {kind}" d="M{axis(low):.1f} {y - 5}v10m0 -5H{axis(high):.1f}m0 -5v10"/>')
+        parts += [f'<circle class="seed {kind}" cx="{axis(value):.1f}" cy="{y}" r="3"/>' for value in point.values]
+        parts.append(_mark(axis(point.mean), y, place, f'{name}: {point.mean:.4g} {unit}'))
+    return _figure(title, height, parts, '; '.join(f'{name}: {point.mean:.4g} {unit}' for name, point in rows), note)
+
+
+def curves(title: str, lines: Mapping[str, Sequence[Point]], *, x_label: str, unit: str, note: str = '') -> str:
+    """One line a method, with a bar of a standard deviation to either side of each point.
+
+    Parameters
+    ----------
+    title, note
+        Above and below.
+    lines
+        Points by method, in the reader's unit; a method without any is left out.
+    x_label, unit
+        Of the axes.
+    """
+    points = [point for line in lines.values() for point in line]
+    if not points:
+        return ''
+    spread = [end for point in points for end in _ends(point)]
+    across = _Axis(min(point.x for point in points), max(point.x for point in points), _LEFT + 8, _WIDTH - _RIGHT - 8,
+                   tight=True)
+    up = _Axis(min(spread), max(spread), _HEIGHT - _BOTTOM, _TOP)
+    parts = [
+        f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{up(tick):.1f}" y2="{up(tick):.1f}"/>'
+        f'<text x="{_LEFT - 5}" y="{up(tick) + 4:.1f}" text-anchor="end">{tick:g}{unit}</text>' for tick in up.ticks
+    ]
+    xs = sorted({point.x for point in points})
+    parts += [f'<text x="{across(x):.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{x:g}</text>' for x in xs]
+    parts.append(f'<text x="{(_LEFT + _WIDTH) / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>')
+    for place, (name, line) in enumerate(lines.items()):
+        kind, shift = f'm{place % _MARKS}', 3 * (place - (len(lines) - 1) / 2)  # Bars must not hide each other.
+        path = ' '.join(f'{across(point.x) + shift:.1f},{up(point.mean):.1f}' for point in line)
+        parts.append(f'<polyline class="path {kind}" points="{path}"/>')
+        for point in line:
+            x, (low, high) = across(point.x) + shift, _ends(point)
+            if point.deviation is not None:
+                parts.append(f'<path class="bar {kind}" d="M{x - 3:.1f} {up(low):.1f}h6m-3 0V{up(high):.1f}m-3 0h6"/>')
+            parts.append(_mark(x, up(point.mean), place, f'{name}, {x_label} {point.x:g}: {point.mean:.4g}{unit}'))
+    keys = ''.join(f'<span class="key">{_key(place)}{escape(name)}</span>' for place, name in enumerate(lines))
+    spoken = '; '.join(f'{name}: {line[-1].mean:.4g}{unit} at {line[-1].x:g}' for name, line in lines.items() if line)
+    return _figure(title, _HEIGHT, parts, spoken, note, keys)
+
+
+class _Axis:
+    """From values to pixels, with round ticks."""
+
+    def __init__(self, low: float, high: float, start: float, end: float, *, tight: bool = False):
+        margin = 0.0 if tight else (high - low) * 0.05 or abs(high) * 0.1 or 1.0
+        ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(max(low - margin, min(low, 0.0)), high + margin)
+        self.ticks = [float(f'{tick:.6g}') for tick in ticks]
+        self.low, self.high = (low, high if high > low else low + 1) if tight else (self.ticks[0], self.ticks[-1])
+        self.start, self.end = start, end
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+
+def _ends(point: Point) -> tuple[float, float]:
+    """Of the bar."""
+    half = point.deviation or 0.0
+    return point.mean - half, point.mean + half
+
+
+def _mark(x: float, y: float, place: int, title: str) -> str:
+    """A shape of its own for each method, so that colour is not all that tells them apart."""
+    shapes = ('M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0', 'M-4 -4h8v8h-8z', 'M0 -5.2L5 4H-5z', 'M0 -5.5L5.5 0L0 5.5L-5.5 0z',
+              'M0 5.2L5 -4H-5z', 'M-5 -1.6h3.4V-5h3.2v3.4H5v3.2H1.6V5h-3.2V1.6H-5z')
+    return (f'<path class="mark m{place % _MARKS}" transform="translate({x:.1f} {y:.1f})" d="{shapes[place % _MARKS]}">'
+            f'<title>{escape(title)}</title></path>')
+
+
+def _key(place: int) -> str:
+    """A method's mark beside its name."""
+    return f'<svg class="curve mini" viewBox="-7 -7 14 14" aria-hidden="true">{_mark(0, 0, place, "")}</svg>'
+
+
+def _figure(title: str, height: float, parts: Sequence[str], spoken: str, note: str, keys: str = '') -> str:
+    caption = f'<figcaption>{keys}{escape(note)}</figcaption>' if keys or note else ''
+    return (f'<figure><h3>{escape(title)}</h3>\n<svg class="curve" viewBox="0 0 {_WIDTH} {height}" role="img" '
+            f'aria-label="{escape(title)}, {escape(spoken)}">{"".join(parts)}</svg>\n{caption}</figure>')
+
+
+def _shortened(name: str) -> str:
+    """A name that fits its row."""
+    return name if len(name) <= 15 else f'{name[:14]}…'
