@@ -93,7 +93,7 @@ def _distance(edges: NDArray[np.bool_]) -> Pixels:
 def _equalised(levels: NDArray[np.uint8]) -> Pixels:
     """Spread the grey levels evenly over 0..255; the lowest there is becomes 0."""
     counts = np.bincount(levels.ravel(), minlength=256)
-    lowest = int(counts.argmax() if (counts > 0).sum() == 1 else (counts > 0).argmax())
+    lowest = (counts > 0).argmax()
     above = levels.size - counts[lowest]
     if above == 0:
         return levels.astype(float)

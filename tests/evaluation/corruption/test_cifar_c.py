@@ -1,5 +1,7 @@
 """The reader of the published arrays: each severity is its own part, and a damaged folder is one sentence."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -72,6 +74,13 @@ def damaged(folder, tmp_path, name, array):
     return tmp_path
 
 
+def several():
+    """The bytes of an archive of arrays."""
+    file = io.BytesIO()
+    np.savez(file, np.zeros(3))
+    return file.getvalue()
+
+
 @pytest.mark.parametrize('array, message', [
     (None, r'There is no file .*fog\.npy; give the folder'),
     (np.zeros((10, 32, 32, 3), np.uint8), r'fog\.npy holds uint8 of shape \(10, 32, 32, 3\), not uint8 of .*50000'),
@@ -79,6 +88,7 @@ def damaged(folder, tmp_path, name, array):
     (np.array([{}]), r'fog\.npy is no NumPy array; unpack'),
     (b'nonsense', r'fog\.npy is no NumPy array; unpack'),
     (b'', r'fog\.npy is no NumPy array; unpack'),
+    (several(), r'fog\.npy is an archive of arrays, not one; give the \.npy file'),
 ])
 def test_damaged_images(array, message, folder, data, tmp_path):
     images = CifarC(damaged(folder, tmp_path, 'fog.npy', array), data)
