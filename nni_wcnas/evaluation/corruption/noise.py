@@ -1,0 +1,64 @@
+"""Noise: each pixel, or each channel of it, is changed on its own.
+
+Pseudo-code, for pixels x in [0, 1]::
+
+    gaussian_noise   x + deviation * N(0, 1)
+    shot_noise       Poisson(photons * x) / photons
+    impulse_noise    black or white instead of a share of the values
+    speckle_noise    x + x * deviation * N(0, 1)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+__all__ = ['gaussian_noise', 'impulse_noise', 'shot_noise', 'speckle_noise']
+
+Pixels = NDArray[np.float64]
+
+
+def gaussian_noise(pixels: Pixels, generator: Generator, deviation: float) -> Pixels:
+    """Add noise of one deviation, as of a sensor in the dark.
+
+    Parameters
+    ----------
+    pixels
+        In [0, 1], shape ``(H, W, 3)``.
+    generator
+        Source of the noise.
+    deviation
+        Of the noise; pixels in [0, 1].
+
+    Returns
+    -------
+    ndarray
+        Shape ``(H, W, 3)``, not clipped.
+    """
+    return pixels + generator.normal(scale=deviation, size=pixels.shape)
+
+
+def shot_noise(pixels: Pixels, generator: Generator, photons: float) -> Pixels:
+    """Count photons: Poisson noise, for which a white pixel has ``photons`` on average.
+
+    Other parameters and returns as of :func:`gaussian_noise`.
+    """
+    return generator.poisson(pixels * photons) / photons
+
+
+def impulse_noise(pixels: Pixels, generator: Generator, share: float) -> Pixels:
+    """Set a ``share`` of all values to 0 or 1, either with the same chance: salt and pepper, in colour.
+
+    Other parameters and returns as of :func:`gaussian_noise`.
+    """
+    is_hit = generator.random(pixels.shape) < share
+    return np.where(is_hit, generator.random(pixels.shape) < 0.5, pixels)
+
+
+def speckle_noise(pixels: Pixels, generator: Generator, deviation: float) -> Pixels:
+    """Add noise whose deviation is ``deviation`` times the pixel.
+
+    Other parameters and returns as of :func:`gaussian_noise`.
+    """
+    return pixels + pixels * generator.normal(scale=deviation, size=pixels.shape)
