@@ -10,6 +10,7 @@ from .imagenet_variant import Variant, variant_measures
 from .means import (
     ALEXNET_CLEAN_ERROR,
     ALEXNET_ERRORS,
+    corruption_measures,
     mean_corruption_error,
     mean_error,
     relative_mean_corruption_error,
@@ -33,6 +34,7 @@ __all__ = [
     'Variant',
     'corrupt',
     'corruption_errors',
+    'corruption_measures',
     'mean_corruption_error',
     'mean_error',
     'read_wordnet_ids',

@@ -53,7 +53,7 @@ def glass_blur(pixels: Pixels, generator: Generator, sigma: float, reach: float,
     """Look through frosted glass: blur, give each pixel the colour of a random near one, and blur again.
 
     The published sets do not swap two pixels, as their authors meant to: the second keeps its colour. So it is here.
-    A pixel's new place is up to ``reach`` to the left or above, but only up to ``reach - 1`` to the right or below.
+    A colour comes from up to ``reach`` to the left or above, but from up to ``reach - 1`` to the right or below.
 
     Parameters
     ----------

@@ -125,7 +125,8 @@ class ClassFolder:
         self.paths: list[Path] = []
         labels = []
         for name, label in classes.items():
-            files = sorted(path for path in (folder / name).iterdir() if path.suffix.lower() in SUFFIXES)
+            files = sorted(path for path in (folder / name).iterdir()
+                           if path.suffix.lower() in SUFFIXES and not path.name.startswith('.'))
             if not files:
                 raise DataError(f'The class folder {folder / name} holds no images; unpack the archive again.')
             self.paths += files

@@ -11,13 +11,13 @@ where E and A are the errors on clean images. All are shares: a mCE of 0.767 is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 
 from nni_wcnas.evaluation.corruption.errors import CorruptionErrors
 from nni_wcnas.evaluation.corruption.severity import BENCHMARK, SEVERITIES, Scale
 
-__all__ = ['ALEXNET_CLEAN_ERROR', 'ALEXNET_ERRORS', 'mean_corruption_error', 'mean_error',
+__all__ = ['ALEXNET_CLEAN_ERROR', 'ALEXNET_ERRORS', 'corruption_measures', 'mean_corruption_error', 'mean_error',
            'relative_mean_corruption_error']
 
 ALEXNET_ERRORS: Mapping[str, float] = {
@@ -113,6 +113,31 @@ def relative_mean_corruption_error(errors: CorruptionErrors, clean_error: float,
                  for name, error in _by_name(errors, baseline).items())
 
 
+def corruption_measures(errors: CorruptionErrors) -> dict[str, float]:
+    """Put errors and their mean into one flat dict, as the other measures of a network are.
+
+    Parameters
+    ----------
+    errors
+        Of any scale.
+
+    Returns
+    -------
+    dict
+        ``cifar_c_error_<name>_<severity>`` or ``imagenet_c_error_<name>_<severity>``; and where the errors of the whole
+        benchmark are there, ``cifar_c_mean_error`` or ``imagenet_c_mean_corruption_error``.
+    """
+    prefix = f'{errors.scale}_c'
+    flat = {f'{prefix}_error_{name}_{severity}': error
+            for name, row in errors.items() for severity, error in row.items()}
+    if all(severity in errors.get(name, {}) for name in BENCHMARK for severity in SEVERITIES):
+        if errors.scale == 'cifar':
+            flat[f'{prefix}_mean_error'] = mean_error(errors)
+        else:
+            flat[f'{prefix}_mean_corruption_error'] = mean_corruption_error(errors)
+    return flat
+
+
 def _check_scale(errors: CorruptionErrors, scale: Scale, other: str) -> None:
     """Raise ValueError unless the errors were measured at this scale."""
     if errors.scale != scale:
@@ -121,8 +146,10 @@ def _check_scale(errors: CorruptionErrors, scale: Scale, other: str) -> None:
         )
 
 
-def _by_name(errors: CorruptionErrors, names: Iterable[str]) -> dict[str, float]:
+def _by_name(errors: CorruptionErrors, names: Collection[str]) -> dict[str, float]:
     """Means over the five severities."""
+    if not names:
+        raise ValueError('The mean of no corruption is undefined; name at least one.')
     missing = [f'{name} at severity {severity}' if name in errors else name
                for name in names for severity in SEVERITIES if severity not in errors.get(name, {})]
     if missing:

@@ -10,7 +10,7 @@ __all__ = ['plasma']
 
 
 def plasma(height: int, width: int, generator: Generator, decay: float) -> NDArray[np.float64]:
-    """Draw a random landscape whose features of half the size are ``decay^2`` times as high.
+    """Draw a random landscape whose features of half the size are ``decay^2`` times less high.
 
     Drawn on a square whose side is a power of two and whose opposite edges meet; the part asked for is its corner.
 

@@ -75,7 +75,7 @@ def _relief(levels: Pixels) -> Pixels:
     """How thick the water looks at each pixel, 0..255, shape ``(H, W)``."""
     edges = _edges(levels)
     distance = _distance(edges) if edges.any() else np.full(levels.shape, _FAR)
-    # The millionth keeps the mean of nine equal distances what they are.
+    # The millionth keeps the mean of nine equal distances equal to them.
     distance = (ndimage.uniform_filter(np.minimum(distance, _FAR), 3, mode='mirror') + 1e-6).astype(np.uint8)
     embossed = ndimage.correlate(_equalised(distance), _EMBOSS, mode='mirror').clip(0, 255)
     return np.rint(ndimage.uniform_filter(embossed, 3, mode='mirror'))
@@ -93,7 +93,7 @@ def _distance(edges: NDArray[np.bool_]) -> Pixels:
 def _equalised(levels: NDArray[np.uint8]) -> Pixels:
     """Spread the grey levels evenly over 0..255; the lowest there is becomes 0."""
     counts = np.bincount(levels.ravel(), minlength=256)
-    lowest = int(counts.argmax() if (counts > 0).sum() == 1 else (counts > 0).argmax())
+    lowest = (counts > 0).argmax()
     above = levels.size - counts[lowest]
     if above == 0:
         return levels.astype(float)

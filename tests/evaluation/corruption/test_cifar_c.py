@@ -1,5 +1,7 @@
 """The reader of the published arrays: each severity is its own part, and a damaged folder is one sentence."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -24,14 +26,19 @@ class First(nn.Module):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Two corruptions; at severity s the red level of image n is its class, but 9 for the first 1000 s images."""
+    """One corruption; at severity s the red level of an image is its class, but 9 for 100 s of them.
+
+    Nearly all images are black and of class 0: what is never written takes no room on the disk.
+    """
     folder = tmp_path_factory.mktemp('CIFAR-10-C')
-    labels = np.tile(np.arange(10000) % 9, 5).astype(np.uint8)
-    np.save(folder / 'labels.npy', labels)
+    labels = np.zeros(10000, np.uint8)
+    labels[:9] = np.arange(9)
+    np.save(folder / 'labels.npy', np.tile(labels, 5))
     array = np.lib.format.open_memmap(folder / 'fog.npy', 'w+', np.uint8, SHAPE)
-    array[:, 0, 0, 0] = labels
     for severity in range(1, 6):
-        array[(severity - 1) * 10000 : (severity - 1) * 10000 + 1000 * severity, 0, 0, 0] = 9
+        part = array[(severity - 1) * 10000 : severity * 10000, 0, 0, 0]
+        part[:9] = labels[:9]
+        part[9 : 9 + 100 * severity] = 9
     del array
     return folder
 
@@ -45,9 +52,9 @@ def data(make_data):
 def test_each_severity_is_its_part(folder, data):
     images = CifarC(folder, data)
     errors = corruption_errors(First(), images, names=('fog',))
-    assert errors['fog'] == {severity: pytest.approx(severity / 10) for severity in range(1, 6)}
+    assert errors['fog'] == {severity: pytest.approx(severity / 100) for severity in range(1, 6)}
     assert errors.scale == 'cifar'
-    assert mean_error(errors, ('fog',)) == pytest.approx(0.3)
+    assert mean_error(errors, ('fog',)) == pytest.approx(0.03)
     assert len(images) == 10000
 
 
@@ -56,7 +63,7 @@ def test_batches_are_normalised(folder, make_data):
     images, labels = next(CifarC(folder, data).batches('fog', 2))
     assert images.shape == (4, 3, 32, 32) and images.dtype is torch.float32
     assert labels.tolist() == [0, 1, 2, 3]
-    assert torch.allclose(images[:, 0, 0, 0], torch.tensor((9 / 255 - 0.5) / 0.1))
+    assert torch.allclose(images[:, 0, 0, 0], (torch.arange(4) / 255 - 0.5) / 0.1)
     assert torch.allclose(images[:, 1:, 5, 5], torch.tensor([-2.5, -1.25]))
 
 
@@ -72,6 +79,13 @@ def damaged(folder, tmp_path, name, array):
     return tmp_path
 
 
+def several():
+    """The bytes of an archive of arrays."""
+    file = io.BytesIO()
+    np.savez(file, np.zeros(3))
+    return file.getvalue()
+
+
 @pytest.mark.parametrize('array, message', [
     (None, r'There is no file .*fog\.npy; give the folder'),
     (np.zeros((10, 32, 32, 3), np.uint8), r'fog\.npy holds uint8 of shape \(10, 32, 32, 3\), not uint8 of .*50000'),
@@ -79,6 +93,7 @@ def damaged(folder, tmp_path, name, array):
     (np.array([{}]), r'fog\.npy is no NumPy array; unpack'),
     (b'nonsense', r'fog\.npy is no NumPy array; unpack'),
     (b'', r'fog\.npy is no NumPy array; unpack'),
+    (several(), r'fog\.npy is an archive of arrays, not one; give the \.npy file'),
 ])
 def test_damaged_images(array, message, folder, data, tmp_path):
     images = CifarC(damaged(folder, tmp_path, 'fog.npy', array), data)

@@ -9,6 +9,7 @@ from nni_wcnas.evaluation.corruption import (
     NAMES,
     SEVERITIES,
     CorruptionErrors,
+    corruption_measures,
     mean_corruption_error,
     mean_error,
     relative_mean_corruption_error,
@@ -53,6 +54,19 @@ def test_another_baseline():
     assert relative_mean_corruption_error(errors, 0.2, {'fog': 0.6, 'snow': 0.5}, 0.4) == pytest.approx((0.5 + 2) / 2)
 
 
+def test_flat_measures():
+    errors = table(dict.fromkeys(NAMES, 0.2) | {'snow': 0.4}, 'cifar')
+    flat = corruption_measures(errors)
+    assert len(flat) == 19 * 5 + 1
+    assert flat['cifar_c_error_snow_5'] == pytest.approx(0.42) and flat['cifar_c_mean_error'] == mean_error(errors)
+    flat = corruption_measures(table(ALEXNET_ERRORS, 'imagenet'))
+    assert flat['imagenet_c_error_fog_3'] == ALEXNET_ERRORS['fog']
+    assert flat['imagenet_c_mean_corruption_error'] == pytest.approx(1)
+    assert len(flat) == 15 * 5 + 1
+    del errors['fog'][2]
+    assert len(corruption_measures(errors)) == 19 * 5 - 1
+
+
 def test_the_conventions_do_not_mix():
     cifar, imagenet = (table(ALEXNET_ERRORS, scale) for scale in ('cifar', 'imagenet'))
     with pytest.raises(ValueError, match="scale 'imagenet', but this mean is for 'cifar'; use mean_corruption_error"):
@@ -73,6 +87,8 @@ def test_what_is_missing_is_named():
     del partial['frost'][2], partial['frost'][5]
     with pytest.raises(ValueError, match='missing: frost at severity 2, frost at severity 5'):
         mean_error(partial)
+    with pytest.raises(ValueError, match='mean of no corruption'):
+        mean_error(partial, ())
     with pytest.raises(ValueError, match='missing: spatter'):
         mean_error(table(ALEXNET_ERRORS, 'cifar'), ('spatter',))
 
