@@ -47,7 +47,7 @@ svg.curve circle { stroke: none; }
 '''
 
 
-def page(title: str, body: str) -> str:
+def page(title: str, body: str, style: str = '') -> str:
     """A whole HTML document.
 
     Parameters
@@ -56,6 +56,8 @@ def page(title: str, body: str) -> str:
         Plain text.
     body
         HTML.
+    style
+        CSS that this page adds.
     """
     # The policy forbids scripts and every other host, whatever a setting's text may contain.
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -63,7 +65,7 @@ def page(title: str, body: str) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f'<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n'
+        f'<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n'
         f'<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n')
 
 

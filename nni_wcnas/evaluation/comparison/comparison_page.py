@@ -1,0 +1,161 @@
+"""The page of a comparison: one file that opens offline, from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from nni_wcnas.evaluation.comparison.method import Method, group_records
+from nni_wcnas.evaluation.comparison.number import scale_of
+from nni_wcnas.evaluation.comparison.picture import cells, hardest_images
+from nni_wcnas.evaluation.comparison.plot import Point, bars, curves
+from nni_wcnas.evaluation.comparison.significance import conclusion, pairwise_tests, significance_table
+from nni_wcnas.evaluation.comparison.style import STYLE
+from nni_wcnas.evaluation.comparison.table import (
+    attack_table,
+    corruption_rows,
+    corruption_table,
+    cost_table,
+    error_table,
+    worst_case_table,
+)
+from nni_wcnas.evaluation.page import escape, page, table
+from nni_wcnas.evaluation.record import Record
+
+__all__ = ['comparison_page']
+
+
+def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    records
+        At least one; those of one method are averaged over their seeds.
+    title
+        Plain text.
+
+    Returns
+    -------
+    str
+        A whole HTML document without scripts, which asks no host for anything.
+
+    Raises
+    ------
+    ComparisonError
+        If the records cannot be compared.
+    """
+    methods = group_records(records)
+    share = next((each.measured_with['test']['share'] for each in records if 'test' in each.measured_with), 0.1)
+    tests = pairwise_tests(methods)
+    body = [
+        f'<h1>{escape(title)}</h1>', f'<p class="soft">{escape(_subtitle(methods))}</p>',
+        f'<p class="verdict">{escape(conclusion(methods, tests, share))}</p>',
+        _section('Error on hard images', 'Share of wrong predictions, %, mean ± standard deviation over the seeds; the '
+                 'lowest mean is bold, which alone means nothing.', error_table(methods, share), _error_plots(methods)),
+        _section('Size and cost', 'Parameters without the auxiliary tower; multiply-adds of one image; the search on '
+                 'the machine that it ran on.', cost_table(methods)),
+        _section('At its worst', 'The worst losses are averaged (CVaR). Calibration errors are of 15 bins of equal '
+                 'mass, %; the loss is the negative log-likelihood, nats.', worst_case_table(methods, share),
+                 _plots(methods, {'error_worst_class': 'Worst class', 'loss_cvar': 'Worst losses', 'ece': 'Calibration'})),
+        _section('Under corruptions', 'Mean over the severities measured; the last row averages the rows.',
+                 *_corruptions(methods)),
+        _section('Under attack', 'Share of wrong predictions, %, when each image is attacked through the network.',
+                 attack_table(methods), _attack_curve(methods)),
+        _section('Significance', "Double-sided Welch's t-tests of every pair; Holm's correction over the whole table; "
+                 '* is below 0.05 after it.', significance_table(tests)),
+        _section('Found cells', '', cells(methods)),
+        _section('Hardest images', 'The same test images for all; each network with its seed, class and confidence.',
+                 hardest_images(methods)),
+        _section('Records', '', _records(methods)),
+    ]
+    return page(title, '\n'.join(body), STYLE)
+
+
+def _section(title: str, note: str, *parts: str) -> str:
+    remark = f'<p class="soft">{escape(note)}</p>' if note else ''
+    return f'<section><h2>{escape(title)}</h2>\n{remark}{"".join(parts)}</section>'
+
+
+def _subtitle(methods: Sequence[Method]) -> str:
+    records = [record for method in methods for record in method.records]
+    images = next((f', {record.measures["examples"]:,.0f} test images' for record in records
+                   if 'examples' in record.measures), '')
+    return (f'{len(methods)} method{"s" * (len(methods) > 1)}, {len(records)} network{"s" * (len(records) > 1)} on '
+            f'{records[0].data}{images}')
+
+
+def _point(method: Method, measure: str, x: float = 0.0) -> Point | None:
+    """A measure over the seeds in the reader's unit."""
+    mean, deviation, factor = method.mean(measure), method.deviation(measure), scale_of(measure)[0]
+    if mean is None:
+        return None
+    values = tuple(value * factor for value in method.values(measure))
+    return Point(x, mean * factor, None if deviation is None else deviation * factor, values)
+
+
+def _plots(methods: Sequence[Method], titles: dict[str, str]) -> str:
+    """A plot a measure, a row a method."""
+    figures = []
+    for measure, title in titles.items():
+        rows = [(method.name, point) for method in methods if (point := _point(method, measure))]
+        figures.append(bars(title, rows, unit=scale_of(measure)[1] or 'nats'))
+    return f'<div class="grid plots">{"".join(figures)}</div>'
+
+
+def _error_plots(methods: Sequence[Method]) -> str:
+    return _plots(methods, {'error_hard': 'Hardest images', 'error_rest': 'The rest', 'error': 'All images'})
+
+
+def _averaged(method: Method, keys: Sequence[str]) -> Method:
+    """The method with the mean of some measures, where a record has them all, as its only measure."""
+    records = []
+    for record in method.records:
+        known = all(key in record.measures for key in keys)
+        mean = {'error_mean': fmean(record.measures[key] for key in keys)} if known else {}
+        records.append(Record(record.name, record.method, record.seed, record.data, measures=mean))
+    return Method(method.name, tuple(records))
+
+
+def _corruptions(methods: Sequence[Method]) -> tuple[str, str]:
+    """The table, and the curve over the severity, averaged over the corruptions."""
+    rows = corruption_rows(methods)
+    averages = {name: [_averaged(method, keys) for method in methods] for name, keys in rows.items()}
+    every = [key for keys in rows.values() for key in keys]
+    if len(rows) > 1:
+        averages['mean'] = [_averaged(method, every) for method in methods]
+    severities = sorted({int(key[-1]) for key in every})
+    lines = {}
+    for method in methods:
+        points = [_point(_averaged(method, [key for key in every if key.endswith(f'_{severity}')]), 'error_mean', severity)
+                  for severity in severities]
+        lines[method.name] = [point for point in points if point]
+    note = f' Mean of {len(rows)} corruptions; bars are a standard deviation over the seeds.'
+    curve = curves('Error by severity', lines, x_label='severity', unit='%', note=note)
+    return corruption_table(methods, averages), f'<div class="grid plots">{curve}</div>'
+
+
+def _attack_curve(methods: Sequence[Method]) -> str:
+    """The error under PGD by epsilon."""
+    prefix = 'error_attack_pgd_20_at_'
+    keys = {key for method in methods for record in method.records for key in record.measures if key.startswith(prefix)}
+    sizes = sorted((float(key.removeprefix(prefix)), key) for key in keys)
+    lines = {method.name: [point for size, key in sizes if (point := _point(method, key, size))] for method in methods}
+    curve = curves('Error under PGD-20 by epsilon', lines, x_label='epsilon, of 255', unit='%',
+                   note=' Bars are a standard deviation over the seeds.')
+    return f'<div class="grid plots">{curve}</div>' if curve else (
+        '<p class="soft">No curve over epsilon yet; get it with <code>nni-wcnas evaluate RUN --attack-epsilons '
+        '0,1,2,4,8</code>.</p>')
+
+
+def _records(methods: Sequence[Method]) -> str:
+    """Where each number comes from."""
+    rows = []
+    for method in methods:
+        for record in method.records:
+            torch = record.versions.get('torch', '?')
+            recipe = record.settings.get('retrain', {})
+            size = ', '.join(f'{recipe[key]} {key}' for key in ('epochs', 'cells', 'channels') if key in recipe)
+            rows.append([escape(record.name), escape(method.name), str(record.seed), escape(size),
+                         escape((record.commit or '–')[:10]), escape(torch), f'<code>{record.checkpoint[:10] or "–"}</code>'])
+    return table(('run', 'method', 'seed', 'retrained', 'commit', 'torch', 'weights'), rows, frozenset({2}))
