@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import math
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -124,13 +125,14 @@ def describe(run: RunDirectory, name: str | None = None) -> Record:
     name = name or run.path.resolve().name
     return Record(
         name=name,
-        method=_method(origin, settings, name),
+        method=_method(origin, name),
         seed=int(origin.get('seed', settings.get('seed', settings['retrain'].get('seed', 0)))),
         data=str(data.get('name')),
         settings={'search': origin, 'data': data, 'retrain': settings['retrain']},
         architecture=_plain(architecture),
         history=run.read_history(),
         versions=settings.get('versions', {}),
+        commit=_commit(),
     )
 
 
@@ -228,14 +230,24 @@ def _checked(document: dict[str, Any], path: Path) -> Record:
         raise RecordError(f'{path} is no whole record ({reason}): {_REMEDY}') from error
 
 
-def _method(origin: Mapping[str, Any], settings: Mapping[str, Any], name: str) -> str:
-    """The method's name: a preset, with what it is applied to unless that is DARTS."""
-    method = origin.get('method') or settings.get('method') or {}
+def _method(origin: Mapping[str, Any], name: str) -> str:
+    """The method's name: a preset, with what it is applied to unless that is DARTS; else that of the run."""
+    settings = origin.get('settings')
+    method = settings.get('method') if isinstance(settings, dict) else None
     if not isinstance(method, dict):
-        return str(method)
+        return str(origin.get('name', name))
     base = method.get('base', 'darts')
-    preset = method.get('preset') or origin.get('name') or ('composed' if method else name)
-    return str(preset) if base == 'darts' else f'{preset}({base})'
+    preset = str(method.get('preset', 'composed'))
+    return preset if base == 'darts' else f'{preset}({base})'
+
+
+def _commit() -> str | None:
+    """Of this package's repository, where it is installed from one."""
+    folder = Path(__file__).parents[2]
+    if not (folder / '.git').exists():
+        return None
+    done = subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
 
 
 def _plain(architecture: Architecture | None) -> dict[str, Any]:
