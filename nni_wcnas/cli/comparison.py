@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from nni_wcnas.checkpoint import CheckpointError, check_checkpoint
 from nni_wcnas.cli.evaluation import retrained
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.problems import CommandError, did_you_mean
@@ -66,6 +67,10 @@ def _record(path: Path) -> Record:
     run = retrained(RunDirectory(path))
     if record_path(run).exists():
         return load_record(record_path(run))
+    try:
+        check_checkpoint(run.checkpoint, kind='retrain')  # A search has weights, too.
+    except CheckpointError as error:
+        raise CommandError(str(error)) from error
     return describe(run, path.resolve().name)
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -267,7 +268,7 @@ def test_help_is_instant(here: Command) -> None:
     """No heavy import before the arguments are read; examples in each help."""
     code = 'import sys; import nni_wcnas.cli.parser; sys.exit(bool({"torch", "nni", "pydantic"} & {*sys.modules}))'
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
-    for name in ('search', 'trial', 'run', 'pretrain', 'retrain', 'evaluate', 'report', 'options'):
+    for name in ('search', 'trial', 'run', 'pretrain', 'retrain', 'evaluate', 'compare', 'report', 'options'):
         with pytest.raises(SystemExit):
             here(name, '--help')
     assert 'worst_case' in here('options').stdout
@@ -290,3 +291,40 @@ def test_options_of_cells_on_a_space_without_any(settings_file: Path, tmp_path: 
     assert done.returncode == 2 and not (tmp_path / 'run').exists()
     for key in ('recompute_cells', 'compile'):
         assert f'method.{key}: acts on cells, and hub_nasbench201 has none; leave it out' in done.stderr
+
+
+def test_evaluate_and_compare(finished: Path, tmp_path: Path, here: Command) -> None:
+    """Three commands from a search to the page; what was measured is not measured again."""
+    folder = tmp_path / 'retrained'
+    data = '{name: digits, limit: 120, batch_size: 30}'
+    size = ('--epochs', '1', '--channels', '4', '--cells', '3', '--run', folder, '--cpu')
+    assert here('retrain', finished, '--data', data, *size).returncode == 0
+    asked = ('--corruptions', 'fog', '--corruption-severities', '1,5', '--corruption-limit', '20',
+             '--attacks', 'fgsm', '--attack-limit', '20', '--cpu')
+    assert (done := here('evaluate', folder, *asked)).returncode == 0, done.stderr
+    measures = json.loads((folder / 'measures.json').read_text())
+    new = {'error_corruption_fog_1', 'error_corruption_fog_5', 'error_attack_fgsm', 'ece_hard', 'loss_cvar'}
+    assert new <= measures.keys()
+    kept = json.dumps({**measures, 'error_attack_fgsm': 0.125})
+    record = json.loads((folder / 'record.json').read_text())
+    record['measures']['error_attack_fgsm']['value'] = 0.125
+    (folder / 'record.json').write_text(json.dumps(record))
+    assert here('evaluate', folder, *asked).returncode == 0
+    assert json.loads((folder / 'measures.json').read_text()) == json.loads(kept)
+    other = here('evaluate', folder, '--attacks', 'fgsm', '--attack-limit', '20', '--attack-epsilon', '4', '--cpu')
+    assert other.returncode == 0 and json.loads((folder / 'measures.json').read_text())['error_attack_fgsm'] != 0.125
+    assert (done := here('compare', folder, '--out', tmp_path / 'out')).returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / 'out' / 'records').iterdir()] == ['wcnas-seed-0.json']
+    assert 'One method alone' in (tmp_path / 'out' / 'compare.html').read_text()
+    np.save(tmp_path / 'groups.npy', np.zeros(3, dtype=int))
+    refused(here('evaluate', folder, '--groups', tmp_path / 'groups.npy'), 'shape (3,)', 'each of the 364 test')
+    refused(here('evaluate', folder, '--attacks', 'fgms'), 'did you mean fgsm?')
+    refused(here('compare', folder, tmp_path / 'none', '--out', tmp_path / 'x'), 'there is no such run or record')
+    refused(here('compare', finished, '--out', tmp_path / 'x'), 'not the checkpoint of a retrain')
+    whole = (folder / 'settings.yml').read_text()
+    (folder / 'settings.yml').write_text(whole.replace('channels: 4', 'channels: 8'))
+    refused(here('evaluate', folder), 'holds the weights of another architecture', '8 channels')
+    (folder / 'settings.yml').write_text(whole)
+    (folder / 'record.json').write_text('{"format"')
+    refused(here('evaluate', folder), 'record.json is no record')
+    assert (folder / 'record.json').read_text() == '{"format"' and not (tmp_path / 'x').exists()
