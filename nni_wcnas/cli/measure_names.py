@@ -34,10 +34,10 @@ def attack_names(text: str) -> tuple[str, ...]:
     CommandError
         If there is no such attack.
     """
-    names = _words(text)
+    names, known = _words(text), (*ATTACKS, 'autoattack')
     for name in names:
-        if name not in (*ATTACKS, 'autoattack') and not re.fullmatch(r'pgd_[1-9]\d*', name):
-            raise CommandError(f'--attacks: there is no attack {name!r}; {did_you_mean(name, (*ATTACKS, "autoattack"))}')
+        if name not in known and not re.fullmatch(r'pgd_[1-9]\d*', name):
+            raise CommandError(f'--attacks: there is no attack {name!r}; {did_you_mean(name, known)}')
     return names
 
 

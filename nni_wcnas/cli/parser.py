@@ -193,7 +193,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--cifar-c', metavar='DIR', help='folder of the published CIFAR-10-C or CIFAR-100-C arrays')
     parser.add_argument(
-        '--attacks', default='', metavar='NAMES', help='fgsm, pgd_N with N steps, cw_l2, autoattack, with commas between'
+        '--attacks', default='', metavar='NAMES', help='fgsm, pgd_N with N steps, cw_l2, autoattack; commas between'
     )
     parser.add_argument(
         '--attack-limit', type=int, default=1000, metavar='N', help='test images to attack (default: 1000)'

@@ -5,8 +5,8 @@ With the confidence p_i of the predicted class, and the bins B_b over it::
     ECE    = sum_b |B_b| / N * | mean_{i in B_b} right_i - mean_{i in B_b} p_i |
     Brier  = mean_i sum_c (p_ic - [c = y_i])^2                                          in [0, 2]
 
-Bins of equal width are the usual ones; of a good network nearly all examples fall into the last. Bins of equal mass hold
-as many examples each, and have less bias (Nixon et al.). The negative log-likelihood is the loss.
+Bins of equal width are the usual ones; of a good network nearly all examples fall into the last. Bins of equal mass
+hold as many examples each, and have less bias (Nixon et al.). The negative log-likelihood is the loss.
 
 References
 ----------

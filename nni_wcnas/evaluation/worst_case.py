@@ -78,7 +78,7 @@ def errors_by_group(wrong: Tensor, groups: Tensor) -> dict[int, float]:
         If there are not as many groups as values.
     """
     if groups.shape != wrong.shape:
-        raise ValueError(f'there are {len(wrong)} examples, but groups of shape {tuple(groups.shape)}: give one a piece')
+        raise ValueError(f'there are {len(wrong)} examples, but groups of shape {tuple(groups.shape)}; give one each')
     names, places, counts = groups.unique(return_inverse=True, return_counts=True)
     sums = torch.zeros(len(names), dtype=torch.float64).index_add_(0, places, wrong.double())
     return dict(zip(names.tolist(), (sums / counts).tolist(), strict=True))

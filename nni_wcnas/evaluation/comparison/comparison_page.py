@@ -57,7 +57,8 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
                  'the machine that it ran on.', cost_table(methods)),
         _section('At its worst', 'The worst losses are averaged (CVaR). Calibration errors are of 15 bins of equal '
                  'mass, %; the loss is the negative log-likelihood, nats.', worst_case_table(methods, share),
-                 _plots(methods, {'error_worst_class': 'Worst class', 'loss_cvar': 'Worst losses', 'ece': 'Calibration'})),
+                 _plots(methods, {
+                     'error_worst_class': 'Worst class', 'loss_cvar': 'Worst losses', 'ece': 'Calibration'})),
         _section('Under corruptions', 'Mean over the severities measured; the last row averages the rows.',
                  *_corruptions(methods)),
         _section('Under attack', 'Share of wrong predictions, %, when each image is attacked through the network.',
@@ -127,8 +128,8 @@ def _corruptions(methods: Sequence[Method]) -> tuple[str, str]:
     severities = sorted({int(key[-1]) for key in every})
     lines = {}
     for method in methods:
-        points = [_point(_averaged(method, [key for key in every if key.endswith(f'_{severity}')]), 'error_mean', severity)
-                  for severity in severities]
+        by_severity = {severity: [key for key in every if key.endswith(f'_{severity}')] for severity in severities}
+        points = [_point(_averaged(method, keys), 'error_mean', severity) for severity, keys in by_severity.items()]
         lines[method.name] = [point for point in points if point]
     note = f' Mean of {len(rows)} corruptions; bars are a standard deviation over the seeds.'
     curve = curves('Error by severity', lines, x_label='severity', unit='%', note=note)
@@ -157,5 +158,6 @@ def _records(methods: Sequence[Method]) -> str:
             recipe = record.settings.get('retrain', {})
             size = ', '.join(f'{recipe[key]} {key}' for key in ('epochs', 'cells', 'channels') if key in recipe)
             rows.append([escape(record.name), escape(method.name), str(record.seed), escape(size),
-                         escape((record.commit or '–')[:10]), escape(torch), f'<code>{record.checkpoint[:10] or "–"}</code>'])
+                         escape((record.commit or '–')[:10]), escape(torch),
+                         f'<code>{escape(record.checkpoint[:10] or "–")}</code>'])
     return table(('run', 'method', 'seed', 'retrained', 'commit', 'torch', 'weights'), rows, frozenset({2}))

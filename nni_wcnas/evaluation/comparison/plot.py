@@ -54,7 +54,8 @@ def bars(title: str, rows: Sequence[tuple[str, Point]], *, unit: str, note: str 
         y = _TOP + 30 * place + 15
         low, high = _ends(point)
         kind = f'm{place % _MARKS}'
-        parts.append(f'<text class="name" x="4" y="{y + 4}">{escape(_shortened(name))}<title>{escape(name)}</title></text>')
+        parts.append(f'<text class="name" x="4" y="{y + 4}">{escape(_shortened(name))}'
+                     f'<title>{escape(name)}</title></text>')
         if point.deviation is not None:
             parts.append(f'<path class="bar {kind}" d="M{axis(low):.1f} {y - 5}v10m0 -5H{axis(high):.1f}m0 -5v10"/>')
         parts += [f'<circle class="seed {kind}" cx="{axis(value):.1f}" cy="{y}" r="3"/>' for value in point.values]
@@ -124,8 +125,8 @@ def _ends(point: Point) -> tuple[float, float]:
 
 def _mark(x: float, y: float, place: int, title: str) -> str:
     """A shape of its own for each method, so that colour is not all that tells them apart."""
-    shapes = ('M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0', 'M-4 -4h8v8h-8z', 'M0 -5.2L5 4H-5z', 'M0 -5.5L5.5 0L0 5.5L-5.5 0z',
-              'M0 5.2L5 -4H-5z', 'M-5 -1.6h3.4V-5h3.2v3.4H5v3.2H1.6V5h-3.2V1.6H-5z')
+    shapes = ('M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0', 'M-4 -4h8v8h-8z', 'M0 -5.2L5 4H-5z',
+              'M0 -5.5L5.5 0L0 5.5L-5.5 0z', 'M0 5.2L5 -4H-5z', 'M-5 -1.6h3.4V-5h3.2v3.4H5v3.2H1.6V5h-3.2V1.6H-5z')
     return (f'<path class="mark m{place % _MARKS}" transform="translate({x:.1f} {y:.1f})" d="{shapes[place % _MARKS]}">'
             f'<title>{escape(title)}</title></path>')
 

@@ -1,7 +1,7 @@
 """What can be concluded: tests of every pair of methods, corrected for their number, and one sentence.
 
-Tables 21 and 22 of the paper: double-sided t-tests (Welch's, whose variances may differ) of every pair in every measure.
-All of them are one family for Holm's correction. A method of one seed has no variance, so it is in no test.
+Tables 21 and 22 of the paper: double-sided t-tests (Welch's, whose variances may differ) of every pair in every
+measure. All of them are one family for Holm's correction. A method of one seed has no variance, so it is in no test.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def conclusion(methods: Sequence[Method], tests: Sequence[Test], share: float) -
         return (f'No winner can be named: a test needs at least two seeds of two methods, and {_listed(short)} '
                 f'{"has" if len(short) == 1 else "have"} fewer.')
     found = [test for test in about if test.is_significant]
-    left = f' {_listed(short)} {"has" if len(short) == 1 else "have"} fewer than two seeds and no verdict.' if short else ''
+    verb = 'has' if len(short) == 1 else 'have'
+    left = f' {_listed(short)} {verb} fewer than two seeds and no verdict.' if short else ''
     if found:
         said = [f'{test.first.name} errs less than {test.second.name} ({_mean(test.first, measure)} against '
                 f'{_mean(test.second, measure)} %, p = {_p(test.corrected)})' for test in found]
@@ -75,8 +76,8 @@ def conclusion(methods: Sequence[Method], tests: Sequence[Test], share: float) -
     counts = sorted({len(method.values(measure)) for test in about for method in (test.first, test.second)})
     number = str(counts[0]) if len(counts) == 1 else f'{counts[0]} to {counts[-1]}'
     return (f'On the hardest {share:.0%} of the test images no method is better than another by more than chance: '
-            f'with {number} seeds each, the clearest difference, {nearest.first.name} {_mean(nearest.first, measure)} % '
-            f'against {nearest.second.name} {_mean(nearest.second, measure)} %, has p = {_p(nearest.corrected)}.{left}')
+            f'with {number} seeds each, the clearest difference, {nearest.first.name} '
+            f'{_mean(nearest.first, measure)} % against {nearest.second.name} {_mean(nearest.second, measure)} %, has p = {_p(nearest.corrected)}.{left}')
 
 
 def significance_table(tests: Sequence[Test]) -> str:
@@ -91,7 +92,8 @@ def significance_table(tests: Sequence[Test]) -> str:
         mark = ' <strong>*</strong>' if test.is_significant else ''
         rows.append([
             escape(TESTED[test.measure]), f'{escape(test.first.name)} &lt; {escape(test.second.name)}',
-            f'{formatted(low - high, test.measure)} {unit}', _p(test.p_value), _p(test.corrected) + mark,
+            f'{formatted(low - high, test.measure)} {"points" if unit == "%" else unit}',
+            _p(test.p_value), _p(test.corrected) + mark,
             f'{test.effect:.2f}' if math.isfinite(test.effect) else 'no variance'])
     header = ('measure', 'lower < higher', 'difference', 'p', 'p, Holm', "Hedges' g")
     return table(header, rows, frozenset((2, 3, 4, 5)))

@@ -11,10 +11,12 @@ STYLE = '''
   --good: #00795a; --bad: #b3261e; } .scroll { overflow: visible !important; } body { font-size: 11px; }
   details > :not(summary) { display: block; } .grid.plots { grid-template-columns: repeat(3, 1fr); }
   .grid.hardest { grid-template-columns: repeat(4, 1fr); } th, td { padding-right: .6rem; } }
-.verdict { font-size: 1.15rem; line-height: 1.45; padding: .9rem 1.1rem; margin: 1rem 0; border-left: 4px solid var(--m0);
+.verdict { font-size: 1.15rem; line-height: 1.45; padding: .9rem 1.1rem; margin: 1rem 0;
+  border-left: 4px solid var(--m0);
   background: var(--panel); border-radius: 0 .5rem .5rem 0; max-width: none; }
 .sd { color: var(--soft); font-weight: 400; font-size: .88em; } .none { color: var(--soft); }
-th[scope="row"] { white-space: nowrap; } tr.total th, tr.total td { border-top: 2px solid var(--line); font-weight: 600; }
+th[scope="row"] { white-space: nowrap; }
+tr.total th, tr.total td { border-top: 2px solid var(--line); font-weight: 600; }
 .grid.plots { margin-top: 1rem; align-items: start; } .scroll + .soft { margin-bottom: 0; }
 svg.curve text.name { fill: var(--ink); font-size: 12px; }
 svg.curve .bar { fill: none; stroke-width: 1.6; } svg.curve .seed { fill: none; stroke-width: 1; opacity: .65; }
@@ -25,7 +27,8 @@ svg.curve .mark.m3 { fill: var(--m3); } svg.curve .mark.m4 { fill: var(--m4); } 
 svg.curve.mini { display: inline-block; width: .85rem; height: .85rem; vertical-align: -.1rem; margin-right: .3rem; }
 .key { margin-right: 1rem; font-weight: 600; color: var(--ink); white-space: nowrap; }
 details { border-top: 1px solid var(--line); padding: .5rem 0; } summary { cursor: pointer; font-weight: 600; }
-.cells { display: grid; gap: 1rem; margin-top: .6rem; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); }
+.cells { display: grid; gap: 1rem; margin-top: .6rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); }
 .grid.hardest { grid-template-columns: repeat(auto-fill, minmax(min(14rem, 100%), 1fr)); }
 .hard img { width: 5rem; image-rendering: pixelated; border-radius: .25rem; margin-bottom: .3rem; }
 .hard table { width: 100%; font-size: .85rem; margin-top: .4rem; } .hard td { padding: .15rem .5rem .15rem 0; }
