@@ -77,7 +77,8 @@ def conclusion(methods: Sequence[Method], tests: Sequence[Test], share: float) -
     number = str(counts[0]) if len(counts) == 1 else f'{counts[0]} to {counts[-1]}'
     return (f'On the hardest {share:.0%} of the test images no method is better than another by more than chance: '
             f'with {number} seeds each, the clearest difference, {nearest.first.name} '
-            f'{_mean(nearest.first, measure)} % against {nearest.second.name} {_mean(nearest.second, measure)} %, has p = {_p(nearest.corrected)}.{left}')
+            f'{_mean(nearest.first, measure)} % against {nearest.second.name} {_mean(nearest.second, measure)} %, '
+            f'has p = {_p(nearest.corrected)}.{left}')
 
 
 def significance_table(tests: Sequence[Test]) -> str:
