@@ -33,7 +33,9 @@ def test_holm_is_the_closed_test_of_bonferroni():
     assert holm(p) == pytest.approx(closed)
 
 
-@pytest.mark.parametrize(('values', 'text'), [([1], 'another seed'), ([1, math.nan], 'finite'), ([1, math.inf], 'finite')])
+@pytest.mark.parametrize(
+    ('values', 'text'), [([1], 'another seed'), ([1, math.nan], 'finite'), ([1, math.inf], 'finite')]
+)
 def test_bad_input(values, text):
     with pytest.raises(ValueError, match=text):
         welch_test(values, A)
