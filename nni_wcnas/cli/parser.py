@@ -128,7 +128,7 @@ def _pretrain(parser: argparse.ArgumentParser) -> None:
 
 def _retrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        'architecture', metavar='ARCHITECTURE', help='architecture.json, or the run directory that holds it'
+        'architecture', metavar='ARCHITECTURE', help='architecture.json, the run directory that holds it, or the name of a published cell'
     )
     parser.add_argument('--data', required=True, help='name of a data set, or a YAML map of its name and arguments')
     parser.add_argument('--run', required=True, metavar='DIR', help='run directory of the retraining')
