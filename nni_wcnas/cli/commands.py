@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         'pretrain': _pretrain,
         'retrain': _retrain,
         'evaluate': _evaluate,
+        'export': _export,
         'report': _report,
         'options': _options,
     }[arguments.command]
@@ -142,6 +143,15 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     evaluate_run(
         arguments.run, difficulty=arguments.difficulty, kind=arguments.kind, share=arguments.share, cpu=arguments.cpu
     )
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from nni_wcnas.cli.export import export
+
+    is_trained = export(arguments.source, arguments.file, image_size=arguments.image_size, channels=arguments.channels,
+                        cells=arguments.cells, num_classes=arguments.num_classes)
+    print(f'network: {arguments.file} ({"trained" if is_trained else "new"} weights)')
     return 0
 
 

@@ -30,6 +30,10 @@ _EXAMPLES = {
         'nni-wcnas evaluate runs/again',
         'nni-wcnas evaluate runs/full --difficulty cifar10h-counts.npy --kind votes',
     ),
+    'export': (
+        'nni-wcnas export runs/again network.onnx',
+        'nni-wcnas export darts_v2 darts.onnx --channels 16 --cells 8',
+    ),
     'report': ('nni-wcnas report runs/first',),
     'options': ('nni-wcnas options',),
 }
@@ -40,6 +44,7 @@ _TEXTS = {
     'pretrain': "pre-train a tester for the settings' `tester.pretrained`",
     'retrain': 'train a found architecture from scratch',
     'evaluate': 'test error of a retrained architecture, overall and on the hardest examples',
+    'export': 'write a retrained network, or an architecture with new weights, as an ONNX file',
     'report': 'write report.html of a run again',
     'options': 'all members of all axes, presets, testers, spaces and data sets',
 }
@@ -68,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     _pretrain(parsers['pretrain'])
     _retrain(parsers['retrain'])
     _evaluate(parsers['evaluate'])
+    _export(parsers['export'])
     parsers['report'].add_argument('run', metavar='RUN', help='run directory')
     return parser
 
@@ -128,7 +134,9 @@ def _pretrain(parser: argparse.ArgumentParser) -> None:
 
 def _retrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        'architecture', metavar='ARCHITECTURE', help='architecture.json, the run directory that holds it, or the name of a published cell'
+        'architecture',
+        metavar='ARCHITECTURE',
+        help='architecture.json, the run directory that holds it, or the name of a published cell',
     )
     parser.add_argument('--data', required=True, help='name of a data set, or a YAML map of its name and arguments')
     parser.add_argument('--run', required=True, metavar='DIR', help='run directory of the retraining')
@@ -170,3 +178,11 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--share', type=float, default=0.1, help='share of the hardest examples (default: 0.1)')
     parser.add_argument('--cpu', action='store_true', help='use no GPU')
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('source', metavar='RUN_OR_ARCHITECTURE', help='run directory, file, or published cell')
+    parser.add_argument('file', metavar='FILE', help='.onnx file to write')
+    parser.add_argument('--image-size', type=int, default=32, help='side of the images in pixels (default: 32)')
+    for name, default in (('channels', 36), ('cells', 20), ('num-classes', 10)):
+        parser.add_argument(f'--{name}', type=int, default=default, help=f'of new weights (default: {default})')

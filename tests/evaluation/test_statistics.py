@@ -160,7 +160,7 @@ def test_values_that_are_not_finite_are_refused(value):
 @pytest.mark.parametrize(('call', 'message'), [
     (lambda: compare_methods({'a': _seeds(FIRST)}), '^there are 1 methods'),
     (lambda: compare_methods({'a': _seeds(FIRST), 'b': {}}), "^method 'b' has no seeds"),
-    (lambda: compare_methods({'a': _seeds(FIRST), 'b': _seeds(SECOND)}, baseline='c'), "^baseline is 'c': give one of a"),
+    (lambda: compare_methods({'a': _seeds(FIRST), 'b': _seeds(SECOND)}, baseline='c'), "^baseline is 'c': give one"),
     (lambda: compare_methods({'a': _seeds(FIRST), 'b': _seeds(SECOND)}, alpha=1.0), '^alpha is 1.0'),
     (lambda: paired_test(FIRST, SECOND[:3]), '^a paired test has 5 and 3 values'),
     (lambda: welch_test(FIRST, [1.0]), '^there are 1 values: give at least 2'),
