@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from nni_wcnas.evaluation.plain import build, export_onnx
+from nni_wcnas.evaluation.plain import build, export_onnx, trained
+from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.spaces import published
 
 
 def test_needs_neither_nni_nor_lightning():
@@ -34,3 +36,18 @@ def test_onnxruntime_computes_the_same(name, tmp_path):
         with torch.no_grad():
             expected = network.eval()(images).numpy()
         np.testing.assert_allclose(session.run(None, {'images': images.numpy()})[0], expected, atol=1e-4, rtol=0)
+
+
+def test_trained_network_comes_back_and_another_architecture_is_refused(tmp_path):
+    network = build('darts_v2', 4, 3, 7, auxiliary_tower=True).eval()
+    run = RunDirectory(tmp_path)
+    run.write_architecture(published.load('darts_v2'))
+    run.write_settings({'retrain': {'channels': 4, 'cells': 3}})
+    run.checkpoint.parent.mkdir()
+    torch.save({'network': network.state_dict()}, run.checkpoint)
+    images = torch.randn(2, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(trained(tmp_path)(images), network(images))
+    run.write_architecture(published.load('pc_darts_cifar10'))
+    with pytest.raises(ValueError, match='of another architecture than .*architecture.json; put back'):
+        trained(tmp_path)
