@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         load_architecture,
         save_architecture,
     )
+    from nni_wcnas.spaces.published import load as published_architecture
     from nni_wcnas.strategy import Search
     from nni_wcnas.tester import FQGAN, SNGAN, AugmentationPolicy, BigGAN, ContraGAN, StyleGAN2ADA
     from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
@@ -86,6 +87,7 @@ __all__ = [
     'data',
     'load_architecture',
     'presets',
+    'published_architecture',
     'recipe',
     'save_architecture',
     'spaces',
@@ -138,6 +140,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562)."""
+    if name == 'published_architecture':
+        return import_module('nni_wcnas.spaces.published').load
     if name in _HOMES:
         return getattr(import_module(f'nni_wcnas.{_HOMES[name]}'), name)
     if name in __all__:

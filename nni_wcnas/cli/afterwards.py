@@ -17,6 +17,7 @@ from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluation.report import write_report
 from nni_wcnas.evaluation.retraining import Recipe, RetrainingError, retrain
 from nni_wcnas.options import build, option
+from nni_wcnas.spaces import published
 from nni_wcnas.spaces.architecture import Architecture, ArchitectureError, load_architecture
 
 __all__ = ['retrain_architecture']
@@ -73,7 +74,10 @@ def retrain_architecture(
 def _architecture(path: str | Path) -> Architecture:
     path = Path(path)
     try:
-        architecture = load_architecture(path / 'architecture.json' if path.is_dir() else path)
+        if str(path) in published.names() and not path.exists():
+            architecture = published.load(str(path))
+        else:
+            architecture = load_architecture(path / 'architecture.json' if path.is_dir() else path)
     except ArchitectureError as error:
         raise CommandError(str(error)) from error
     if not architecture.is_cell:

@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         'retrain': _retrain,
         'evaluate': _evaluate,
         'compare': _compare,
+        'export': _export,
         'report': _report,
         'options': _options,
     }[arguments.command]
@@ -173,6 +174,15 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     path = compare_runs(arguments.runs, arguments.out, names=arguments.names, title=arguments.title)
     print(f'comparison: {path}')
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from nni_wcnas.cli.export import export
+
+    is_trained = export(arguments.source, arguments.file, image_size=arguments.image_size, channels=arguments.channels,
+                        cells=arguments.cells, num_classes=arguments.num_classes)
+    print(f'network: {arguments.file} ({"trained" if is_trained else "new"} weights)')
     return 0
 
 

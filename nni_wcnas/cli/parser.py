@@ -35,6 +35,10 @@ _EXAMPLES = {
         'nni-wcnas compare runs/darts-0 runs/darts-1 runs/wcnas-0 runs/wcnas-1 --out runs/comparison',
         'nni-wcnas compare records/*.json --name records/ours.json=ours --out comparison',
     ),
+    'export': (
+        'nni-wcnas export runs/again network.onnx',
+        'nni-wcnas export darts_v2 darts.onnx --channels 16 --cells 8',
+    ),
     'report': ('nni-wcnas report runs/first',),
     'options': ('nni-wcnas options',),
 }
@@ -46,6 +50,7 @@ _TEXTS = {
     'retrain': 'train a found architecture from scratch',
     'evaluate': 'test error of a retrained architecture: overall, at its worst, under corruptions and attacks',
     'compare': 'one record a network, and one page that compares methods over their seeds',
+    'export': 'write a retrained network, or an architecture with new weights, as an ONNX file',
     'report': 'write report.html of a run again',
     'options': 'all members of all axes, presets, testers, spaces and data sets',
 }
@@ -75,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     _retrain(parsers['retrain'])
     _evaluate(parsers['evaluate'])
     _compare(parsers['compare'])
+    _export(parsers['export'])
     parsers['report'].add_argument('run', metavar='RUN', help='run directory')
     return parser
 
@@ -135,7 +141,9 @@ def _pretrain(parser: argparse.ArgumentParser) -> None:
 
 def _retrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        'architecture', metavar='ARCHITECTURE', help='architecture.json, or the run directory that holds it'
+        'architecture',
+        metavar='ARCHITECTURE',
+        help='architecture.json, the run directory that holds it, or the name of a published cell',
     )
     parser.add_argument('--data', required=True, help='name of a data set, or a YAML map of its name and arguments')
     parser.add_argument('--run', required=True, metavar='DIR', help='run directory of the retraining')
@@ -217,3 +225,11 @@ def _compare(parser: argparse.ArgumentParser) -> None:
         help='method of a run, in the place of that of its search; may be repeated',
     )
     parser.add_argument('--title', default='Comparison', help='of the page')
+
+
+def _export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('source', metavar='RUN_OR_ARCHITECTURE', help='run directory, file, or published cell')
+    parser.add_argument('file', metavar='FILE', help='.onnx file to write')
+    parser.add_argument('--image-size', type=int, default=32, help='side of the images in pixels (default: 32)')
+    for name, default in (('channels', 36), ('cells', 20), ('num-classes', 10)):
+        parser.add_argument(f'--{name}', type=int, default=default, help=f'of new weights (default: {default})')

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from nni_wcnas.evaluation.comparison.method import Method
 from nni_wcnas.evaluation.comparison.number import formatted, scale_of
 from nni_wcnas.evaluation.page import escape, table
-from nni_wcnas.evaluation.statistics import hedges_g, holm, welch_test
+from nni_wcnas.evaluation.significance import hedges_g, holm, welch_test
 
 __all__ = ['Test', 'conclusion', 'pairwise_tests', 'significance_table']
 
@@ -50,7 +50,9 @@ def pairwise_tests(methods: Sequence[Method]) -> list[Test]:
         for pair in itertools.combinations(ready, 2):
             first, second = sorted(pair, key=lambda method: method.mean(measure) or 0.0)
             values = first.values(measure), second.values(measure)
-            tests.append(Test(measure, first, second, welch_test(*values), hedges_g(*values)))
+            result, effect = welch_test(*values), hedges_g(*values)  # None without any variance.
+            tests.append(Test(measure, first, second, 1.0 if result is None else result.p_value,
+                              math.inf if effect is None else effect))
     corrected = holm([test.p_value for test in tests])
     return [replace(test, corrected=value) for test, value in zip(tests, corrected, strict=True)]
 
