@@ -163,7 +163,7 @@ class _Corners(torch.autograd.Function):
 
 def _mask(drop_path: DropPath | None, like: Tensor) -> Tensor | None:
     """What drop path multiplies by, shape ``(N, 1, 1, 1)``."""
-    if drop_path is None or not drop_path.training or drop_path.probability == 0:
+    if drop_path is None or not drop_path.training or (drop_path.keep is None and drop_path.probability == 0):
         return None
     return drop_path(like.new_ones(len(like), 1, 1, 1))
 

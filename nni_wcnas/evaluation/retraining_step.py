@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from nni_wcnas.contracts import Batch
 from nni_wcnas.data.augmentation import normalise
 from nni_wcnas.evaluation.fast_cell import fast_cells
+from nni_wcnas.evaluation.network import DropPath
 from nni_wcnas.evaluation.retraining_recipe import Recipe
 from nni_wcnas.evaluation.robustness import on_pixels
 from nni_wcnas.functional.attacks import adversarial_examples
@@ -80,6 +81,9 @@ class Retraining(pl.LightningModule):
         self._totals = torch.zeros(3)  # Loss times examples, correct ones, examples.
         self._call: Callable[[Tensor], Any] = lambda images: self.network(images)  # No module: that would be one twice.
         if recipe.compile:
+            for module in network.modules():
+                if isinstance(module, DropPath):
+                    module.keep_as_data()
             self._call = torch.compile(self._call)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
