@@ -26,6 +26,7 @@ from nni_wcnas.evaluation.network import CellNetwork
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluation.report import write_report
 from nni_wcnas.evaluation.retraining import RetrainingError, build_network, retrain, with_stem
+from nni_wcnas.evaluation.retraining_checkpoint import identity_of, read_checkpoint
 from nni_wcnas.evaluation.retraining_recipe import Recipe, RecipeNumbers, named_recipe, recipe_numbers
 from nni_wcnas.options import build, option
 from nni_wcnas.spaces.architecture import Architecture, ArchitectureError, load_architecture
@@ -80,7 +81,8 @@ def retrain_architecture(
                 f'{run.path} holds a retraining already; continue it with --resume, or give another --run'
             )
         found = with_stem(found, chosen.stem)
-        build_network(found, loaded, chosen)  # What is wrong with it is told before anything is written.
+        network = build_network(found, loaded, chosen)  # What is wrong is told before anything is written.
+        read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part))
         make_folder(run.path, 'give another with --run')
         run.write_architecture(found)
         run.write_settings(settings)

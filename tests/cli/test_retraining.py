@@ -57,6 +57,19 @@ def test_refused_before_anything_is_written(
     assert done.returncode == 2 and message in done.stderr and not (tmp_path / 'run').exists()
 
 
+def test_another_recipe_overwrites_nothing(finished: Path, tmp_path: Path, here: Any) -> None:
+    run = tmp_path / 'run'
+    retrained(here, finished, run)
+    before = {path: path.read_bytes() for path in run.rglob('*') if path.is_file()}
+    for more, message in (
+        (('--stem', 'imagenet'), 'of another architecture'),
+        (('--lr', '0.1'), 'made with lr=0.025, not 0.1: give the same'),
+    ):
+        done = here('retrain', finished, '--data', DATA, '--run', run, *SMALL, *more, '--resume')
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count('\n') == 1
+        assert {path: path.read_bytes() for path in run.rglob('*') if path.is_file()} == before
+
+
 def test_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         make_parser().parse_args(['retrain', '--help'])
