@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from nni_wcnas.cli.schema import versions
 from nni_wcnas.data import ImageData
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluation.report import write_report
-from nni_wcnas.evaluation.retraining import Recipe, RetrainingError, retrain
+from nni_wcnas.evaluation.retraining import RetrainingError, build_network, retrain, with_stem
+from nni_wcnas.evaluation.retraining_checkpoint import identity_of, read_checkpoint
+from nni_wcnas.evaluation.retraining_recipe import Recipe, RecipeNumbers, named_recipe, recipe_numbers
 from nni_wcnas.options import build, option
 from nni_wcnas.spaces import published
 from nni_wcnas.spaces.architecture import Architecture, ArchitectureError, load_architecture
@@ -27,12 +30,27 @@ def retrain_architecture(
     architecture: str | Path,
     data: str,
     path: str | Path,
-    recipe: dict[str, Any],
+    numbers: RecipeNumbers,
     *,
+    recipe: str | None = None,
+    part: Literal['train', 'weights'] = 'train',
     resume: bool = False,
     cpu: bool = False,
 ) -> RunDirectory:
     """Train a found architecture from scratch into a run directory.
+
+    Parameters
+    ----------
+    architecture
+        A file, or the run directory that holds it.
+    data
+        A name, or a YAML map; a named recipe fills in what the map leaves out.
+    path
+        Of the run directory.
+    numbers, recipe, part, resume
+        As in :func:`nni_wcnas.evaluation.retraining.retrain`.
+    cpu
+        Whether to use no GPU.
 
     Raises
     ------
@@ -42,26 +60,33 @@ def retrain_architecture(
     found = _architecture(architecture)
     section = _data_section(data)
     run = RunDirectory(path)
-    settings = {'data': section, 'retrain': recipe, 'versions': versions()}
     try:
+        chosen = Recipe(**recipe_numbers(recipe, numbers))
+        if recipe is not None:
+            section = {**named_recipe(recipe).data, **section}
+        settings = {'data': section, 'recipe': recipe, 'retrain': {**asdict(chosen), 'part': part},
+                    'versions': versions()}
         loaded = _data(section)
         trained = run.checkpoint.exists()
         if trained and not resume:
             raise CommandError(
                 f'{run.path} holds a retraining already; continue it with --resume, or give another --run'
             )
-        Recipe(**{key: value for key, value in recipe.items() if key in Recipe.__dataclass_fields__})
+        found = with_stem(found, chosen.stem)
+        network = build_network(found, loaded, chosen)  # What is wrong is told before anything is written.
+        read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part))
         make_folder(run.path, 'give another with --run')
         run.write_architecture(found)
         run.write_settings(settings)
         retrain(
             found,
             loaded,
+            part=part,
             directory=run.path,
             resume=resume,
             accelerator='cpu' if cpu or not has_gpu() else 'gpu',
             progress=sys.stderr.isatty(),
-            **recipe,
+            **asdict(chosen),
         )
     except RetrainingError as error:
         raise CommandError(str(error).replace('pass resume=True', 'pass --resume')) from error

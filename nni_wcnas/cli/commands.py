@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.data import DataError
 from nni_wcnas.evaluation.recording import RecordError
 from nni_wcnas.evaluation.retraining import RetrainingError
+from nni_wcnas.evaluation.retraining_recipe import Recipe, RecipeNumbers
 from nni_wcnas.spaces.architecture import ArchitectureError
 
 __all__ = ['run']
@@ -115,24 +117,18 @@ def _pretrain(arguments: argparse.Namespace) -> int:
 def _retrain(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.afterwards import retrain_architecture
 
-    names = (
-        'epochs',
-        'channels',
-        'cells',
-        'lr',
-        'min_lr',
-        'momentum',
-        'weight_decay',
-        'gradient_clip',
-        'auxiliary_weight',
-        'drop_path',
-        'seed',
-        'part',
-    )
-    recipe = {name: getattr(arguments, name) for name in names}
+    given = {name: value for name, value in vars(arguments).items() if name in Recipe.__dataclass_fields__}
+    numbers = cast(RecipeNumbers, given)
     with _continued_with('--resume'):
         run = retrain_architecture(
-            arguments.architecture, arguments.data, arguments.run, recipe, resume=arguments.resume, cpu=arguments.cpu
+            arguments.architecture,
+            arguments.data,
+            arguments.run,
+            numbers,
+            recipe=arguments.recipe,
+            part=arguments.part,
+            resume=arguments.resume,
+            cpu=arguments.cpu,
         )
     print(f'network: {run.checkpoint}\nnow: nni-wcnas evaluate {shlex.quote(str(run.path))}')
     return 0

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from typing import Any
+
+from nni_wcnas.evaluation.retraining_recipe import RECIPE_CHOICES, RECIPES, Recipe
 
 __all__ = ['make_parser']
 
@@ -24,7 +28,8 @@ _EXAMPLES = {
     ),
     'retrain': (
         'nni-wcnas retrain runs/first/architecture.json --data digits --epochs 20 --run runs/again',
-        'nni-wcnas retrain runs/c10 --data "{name: cifar10, root: data, batch_size: 96, cutout: 16}" --run runs/full',
+        'nni-wcnas retrain runs/c10 --data "{name: cifar10, root: data}" --recipe darts --run runs/full',
+        'nni-wcnas retrain runs/c10 --data "{name: cifar10, root: data}" --recipe pc_darts --seed 1 --run runs/p',
     ),
     'evaluate': (
         'nni-wcnas evaluate runs/again',
@@ -42,6 +47,21 @@ _EXAMPLES = {
     'report': ('nni-wcnas report runs/first',),
     'options': ('nni-wcnas options',),
 }
+_NUMBERS = {
+    'decay': 'of the learning rate',
+    'warmup': 'epochs in which the rate rises',
+    'drop_path': 'chance of dropping a path at the end',
+    'label_smoothing': 'share of the target spread over all classes',
+    'ema_decay': 'of a moving average of the weights, evaluated in their place; 0 for none',
+    'adversarial_steps': 'of PGD on each training batch; 0 for none',
+    'stem': 'of the network',
+    'max_macs': 'multiply-adds of one image at most; 0 for no limit',
+    'precision': 'of the arithmetic; weights are float32',
+    'channels_last': 'memory layout',
+    'compile': 'by torch.compile',
+    'fast_cell': 'compute what edges share once (CPU)',
+}
+"""What the numbers of a retraining mean that do not say it themselves."""
 _TEXTS = {
     'search': 'one search in this process',
     'trial': 'what nnictl runs: one search, a short retraining, results to NNI',
@@ -149,27 +169,37 @@ def _retrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--run', required=True, metavar='DIR', help='run directory of the retraining')
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint of the run')
     parser.add_argument('--cpu', action='store_true', help='use no GPU')
-    numbers = (
-        ('epochs', int, 600),
-        ('channels', int, 36),
-        ('cells', int, 20),
-        ('lr', float, 0.025),
-        ('min-lr', float, 0.0),
-        ('momentum', float, 0.9),
-        ('weight-decay', float, 3e-4),
-        ('gradient-clip', float, 5.0),
-        ('auxiliary-weight', float, 0.4),
-        ('drop-path', float, 0.2),
-        ('seed', int, 0),
-    )
-    for name, kind, default in numbers:
-        parser.add_argument(f'--{name}', type=kind, default=default, help=f'(default: {default})')
+    _recipe(parser)
     parser.add_argument(
         '--part',
         choices=('train', 'weights'),
         default='train',
         help="train on all training examples or on the weights' half",
     )
+
+
+def _recipe(parser: argparse.ArgumentParser) -> None:
+    """One option for each number of a retraining; what is not given stays out of the namespace."""
+    listed = ''.join(f'\n  {name:12} {recipe.description}' for name, recipe in RECIPES.items())
+    parser.epilog = f'{parser.epilog}\n\nrecipes:{listed}'
+    parser.add_argument(
+        '--recipe',
+        choices=tuple(RECIPES),
+        metavar='NAME',
+        help="the papers' numbers for a method or data set, listed below, also for the batch size and cutout "
+        'that --data leaves out (default: the numbers in parentheses here)',
+    )
+    for number in dataclasses.fields(Recipe):
+        name, default = number.name.replace('_', '-'), number.default
+        shown = 'that of the search' if default is None else default
+        note = f'{_NUMBERS.get(number.name, "")} (default: {shown})'.strip()
+        keyword: dict[str, Any] = {'dest': number.name, 'default': argparse.SUPPRESS, 'help': note}
+        if isinstance(default, bool):
+            parser.add_argument(f'--{name}', action=argparse.BooleanOptionalAction, **keyword)
+        elif number.name in RECIPE_CHOICES:
+            parser.add_argument(f'--{name}', choices=RECIPE_CHOICES[number.name], **keyword)
+        else:
+            parser.add_argument(f'--{name}', type=type(default), **keyword)
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:

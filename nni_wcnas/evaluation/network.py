@@ -37,9 +37,23 @@ class DropPath(nn.Module):
     def __init__(self, probability: float = 0.0):
         super().__init__()
         self.probability = probability
+        self.keep: Tensor | None
+        self.register_buffer('keep', None, persistent=False)  # A chance that is data; see keep_as_data.
+
+    def keep_as_data(self) -> None:
+        """Hold the chance to keep in a tensor, so that compiled code stays valid when it changes; draws otherwise."""
+        self.keep = torch.tensor(1 - self.probability)
+
+    def set_probability(self, probability: float) -> None:
+        """Change the chance."""
+        self.probability = probability
+        if self.keep is not None:
+            self.keep.fill_(1 - probability)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` to the same shape; never in place, as autograd may still need ``x``."""
+        if self.training and self.keep is not None:
+            return x * (torch.bernoulli(self.keep.expand(len(x), 1, 1, 1)) / self.keep).to(x.dtype)
         if not self.training or self.probability == 0:
             return x
         keep = 1 - self.probability
@@ -189,7 +203,7 @@ class CellNetwork(nn.Module):
             raise ValueError(f'drop_path is {probability}, but it is a chance: give a number from 0 to below 1')
         for module in self.modules():
             if isinstance(module, DropPath):
-                module.probability = probability
+                module.set_probability(probability)
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Classify images.

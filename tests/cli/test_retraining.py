@@ -1,0 +1,77 @@
+"""``nni-wcnas retrain --recipe``: the recipe's numbers, what replaces them, and what it fills in for the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nni_wcnas.cli.parser import make_parser
+from nni_wcnas.evaluation.retraining_recipe import RECIPES
+from nni_wcnas.spaces.architecture import load_architecture
+
+SMALL = ('--epochs', '1', '--channels', '4', '--cells', '3', '--auxiliary-weight', '0')
+DATA = '{name: digits, limit: 60, batch_size: 30}'
+
+
+def retrained(here: Any, finished: Path, run: Path, *more: str, data: str = DATA) -> dict[str, Any]:
+    done = here('retrain', finished, '--data', data, '--run', run, *SMALL, *more)
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load((run / 'settings.yml').read_text())
+
+
+def test_recipe_and_what_replaces_it(finished: Path, tmp_path: Path, here: Any) -> None:
+    settings = retrained(here, finished, tmp_path / 'run', '--recipe', 'adversarial', '--adversarial-steps', '1')
+    assert settings['recipe'] == 'adversarial'
+    numbers = settings['retrain']
+    assert (numbers['drop_path'], numbers['adversarial_steps'], numbers['epochs']) == (0.3, 1, 1)
+    assert settings['data'] == {'name': 'digits', 'limit': 60, 'batch_size': 30, 'cutout': 16}
+
+
+def test_without_a_recipe(finished: Path, tmp_path: Path, here: Any) -> None:
+    settings = retrained(here, finished, tmp_path / 'run', '--ema-decay', '0.5')
+    assert settings['recipe'] is None and settings['data'] == {'name': 'digits', 'limit': 60, 'batch_size': 30}
+    assert settings['retrain']['drop_path'] == 0.2
+    assert here('evaluate', tmp_path / 'run').returncode == 0
+
+
+def test_another_stem(finished: Path, tmp_path: Path, here: Any) -> None:
+    """The run's architecture file has the stem, so that what reads the run builds the same network."""
+    retrained(here, finished, tmp_path / 'run', '--stem', 'imagenet')
+    assert load_architecture(tmp_path / 'run' / 'architecture.json').arguments['stem'] == 'imagenet'
+
+
+@pytest.mark.parametrize(
+    ('more', 'message'),
+    [
+        (('--decay', 'linear'), 'epochs is 1, but the linear decay has 5 last ones: give more'),
+        (('--max-macs', '10'), 'million multiply-adds for an image, more than max_macs=10 allows'),
+    ],
+)
+def test_refused_before_anything_is_written(
+    more: tuple[str, ...], message: str, finished: Path, tmp_path: Path, here: Any
+) -> None:
+    done = here('retrain', finished, '--data', DATA, '--run', tmp_path / 'run', *SMALL, *more)
+    assert done.returncode == 2 and message in done.stderr and not (tmp_path / 'run').exists()
+
+
+def test_another_recipe_overwrites_nothing(finished: Path, tmp_path: Path, here: Any) -> None:
+    run = tmp_path / 'run'
+    retrained(here, finished, run)
+    before = {path: path.read_bytes() for path in run.rglob('*') if path.is_file()}
+    for more, message in (
+        (('--stem', 'imagenet'), 'of another architecture'),
+        (('--lr', '0.1'), 'made with lr=0.025, not 0.1: give the same'),
+    ):
+        done = here('retrain', finished, '--data', DATA, '--run', run, *SMALL, *more, '--resume')
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count('\n') == 1
+        assert {path: path.read_bytes() for path in run.rglob('*') if path.is_file()} == before
+
+
+def test_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(['retrain', '--help'])
+    text = capsys.readouterr().out
+    assert all(f'  {name:12} {recipe.description}' in text for name, recipe in RECIPES.items())
