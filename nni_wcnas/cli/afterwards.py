@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nni_wcnas.cli.assembly import has_gpu
 from nni_wcnas.cli.document import Document, parse_value
