@@ -50,12 +50,12 @@ RETRAINING_CHARTS = (
 _MAX_GRIDS = 12
 _CAPTIONS = {'normal': 'Normal cell', 'reduce': 'Reduction cell', 'cell': 'Cell'}
 _LABELS = {
-    'accuracy': 'Accuracy', 'accuracy_hard': 'Accuracy, hardest examples', 'accuracy_rest': 'Accuracy, the rest',
-    'error': 'Error', 'error_hard': 'Error, hardest examples', 'error_rest': 'Error, the rest',
-    'loss': 'Loss', 'loss_hard': 'Loss, hardest examples', 'loss_rest': 'Loss, the rest',
-    'examples': 'Examples', 'parameters': 'Parameters', 'macs': 'Multiply-accumulates',
+    'macs': 'Multiply-accumulates', 'ece': 'Calibration error', 'brier': 'Brier score',
+    'ece_equal_width': 'Calibration error, bins of equal width', 'loss_cvar': 'Mean of the worst losses',
     'search_seconds': 'Search, s', 'search_memory': 'Memory of the search, B',
 }
+"""Names that are no words."""
+_SUFFIXES = {'_hard': ', hardest examples', '_rest': ', the rest'}
 _COMPARED = ('error', 'error_hard', 'error_rest', 'loss', 'macs', 'search_seconds', 'search_memory')
 
 
@@ -116,7 +116,7 @@ def write_comparison(path: str | os.PathLike[str], runs: Sequence[RunDirectory |
         method = (methods or {}).get(run.path.resolve().name) or run.read_settings().get('method', '–')
         cells = [_emphasised(key, measures.get(key), best[key]) for key in columns]
         rows.append([_link(run, path), escape(method), *cells])
-    header = ['Trial', 'Method', *(_LABELS[key] for key in columns)]
+    header = ['Trial', 'Method', *(_label(key) for key in columns)]
     body = table(header, rows, frozenset(range(2, len(header))))
     note = '<p class="soft">Best on the hardest examples first; the best of each column is bold.</p>'
     write_atomically(path, page(title, f'<h1>{escape(title)}</h1>\n{note}\n{body}'))
@@ -147,9 +147,17 @@ def _spoken(run: RunDirectory, name: str) -> str:
 
 def _measures(measures: Mapping[str, float]) -> str:
     """The table of final measures."""
-    rows = [[escape(_LABELS.get(key, key)), _formatted(key, value)] for key, value in measures.items()]
+    rows = [[escape(_label(key)), _formatted(key, value)] for key, value in measures.items()]
     body = table((), rows, frozenset({1})) if rows else _note('The network has not been measured yet.')
     return f'<h2>Measures</h2>\n{body}'
+
+
+def _label(key: str) -> str:
+    """A measure for the reader."""
+    for suffix, words in _SUFFIXES.items():
+        if key.endswith(suffix):
+            return _label(key.removesuffix(suffix)) + words
+    return _LABELS.get(key) or key.replace('_', ' ').capitalize()
 
 
 def _curves(run: RunDirectory) -> str:

@@ -103,6 +103,13 @@ def test_empty_run(tmp_path):
         assert words in page.text
 
 
+def test_measures_are_named_for_the_reader(run):
+    run.write_measures({'error_worst_class': 0.25, 'ece_hard': 0.5, 'accuracy_rest': 0.125})
+    page = check(write_report(run)).text
+    assert 'Error worst class' in page and '25.00 %' in page
+    assert 'Calibration error, hardest examples' in page and 'Accuracy, the rest' in page
+
+
 def test_measures_come_from_the_folder(run):
     run.write_measures({'accuracy': 0.125})
     assert '12.50 %' in check(write_report(run)).text
