@@ -42,7 +42,8 @@ class Tab:
         return self.call('Runtime.evaluate', expression=expression)['result']['value']
 
     def open(self, url, width):
-        self.call('Emulation.setDeviceMetricsOverride', width=width, height=900, deviceScaleFactor=1, mobile=width < 500)
+        phone = width < 500
+        self.call('Emulation.setDeviceMetricsOverride', width=width, height=900, deviceScaleFactor=1, mobile=phone)
         self.call('Page.navigate', url=url)
         while not (self.value('location.href') == url and self.value('document.readyState') == 'complete'):
             time.sleep(0.1)
@@ -52,8 +53,8 @@ class Tab:
 def tab(tmp_path):
     """A browser of its own, with an empty profile."""
     profile = tmp_path / 'profile'
-    with subprocess.Popen(['chromium', *OPTIONS, '--remote-debugging-port=0', f'--user-data-dir={profile}', 'about:blank'],
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
+    command = ['chromium', *OPTIONS, '--remote-debugging-port=0', f'--user-data-dir={profile}', 'about:blank']
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
         try:
             port = profile / 'DevToolsActivePort'
             until = time.monotonic() + 60
@@ -78,7 +79,8 @@ def test_page_opens_offline_and_fits(tab, tmp_path):
         assert tab.value('document.querySelectorAll("img, svg").length') > 4
         assert tab.value('[...document.images].every(image => image.naturalWidth > 0)')
     assert base64.b64decode(tab.call('Page.printToPDF')['data']).startswith(b'%PDF')
-    asked = {event['params']['request']['url'] for event in tab.events if event['method'] == 'Network.requestWillBeSent'}
+    sent = [event['params'] for event in tab.events if event['method'] == 'Network.requestWillBeSent']
+    asked = {request['request']['url'] for request in sent}
     assert {url for url in asked if not url.startswith('data:')} == {path.as_uri()}
     spoken = ('Log.entryAdded', 'Runtime.consoleAPICalled', 'Runtime.exceptionThrown')
     assert [event for event in tab.events if event['method'] in spoken] == []
