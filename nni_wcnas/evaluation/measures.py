@@ -19,7 +19,7 @@ _WORST_CLASSES = 3
 
 def measure(network: nn.Module, data: EvaluationData, part: str = 'test',
             difficulty_scores: Tensor | DifficultyScores | None = None, share: float = 0.1) -> dict[str, float]:
-    """Measure a network in evaluation mode and float32; its mode, precision and weights stay as they were.
+    """Measure a network in evaluation mode, in float32 or float64; its modes, precision and weights stay as they were.
 
     Parameters
     ----------

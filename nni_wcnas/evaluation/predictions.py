@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nni_wcnas.contracts import Batch
+from nni_wcnas.functional.evaluation_mode import evaluation_mode
 
-__all__ = ['EvaluationData', 'Predictions', 'predict']
+__all__ = ['EvaluationData', 'Predictions', 'predict', 'predicting']
 
 
 class EvaluationData(Protocol):
@@ -69,8 +71,31 @@ class Predictions:
         return self.logits.double().softmax(dim=1)
 
 
+@contextmanager
+def predicting(network: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Give a function from normalised images ``(N, 3, H, W)`` to logits ``(N, C)`` on the CPU.
+
+    It runs in evaluation mode, on the network's device and in float32, or in float64 if the network has it; modes and
+    precision are put back afterwards.
+
+    Parameters
+    ----------
+    network
+        Maps images to logits.
+    """
+    parameter = next(network.parameters())
+    device, dtype = parameter.device, parameter.dtype
+    precision = torch.promote_types(dtype, torch.float32)  # Rounding float64 could not be undone.
+    try:
+        network.to(precision)
+        with evaluation_mode(network), torch.no_grad(), torch.autocast(device.type, enabled=False):
+            yield lambda images: network(images.to(device, precision)).cpu()
+    finally:
+        network.to(dtype)
+
+
 def predict(network: nn.Module, data: EvaluationData, part: str = 'test') -> tuple[Predictions, int]:
-    """Ask a network about all examples, in evaluation mode and float32; it stays as it was.
+    """Ask a network about all examples, as :func:`predicting` does; it stays as it was.
 
     Parameters
     ----------
@@ -92,18 +117,12 @@ def predict(network: nn.Module, data: EvaluationData, part: str = 'test') -> tup
         If the part is empty.
     """
     logits, labels, indices, size = [], [], [], 0
-    parameter = next(network.parameters())
-    device, dtype, training = parameter.device, parameter.dtype, network.training
-    try:
-        network.eval().float()
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            for batch in data.evaluation_dataloader(part):
-                size = batch.images.shape[-1]
-                logits.append(network(batch.images.to(device, torch.float32)).cpu())
-                labels.append(batch.labels.cpu())
-                indices.append(batch.indices)
-    finally:
-        network.to(dtype).train(training)
+    with predicting(network) as ask:
+        for batch in data.evaluation_dataloader(part):
+            size = batch.images.shape[-1]
+            logits.append(ask(batch.images))
+            labels.append(batch.labels.cpu())
+            indices.append(batch.indices)
     if not labels:
         raise ValueError(f'part {part!r} has no examples: give another part')
     known = [index.cpu() for index in indices if index is not None]

@@ -85,8 +85,11 @@ def test_a_small_share_is_one_example():
 @pytest.mark.parametrize('training', [True, False])
 def test_the_network_stays_as_it_was(training):
     network = Corner().train(training).double()
+    network.scale.data /= 3  # Not a float32.
+    before = network.scale.detach().clone()
     measure(network, Fixed())
     assert network.training is training
+    assert torch.equal(network.scale, before)
     assert network.scale.dtype is torch.float64
 
 

@@ -9,8 +9,8 @@ from torch import nn
 from tqdm import tqdm
 
 from nni_wcnas.evaluation.corruption.corrupted_images import CorruptedImages
-from nni_wcnas.evaluation.corruption.prediction import predicting
 from nni_wcnas.evaluation.corruption.severity import BENCHMARK, SEVERITIES, Scale, check_scale
+from nni_wcnas.evaluation.predictions import predicting
 
 __all__ = ['CorruptionErrors', 'corruption_errors']
 

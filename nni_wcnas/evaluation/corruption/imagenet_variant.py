@@ -15,7 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from nni_wcnas.evaluation.corruption.class_folder import MEAN, STD, ClassFolder, list_classes
-from nni_wcnas.evaluation.corruption.prediction import predicting
+from nni_wcnas.evaluation.predictions import predicting
 
 __all__ = ['Variant', 'variant_measures']
 
