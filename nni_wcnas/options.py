@@ -238,6 +238,7 @@ OPTIONS: tuple[Option, ...] = (
     Option('data', 'cifar100', data.CIFAR100, 'CIFAR-100', 'Krizhevsky, 2009'),
     Option('data', 'fashion_mnist', data.FashionMNIST, 'Fashion-MNIST', 'Xiao et al., 2017'),
     Option('data', 'svhn', data.SVHN, 'Street View House Numbers', 'Netzer et al., 2011'),
+    Option('data', 'stl10', data.STL10, 'STL-10, labelled images, 96 pixels', 'Coates et al., AISTATS 2011'),
     Option('data', 'image_folder', data.ImageFolder, 'a folder of images for each class', 'torchvision'),
 )
 

@@ -1,6 +1,6 @@
 """Data sets for a search: sample indices, clean copies, halves as the papers cut them, and how hard each example is."""
 
-from .archive import CIFAR10, CIFAR100, SVHN, FashionMNIST
+from .archive import CIFAR10, CIFAR100, STL10, SVHN, FashionMNIST
 from .augmentation import Augmentation
 from .difficulty import DifficultyScores, hardest, load_difficulty
 from .digits import Digits

@@ -1,4 +1,4 @@
-"""CIFAR-10, CIFAR-100, Fashion-MNIST and SVHN: the archives that torchvision knows, in memory."""
+"""CIFAR-10, CIFAR-100, Fashion-MNIST, SVHN and STL-10: the archives that torchvision knows, in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .store import ImageSet, TensorStore
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ['CIFAR10', 'CIFAR100', 'SVHN', 'FashionMNIST']
+__all__ = ['CIFAR10', 'CIFAR100', 'STL10', 'SVHN', 'FashionMNIST']
 
 UNREADABLE = (
     OSError,
@@ -211,6 +211,57 @@ class SVHN(ImageData):
                 test=_store(test.data, test.labels),
                 mean=(0.4377, 0.4438, 0.4728),
                 std=(0.1980, 0.2010, 0.1970),
+            ),
+            **options,
+        )
+
+
+class LabelledSTL10(datasets.STL10):
+    """Without its 100 000 unlabelled images, which torchvision would ask for and check (2.8 GB) but not read here."""
+
+    train_list = datasets.STL10.train_list[:2]
+
+
+@nni.trace
+class STL10(ImageData):
+    """STL-10: 5000 training and 8000 test images of 96x96, 10 classes; unlabelled images are left out.
+
+    Parameters
+    ----------
+    root
+        The folder that holds ``stl10_binary``.
+    download
+        Whether to fetch what is missing (2.6 GB, as the archive holds the unlabelled images too).
+    **options
+        The keyword arguments of :class:`ImageData`.
+
+    Raises
+    ------
+    DataError
+        If the data set is missing or damaged, or an option is out of range.
+    """
+
+    def __init__(self, root: str | Path, *, download: bool = False, **options: Unpack[DataOptions]) -> None:
+        train, test = _parts(
+            'STL-10',
+            root,
+            'stl10_binary/train_X.bin',
+            download,
+            [
+                lambda: LabelledSTL10(root, split='train', download=download),
+                lambda: LabelledSTL10(root, split='test', download=download),
+            ],
+        )
+        super().__init__(
+            ImageSet(
+                name='stl10',
+                class_names=('airplane', 'bird', 'car', 'cat', 'deer', 'dog', 'horse', 'monkey', 'ship', 'truck'),
+                image_size=96,
+                train=_store(train.data, train.labels),
+                test=_store(test.data, test.labels),
+                # Of the 5000 training images, as code for STL-10 commonly has them.
+                mean=(0.4467, 0.4398, 0.4066),
+                std=(0.2603, 0.2566, 0.2713),
             ),
             **options,
         )

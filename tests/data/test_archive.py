@@ -12,7 +12,8 @@ import scipy.io
 import torch
 from torchvision import datasets
 
-from nni_wcnas.data import CIFAR10, CIFAR100, SVHN, DataError, FashionMNIST
+from nni_wcnas.data import CIFAR10, CIFAR100, STL10, SVHN, DataError, FashionMNIST
+from nni_wcnas.data.archive import LabelledSTL10
 
 GENERATOR = np.random.default_rng(0)
 
@@ -111,6 +112,44 @@ def test_svhn(tmp_path, monkeypatch):
     assert not data.augmentation.flip and data.mean == (0.4377, 0.4438, 0.4728)
 
 
+@pytest.fixture
+def stl10(tmp_path, monkeypatch):
+    """Official layout: images by channel and column, classes from 1; without the file of unlabelled images."""
+    folder = tmp_path / 'stl10_binary'
+    folder.mkdir()
+    pixels = GENERATOR.integers(256, size=(2, 20, 3, 96, 96), dtype=np.uint8)
+    for part, images in zip(('train', 'test'), pixels):
+        (folder / f'{part}_X.bin').write_bytes(images.transpose(0, 1, 3, 2).tobytes())
+        (folder / f'{part}_y.bin').write_bytes((np.arange(20) % 10 + 1).astype(np.uint8).tobytes())
+        sums = [[f'{part}_{kind}.bin', md5(folder / f'{part}_{kind}.bin')] for kind in 'Xy']
+        monkeypatch.setattr(LabelledSTL10, f'{part}_list', sums)
+    return tmp_path, pixels
+
+
+def test_stl10(stl10):
+    root, pixels = stl10
+    data = STL10(root, batch_size=10)
+    assert (data.name, data.num_classes, data.image_size, len(data.test_indices)) == ('stl10', 10, 96, 20)
+    assert data.images.train.images.equal(torch.from_numpy(pixels[0]))
+    assert data.images.test.images.equal(torch.from_numpy(pixels[1]))
+    assert data.images.train.labels.tolist() == [*range(10)] * 2 and data.class_names[7] == 'monkey'
+    assert data.augmentation.flip and data.augmentation.padding == 12
+
+
+def test_a_damaged_stl10(stl10):
+    root, _ = stl10
+    path = root / 'stl10_binary' / 'test_y.bin'
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match='STL-10 under .* is incomplete or damaged .*; remove .*stl10_binary and pass'):
+        STL10(root)
+
+
+def test_stl10_is_checked_by_torchvisions_sums():
+    assert LabelledSTL10.train_list == datasets.STL10.train_list[:2]
+    assert [name for name, _ in LabelledSTL10.train_list] == ['train_X.bin', 'train_y.bin']
+    assert LabelledSTL10.test_list is datasets.STL10.test_list
+
+
 @pytest.mark.parametrize(
     ('kind', 'title', 'landmark'),
     [
@@ -118,6 +157,7 @@ def test_svhn(tmp_path, monkeypatch):
         (CIFAR100, 'CIFAR-100', 'cifar-100-python'),
         (FashionMNIST, 'Fashion-MNIST', 'FashionMNIST'),
         (SVHN, 'SVHN', 'train_32x32.mat'),
+        (STL10, 'STL-10', 'stl10_binary'),
     ],
 )
 def test_a_missing_data_set(tmp_path, kind, title, landmark):
