@@ -138,7 +138,7 @@ def build_network(architecture: Architecture | nn.Module, data: RetrainData, rec
     Raises
     ------
     ValueError
-        If the network has more multiply-adds than the recipe allows.
+        If the network has more multiply-adds than the recipe allows, or the data do not tell the size of an image.
     """
     if isinstance(architecture, nn.Module):
         network = architecture
@@ -146,7 +146,10 @@ def build_network(architecture: Architecture | nn.Module, data: RetrainData, rec
         network = CellNetwork(with_stem(architecture, recipe.stem), recipe.channels, recipe.cells, data.num_classes,
                               recipe.auxiliary_weight > 0, drop_path=0.0)
     if recipe.max_macs:
-        macs = count_macs(network, data.image_size)  # type: ignore[attr-defined]
+        if not hasattr(data, 'image_size'):
+            raise ValueError('max_macs limits the multiply-adds of an image, but the data have no image_size: give '
+                             'data with one, or max_macs=0')
+        macs = count_macs(network, data.image_size)
         if macs > recipe.max_macs:
             raise ValueError(f'the network takes {macs / 1e6:.1f} million multiply-adds for an image, more than '
                              f'max_macs={recipe.max_macs} allows: lower channels or cells, or give max_macs=0')

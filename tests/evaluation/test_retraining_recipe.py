@@ -94,6 +94,13 @@ def test_too_many_multiply_adds(architecture, tiny, tmp_path):
     assert data.asked == [] and not list(tmp_path.iterdir())
 
 
+def test_a_limit_of_multiply_adds_needs_the_size_of_an_image(architecture, tiny):
+    data = tiny()
+    with pytest.raises(ValueError, match='max_macs limits the multiply-adds of an image, but the data have no image_s'):
+        retrain(architecture, data, recipe='imagenet')
+    assert data.asked == []
+
+
 def test_darts_v2_is_mobile(architecture, tiny):
     """DARTS V2 has 529 million multiply-adds at 48 channels, batch norm not counted; at 56 it is not mobile."""
     data = tiny()
