@@ -18,6 +18,7 @@ from nni_wcnas.contracts import Tester
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import hardest, load_difficulty
 from nni_wcnas.data.reference import Reference
+from nni_wcnas.data.training_transform import is_image_by_image
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.options import AXES, build, option
 from nni_wcnas.schedule import with_lengths
@@ -51,7 +52,8 @@ def make_data(settings: Settings) -> ImageData:
     arguments = {'seed': settings.seed, **settings.data}
     name = arguments.pop('name')
     in_memory = getattr(option('data', name).factory, 'in_memory', False)
-    if arguments.get('device') is None and in_memory and not arguments.get('num_workers'):
+    is_on_cpu = arguments.get('num_workers') or is_image_by_image(arguments)
+    if arguments.get('device') is None and in_memory and not is_on_cpu:
         arguments['device'] = device(settings)
     return build('data', name, **arguments)
 

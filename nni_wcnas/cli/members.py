@@ -96,7 +96,9 @@ def validate(
         # Through JSON: strict, but with lists for tuples and text for paths.
         return model.model_validate_json(json.dumps(given)), []
     except ValidationError as error:
-        return None, [_problem(model, document, path, detail) for detail in error.errors(include_url=False)]
+        problems = [_problem(model, document, path, detail) for detail in error.errors(include_url=False)]
+        # Of a value that may be of several types, pydantic says for each why it is not.
+        return None, list({problem.key: problem for problem in reversed(problems)}.values())[::-1]
 
 
 _EXPECTED = {

@@ -14,6 +14,7 @@ from .store import FileStore, ImageSet, ImageStore, TensorStore
 __all__ = [
     'CIFAR10',
     'CIFAR100',
+    'STL10',
     'SVHN',
     'Augmentation',
     'DataError',

@@ -1,17 +1,21 @@
-"""The training transform of the papers, on whole batches: random crop, horizontal flip, normalise, cutout.
+"""The training transform of the papers: random crop, horizontal flip, colours, normalise, cutout.
 
-Every operation draws from a stream of its own, so that switching one off leaves the others as they were.
+Every operation draws from a stream of its own, so that switching one off leaves the others as they were. Most work on
+whole batches; those of torchvision and timm on one image after the other, each of a seed of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms import v2
 
-from .seeding import derive_generator
+from .seeding import derive_generator, seeded_globals
 
 __all__ = ['Augmentation', 'crop', 'cutout', 'flip', 'normalise']
 
@@ -92,20 +96,54 @@ class Augmentation:
         Whether to mirror half of the images.
     cutout
         Side of the square that is set to 0 after normalisation, pixels; 0 cuts nothing.
+    resized
+        Whether whole images go through :meth:`part` first.
+    policy
+        Maps an image to an augmented one, drawing from global random states; None does nothing.
+    color_jitter
+        Arguments of ``torchvision.transforms.v2.ColorJitter``; empty changes no colours.
     """
 
     padding: int = 0
     flip: bool = False
     cutout: int = 0
+    resized: bool = False
+    policy: Callable[[Image.Image], Image.Image] | None = None
+    color_jitter: tuple[float, ...] = ()
+
+    def part(self, image: Image.Image, image_size: int, seed: int, number: int) -> Tensor:
+        """Crop a whole image at random, as ``torchvision.transforms.v2.RandomResizedCrop(image_size)``.
+
+        Parameters
+        ----------
+        image
+            RGB, of any size.
+        image_size
+            Height and width of the result, pixels.
+        seed, number
+            Of the batch, and the place of the image in it.
+
+        Returns
+        -------
+        Tensor
+            uint8, shape ``(3, image_size, image_size)``.
+        """
+        with seeded_globals(seed, 'resized crop', number):
+            return v2.functional.pil_to_tensor(v2.RandomResizedCrop(image_size)(image))
 
     def pixels(self, images: Tensor, seed: int) -> Tensor:
-        """Crop and flip a batch ``(B, C, H, W)`` of pixels, before normalisation (the frame is black)."""
+        """Crop, flip and recolour a batch ``(B, C, H, W)`` of pixels, before normalisation (the frame is black).
+
+        Policy and colour jitter need bytes.
+        """
         if self.padding:
             offsets = torch.randint(2 * self.padding + 1, (len(images), 2), generator=derive_generator(seed, 'crop'))
             images = crop(images, offsets.to(images.device), self.padding)
         if self.flip:
             mirrored = torch.rand(len(images), generator=derive_generator(seed, 'flip')) < 0.5
             images = flip(images, mirrored.to(images.device))
+        if self.policy is not None or self.color_jitter:
+            images = torch.stack([self._recoloured(image, seed, number) for number, image in enumerate(images)])
         return images
 
     def normalised(self, images: Tensor, seed: int) -> Tensor:
@@ -115,3 +153,14 @@ class Augmentation:
         generator = derive_generator(seed, 'cutout')
         centres = [torch.randint(size, (len(images),), generator=generator) for size in images.shape[-2:]]
         return cutout(images, torch.stack(centres, 1).to(images.device), self.cutout)
+
+    def _recoloured(self, pixels: Tensor, seed: int, number: int) -> Tensor:
+        """One image ``(3, H, W)`` of bytes after the policy and the jitter, in timm's order."""
+        image = v2.functional.to_pil_image(pixels)
+        if self.policy is not None:
+            with seeded_globals(seed, 'policy', number):
+                image = self.policy(image)
+        if self.color_jitter:
+            with seeded_globals(seed, 'colour jitter', number):
+                image = v2.ColorJitter(*self.color_jitter)(image)
+        return v2.functional.pil_to_tensor(image)

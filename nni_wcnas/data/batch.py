@@ -89,6 +89,7 @@ class BatchDataset(Dataset[Batch]):
     """
 
     def __init__(self, images: ImageSet, store: ImageStore, augmentation: Augmentation | None = None) -> None:
+        self.image_size = images.image_size
         self.mean = images.mean
         self.std = images.std
         self.store = store
@@ -97,8 +98,21 @@ class BatchDataset(Dataset[Batch]):
     def __getitem__(self, request: BatchRequest) -> Batch:
         """Build the batch; ``images`` are normalised and augmented, ``clean`` is in [-1, 1]."""
         indices = request.indices.to(self.store.labels.device)
-        pixels = self.store.read(indices)
-        shown = self.augmentation.pixels(pixels, request.seed).float().div_(255)
+        pixels, shown = self._read(indices, request.seed)
+        shown = self.augmentation.pixels(shown, request.seed).float().div_(255)
         shown = self.augmentation.normalised(normalise(shown, self.mean, self.std), request.seed)
         clean = pixels.float().div_(127.5).sub_(1)
         return Batch(shown, self.store.labels[indices], indices, clean)
+
+    def _read(self, indices: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """The images as they are evaluated, and as they are augmented: the same, or random parts of whole images."""
+        if not self.augmentation.resized:
+            pixels = self.store.read(indices)
+            return pixels, pixels
+        pairs = []
+        for number, index in enumerate(indices.tolist()):  # One after the other: whole images can be large.
+            whole = self.store.open(index)
+            part = self.augmentation.part(whole, self.image_size, seed, number)
+            pairs.append((self.store.fit(whole), part))
+        fitted, parts = zip(*pairs)
+        return torch.stack(fitted), torch.stack(parts)

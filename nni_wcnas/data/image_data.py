@@ -6,19 +6,20 @@ during the search, and no batch is dropped.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import pytorch_lightning
 import torch
 from nni.nas.evaluator.pytorch import DataLoader
 from torch import Tensor
 
-from .augmentation import Augmentation, normalise
+from .augmentation import normalise
 from .batch import BatchDataset, BatchRequest, BatchSampler
 from .error import DataError
 from .seeding import derive_generator
 from .split import halves, rank_in_class
 from .store import ImageSet, ImageStore
+from .training_transform import is_image_by_image, training_transform
 
 if TYPE_CHECKING:
     from ..contracts import Batch
@@ -38,6 +39,9 @@ class DataOptions(TypedDict, total=False):
     seed: int
     cutout: int
     augment: bool
+    crop: Literal['padded', 'resized']
+    color_jitter: float | tuple[float, ...]
+    auto_augment: str | None
     num_workers: int
     device: str | None
 
@@ -60,8 +64,17 @@ class ImageData(pytorch_lightning.LightningDataModule):
     cutout
         Side of the square set to 0 in normalised training images, pixels; 0 for none.
     augment
-        Whether training images are randomly cropped and, where a mirrored image keeps its class, flipped. Cutout is
-        separate.
+        Whether training images are randomly cropped and, where a mirrored image keeps its class, flipped. Cutout,
+        ``color_jitter`` and ``auto_augment`` are separate.
+    crop
+        ``'padded'``: shifted by up to an eighth of the side, over black; ``'resized'``: a random part of the image at
+        its own size, of 0.08 to 1 of its area and a ratio of 3:4 to 4:3, resized, as for ImageNet.
+    color_jitter
+        How far brightness, contrast and saturation of training images change, as in timm: one number for all, or three
+        or, with the hue's, four; 0 for none.
+    auto_augment
+        Policy that changes training images after crop and flip, by timm's name, e.g. ``'rand-m9-mstd0.5'``; None for
+        none.
     num_workers
         Processes that prepare batches; the batches do not depend on it.
     device
@@ -98,21 +111,26 @@ class ImageData(pytorch_lightning.LightningDataModule):
         seed: int = 0,
         cutout: int = 0,
         augment: bool = True,
+        crop: Literal['padded', 'resized'] = 'padded',
+        color_jitter: float | tuple[float, ...] = 0.0,
+        auto_augment: str | None = None,
         num_workers: int = 0,
         device: str | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 2:
             raise DataError(f'batch_size={batch_size} is too small for batch normalisation; use at least 2.')
-        if not 0 <= cutout <= images.image_size:
-            raise DataError(
-                f'cutout={cutout} must lie between 0 and the image size {images.image_size}; use 0 for no cutout.'
-            )
         if num_workers < 0:
             raise DataError(f'num_workers={num_workers} must not be negative; use 0 to load in this process.')
         if num_workers and device not in (None, 'cpu'):
             raise DataError(
                 f'num_workers={num_workers} prepare batches on the CPU, not on {device}; give one of the two.'
+            )
+        named: dict[str, Any] = {'crop': crop, 'color_jitter': color_jitter, 'auto_augment': auto_augment}
+        if is_image_by_image(named) and device not in (None, 'cpu'):
+            raise DataError(
+                "crop='resized', color_jitter and auto_augment change images on the CPU, not on "
+                f'{device}; leave device or them out.'
             )
         self.images = images
         self._train, self._test = images.train.to(device or 'cpu'), images.test.to(device or 'cpu')
@@ -125,8 +143,7 @@ class ImageData(pytorch_lightning.LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.num_workers = num_workers
-        # A quarter of the side in all, as RandomCrop(32, padding=4).
-        self.augmentation = Augmentation(images.image_size // 8 if augment else 0, augment and images.flip, cutout)
+        self.augmentation = training_transform(images, augment=augment, cutout=cutout, **named)
         self.weight_indices, self.architecture_indices = halves(images.train.labels, self.num_classes, split, limit)
         self.test_indices = torch.arange(len(images.test))
         self._samplers = {

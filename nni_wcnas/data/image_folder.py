@@ -28,6 +28,7 @@ TEST_SHARE = 0.2
 class ImageFolder(ImageData):
     """Images from ``root/train/<class>/*.png`` and ``root/test/<class>/*.png``, or from ``root/<class>/*.png``.
 
+    Where ``root/test`` is missing or, as ImageNet's, without classes, ``root/val`` takes its place.
     Without train and test folders, a fifth of each class (at least one image) becomes the test set. Files are put in an
     order that depends on their names alone (hashed, classes interleaved), so that each half of the training set holds
     all classes.
@@ -38,6 +39,9 @@ class ImageFolder(ImageData):
         The folder.
     image_size
         Height and width that images are resized and centre-cropped to, pixels.
+    crop_pct
+        Share of the resized shorter side that the centre keeps, in (0, 1], as in timm: 0.875 for ImageNet's 224 of 256
+        pixels.
     flip
         Whether a mirrored image keeps its class; False for digits, letters and road signs.
     mean, std
@@ -59,6 +63,7 @@ class ImageFolder(ImageData):
         root: str | Path,
         *,
         image_size: int = 32,
+        crop_pct: float = 1.0,
         flip: bool = True,
         mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
         std: tuple[float, float, float] = (0.229, 0.224, 0.225),
@@ -67,6 +72,8 @@ class ImageFolder(ImageData):
         root = Path(root)
         if image_size < 8:
             raise DataError(f'image_size={image_size} is too small; use at least 8.')
+        if not 0 < crop_pct <= 1:
+            raise DataError(f'crop_pct={crop_pct} must lie above 0 and at most at 1; use 1 to keep all of it.')
         if not root.is_dir():
             raise DataError(f'The folder {root} does not exist; pass the folder that holds one folder for each class.')
         train, test = _files(root)
@@ -77,8 +84,8 @@ class ImageFolder(ImageData):
                 image_size=image_size,
                 mean=(mean[0], mean[1], mean[2]),
                 std=(std[0], std[1], std[2]),
-                train=_store(train, image_size),
-                test=_store(test, image_size),
+                train=_store(train, image_size, crop_pct),
+                test=_store(test, image_size, crop_pct),
                 flip=flip,
             ),
             **options,
@@ -87,13 +94,14 @@ class ImageFolder(ImageData):
 
 def _files(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     """List the image files of the training and the test set by class."""
-    official = {part: (root / part).is_dir() for part in ('train', 'test')}
+    held_out = _held_out(root)
+    official = {part: (root / part).is_dir() for part in ('train', held_out)}
     if all(official.values()):
-        train, test = _classes(root / 'train'), _classes(root / 'test')
+        train, test = _classes(root / 'train'), _classes(root / held_out)
         if list(train) != list(test):
             odd = min(set(train) ^ set(test))
             raise DataError(
-                f'The class {odd} is in only one of {root / "train"} and {root / "test"}; '
+                f'The class {odd} is in only one of {root / "train"} and {root / held_out}; '
                 f'give both the same class folders.'
             )
         return train, test
@@ -108,6 +116,12 @@ def _files(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
         count = max(1, round(TEST_SHARE * len(files)))
         train[name], test[name] = files[count:], files[:count]
     return train, test
+
+
+def _held_out(root: Path) -> str:
+    """The name of the test set's folder: 'val' where it stands in for a test set without labels or without images."""
+    has_classes = any(child.is_dir() for child in (root / 'test').glob('*'))
+    return 'val' if not has_classes and (root / 'train').is_dir() and (root / 'val').is_dir() else 'test'
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
@@ -125,9 +139,9 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _store(classes: dict[str, list[Path]], image_size: int) -> FileStore:
+def _store(classes: dict[str, list[Path]], image_size: int, crop_pct: float) -> FileStore:
     """Interleave the classes."""
     paths = [path for files in classes.values() for path in files]
     labels = torch.tensor([label for label, files in enumerate(classes.values()) for _ in files], dtype=torch.int64)
     order = interleave(labels)
-    return FileStore([paths[index] for index in order.tolist()], labels[order], image_size)
+    return FileStore([paths[index] for index in order.tolist()], labels[order], image_size, crop_pct)

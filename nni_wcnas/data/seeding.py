@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
-__all__ = ['derive_generator', 'derive_seed']
+__all__ = ['derive_generator', 'derive_seed', 'seeded_globals']
 
 
 def derive_seed(*keys: str | int) -> int:
@@ -45,3 +49,25 @@ def derive_seed(*keys: str | int) -> int:
 def derive_generator(*keys: str | int) -> torch.Generator:
     """Build a CPU generator seeded with :func:`derive_seed` of the keys."""
     return torch.Generator().manual_seed(derive_seed(*keys))
+
+
+@contextmanager
+def seeded_globals(*keys: str | int) -> Iterator[None]:
+    """Seed the global CPU generators of Python, NumPy and torch, for libraries that draw from no other; put them back.
+
+    Parameters
+    ----------
+    keys
+        As for :func:`derive_seed`.
+    """
+    seed = derive_seed(*keys)
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well.
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torchvision.transforms.v2 import functional as tv
 
 from .error import DataError
 
@@ -42,6 +42,20 @@ class ImageStore(ABC):
         DataError
             If an image cannot be decoded.
         """
+
+    @abstractmethod
+    def open(self, index: int) -> Image.Image:
+        """The whole image at an index, RGB, at its own size.
+
+        Raises
+        ------
+        DataError
+            If it cannot be decoded.
+        """
+
+    @abstractmethod
+    def fit(self, image: Image.Image) -> Tensor:
+        """What :meth:`read` makes of a whole image; uint8, shape ``(3, H, W)``."""
 
     def to(self, device: torch.device | str) -> ImageStore:
         """The same images where batches are to be made; a store that is not in memory stays on the CPU.
@@ -97,6 +111,14 @@ class TensorStore(ImageStore):
         """Read the images at ``indices``; see :meth:`ImageStore.read`."""
         return self.images[indices]
 
+    def open(self, index: int) -> Image.Image:
+        """The image at an index; see :meth:`ImageStore.open`."""
+        return tv.to_pil_image(self.images[index])
+
+    def fit(self, image: Image.Image) -> Tensor:
+        """The image as it is; see :meth:`ImageStore.fit`."""
+        return tv.pil_to_tensor(image)
+
     def to(self, device: torch.device | str) -> TensorStore:
         """All images on a device.
 
@@ -122,7 +144,7 @@ class TensorStore(ImageStore):
 
 
 class FileStore(ImageStore):
-    """Images decoded on demand: the shorter side is resized to ``image_size`` and the centre is cropped.
+    """Images decoded on demand: the shorter side is resized and the centre is cropped.
 
     Parameters
     ----------
@@ -132,9 +154,11 @@ class FileStore(ImageStore):
         Shape ``(N,)``, in ``[0, C)``.
     image_size
         Height and width of what is read, pixels.
+    crop_pct
+        Share of the resized shorter side that the centre keeps, in (0, 1].
     """
 
-    def __init__(self, paths: Sequence[Path], labels: Tensor, image_size: int) -> None:
+    def __init__(self, paths: Sequence[Path], labels: Tensor, image_size: int, crop_pct: float = 1.0) -> None:
         if len(paths) != len(labels):
             raise DataError(
                 f'There are {len(paths)} image files but {len(labels)} labels; pass one label for each file.'
@@ -142,14 +166,24 @@ class FileStore(ImageStore):
         self.paths = tuple(paths)
         self.labels = labels.long()
         self.image_size = image_size
+        self.crop_pct = crop_pct
 
     def read(self, indices: Tensor) -> Tensor:
         """Decode the images at ``indices``; see :meth:`ImageStore.read`."""
-        return torch.stack([decode(self.paths[index], self.image_size) for index in indices.tolist()])
+        return torch.stack([self.fit(self.open(index)) for index in indices.tolist()])
+
+    def open(self, index: int) -> Image.Image:
+        """Decode the image at an index; see :meth:`ImageStore.open`."""
+        return open_image(self.paths[index])
+
+    def fit(self, image: Image.Image) -> Tensor:
+        """Resize an image and crop its centre; see :meth:`ImageStore.fit`."""
+        return fit(image, self.image_size, self.crop_pct)
 
     def fingerprint(self) -> str:
-        """Hash the bytes of every file, and the size they are read at."""
-        digest = hashlib.sha256(str(self.image_size).encode())
+        """Hash the bytes of every file, and how they are resized."""
+        sizes = (self.image_size,) if self.crop_pct == 1 else (self.image_size, self.crop_pct)
+        digest = hashlib.sha256(' '.join(map(str, sizes)).encode())
         for path in self.paths:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         digest.update(self.labels.numpy().data)
@@ -164,17 +198,34 @@ def decode(path: Path, image_size: int) -> Tensor:
     DataError
         If the file is missing, truncated or not an image.
     """
+    return fit(open_image(path), image_size)
+
+
+def fit(image: Image.Image, image_size: int, crop_pct: float = 1.0) -> Tensor:
+    """Resize the shorter side to ``image_size / crop_pct`` and crop the centre; uint8 of that size, three channels."""
+    if crop_pct == 1:
+        image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
+    else:
+        image = tv.center_crop(tv.resize(image, [math.floor(image_size / crop_pct)]), [image_size])
+    return tv.pil_to_tensor(image)
+
+
+def open_image(path: Path) -> Image.Image:
+    """Read one image file as RGB at its own size.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, truncated or not an image.
+    """
     try:
         with Image.open(path) as opened:
             if opened.mode.startswith(('I', 'F')):
                 raise ValueError(f'its mode {opened.mode} has more than 8 bits a channel')
-            image = ImageOps.fit(
-                ImageOps.exif_transpose(opened).convert('RGB'), (image_size, image_size), Image.Resampling.BILINEAR
-            )
+            return ImageOps.exif_transpose(opened).convert('RGB')
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = ' '.join(str(error).split()).rstrip('.')
         raise DataError(f'The image {path} cannot be read ({reason}); replace or remove the file.') from error
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,14 @@ def test_precision_is_the_trainers(tmp_path: Path, precision: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ('overrides', 'expected'), [((), 'meta'), (('data.num_workers=1',), 'cpu'), (('data.device=cpu',), 'cpu')]
+    ('overrides', 'expected'),
+    [
+        ((), 'meta'),
+        (('data.num_workers=1',), 'cpu'),
+        (('data.device=cpu',), 'cpu'),
+        (('data.color_jitter=0.4',), 'cpu'),
+        (('data.crop=resized',), 'cpu'),
+    ],
 )
 def test_batches_are_made_on_the_device_of_the_search(tmp_path: Path, monkeypatch, overrides, expected: str) -> None:
     settings = _settings(tmp_path, *overrides)

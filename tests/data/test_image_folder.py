@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2.functional import to_pil_image
 
 from nni_wcnas.data import DataError, ImageFolder
 from nni_wcnas.data.store import decode
@@ -52,6 +53,33 @@ def test_official_parts(folder, tmp_path_factory):
         2,
     ]
     assert all('test' in path.parts for path in data.images.test.paths)
+
+
+@pytest.mark.parametrize('unlabelled', [False, True])
+def test_val_in_the_place_of_test(tmp_path, unlabelled):
+    """ImageNet's layout, with or without its test images, which have no classes."""
+    for name in ('n01', 'n02'):
+        write(tmp_path / 'train' / name, 4, (1, 1, 1))
+        write(tmp_path / 'val' / name, 2, (9, 9, 9))
+    if unlabelled:
+        write(tmp_path / 'test', 3, (5, 5, 5))
+    data = ImageFolder(tmp_path)
+    assert data.class_names == ('n01', 'n02') and len(data.images.train) == 8
+    assert len(data.images.test) == 4 and all(path.parts[-3] == 'val' for path in data.images.test.paths)
+    for name in ('n01', 'n02'):
+        write(tmp_path / 'test' / name, 1, (5, 5, 5))
+    assert all(path.parts[-3] == 'test' for path in ImageFolder(tmp_path).images.test.paths)
+
+
+def test_the_centre_that_is_kept(folder):
+    """8 of 10 pixels, so that the pixel in the corner is outside."""
+    whole, centre = (ImageFolder(folder, image_size=8, crop_pct=share).images.train for share in (1.0, 0.8))
+    assert whole.fingerprint() != centre.fingerprint()
+    pixels = torch.arange(200, dtype=torch.uint8).reshape(10, 20).expand(3, -1, -1)
+    image = to_pil_image(pixels)
+    assert centre.fit(image).equal(pixels[:, 1:9, 6:14]) and not whole.fit(image).equal(centre.fit(image))
+    with pytest.raises(DataError, match='crop_pct=0 must lie above 0 and at most at 1; use 1 to keep all of it'):
+        ImageFolder(folder, crop_pct=0)
 
 
 def test_batches_show_the_files(folder):

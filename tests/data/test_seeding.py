@@ -1,8 +1,13 @@
 """Seeds are pure functions of their keys."""
 
+import random
+
+import numpy as np
 import pytest
+import torch
 
 from nni_wcnas.data import derive_seed
+from nni_wcnas.data.seeding import seeded_globals
 
 
 def test_known_value_holds_on_every_machine():
@@ -22,3 +27,19 @@ def test_range():
 def test_other_keys_are_refused(key):
     with pytest.raises(TypeError, match='A seed key must be a string or an integer'):
         derive_seed(key)
+
+
+def test_libraries_are_seeded_and_put_back():
+    def draws():
+        return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+    def drawn(*keys):
+        with seeded_globals(*keys):
+            return draws()
+
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    assert drawn(0, 'a') == drawn(0, 'a') and not set(drawn(0, 'a')) & set(drawn(0, 'b'))
+    with pytest.raises(KeyError), seeded_globals(1):
+        draws()
+        raise KeyError
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())

@@ -1,0 +1,65 @@
+"""From the arguments of a data set to what is done to its training images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .augmentation import Augmentation
+from .error import DataError
+from .policy import named_policy
+from .store import ImageSet
+
+__all__ = ['is_image_by_image', 'training_transform']
+
+
+def training_transform(
+    images: ImageSet,
+    *,
+    augment: bool,
+    cutout: int,
+    crop: str,
+    color_jitter: float | Sequence[float],
+    auto_augment: str | None,
+) -> Augmentation:
+    """What the arguments of :class:`nni_wcnas.data.ImageData` ask for.
+
+    Raises
+    ------
+    DataError
+        If one of them is out of range.
+    """
+    if not 0 <= cutout <= images.image_size:
+        raise DataError(
+            f'cutout={cutout} must lie between 0 and the image size {images.image_size}; use 0 for no cutout.'
+        )
+    if crop not in ('padded', 'resized'):
+        raise DataError(f"crop={crop!r} is unknown; use 'padded' or 'resized'.")
+    return Augmentation(
+        # A quarter of the side in all, as RandomCrop(32, padding=4).
+        padding=images.image_size // 8 if augment and crop == 'padded' else 0,
+        flip=augment and images.flip,
+        cutout=cutout,
+        resized=augment and crop == 'resized',
+        policy=None if auto_augment is None else named_policy(auto_augment, images.image_size, images.mean),
+        color_jitter=_jitter(color_jitter),
+    )
+
+
+def is_image_by_image(arguments: Mapping[str, Any]) -> bool:
+    """Whether arguments of :class:`nni_wcnas.data.ImageData` ask for what torchvision and timm do on the CPU."""
+    names_one = arguments.get('crop') == 'resized' or arguments.get('auto_augment') is not None
+    return names_one or bool(_jitter(arguments.get('color_jitter', 0)))
+
+
+def _jitter(given: float | Sequence[float]) -> tuple[float, ...]:
+    """Brightness, contrast, saturation and perhaps hue; empty where nothing changes."""
+    numbers = (given,) * 3 if isinstance(given, (int, float)) else tuple(given)
+    is_possible = len(numbers) in (3, 4) and all(math.isfinite(number) and number >= 0 for number in numbers)
+    if not is_possible or max(numbers[3:], default=0) > 0.5:
+        raise DataError(
+            f'color_jitter={given} must be one number, three or four (brightness, contrast, saturation, hue), none '
+            'negative and the hue at most 0.5; use 0 for none.'
+        )
+    return numbers if any(numbers) else ()
