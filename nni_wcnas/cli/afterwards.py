@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -44,7 +45,7 @@ def retrain_architecture(
     architecture
         A file, or the run directory that holds it.
     data
-        A name, or a YAML map; a named recipe fills in what the map leaves out.
+        A name, or a YAML map; a named recipe fills in what the map leaves out and the data set takes.
     path
         Of the run directory.
     numbers, recipe, part, resume
@@ -63,7 +64,7 @@ def retrain_architecture(
     try:
         chosen = Recipe(**recipe_numbers(recipe, numbers))
         if recipe is not None:
-            section = {**named_recipe(recipe).data, **section}
+            section = {**_taken(section['name'], named_recipe(recipe).data), **section}
         settings = {'data': section, 'recipe': recipe, 'retrain': {**asdict(chosen), 'part': part},
                     'versions': versions()}
         loaded = _data(section)
@@ -133,6 +134,12 @@ def _data_section(text: str) -> dict[str, Any]:
     if isinstance(section.get('root'), str):
         section['root'] = str(Path(section['root']).expanduser().resolve())
     return section
+
+
+def _taken(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those arguments that a data set takes: one in memory has its own size."""
+    known = arguments_of(option('data', name).factory)
+    return {key: value for key, value in arguments.items() if key in known}
 
 
 def _data(section: dict[str, Any]) -> ImageData:

@@ -12,14 +12,16 @@ Tables 33 to 36 of papers/wcnas, with what they leave open from the code of the 
 
 Deviations. The published code of P-DARTS, PC-DARTS and PR-DARTS drops paths with chance 0.3, and P-DARTS decays weights
 by 5e-4 on CIFAR-100; here the tables' 0.2 and 3e-4 hold. Table 36 names a cosine, the code that it follows decays
-linearly, after a warm-up; that is done here. Cutout on STL-10 is 32 pixels wide, as its authors found best for images
-of 96. How the networks of table 15 were attacked in training is not said: 7 steps, as Madry et al. did.
+linearly, after a warm-up; that is done here, as is what that code does to images: random parts of them, resized to 224
+pixels, with other colours, and for the test the centre of 256 pixels. Cutout on STL-10 is 32 pixels wide, as its
+authors found best for images of 96. How the networks of table 15 were attacked in training is not said: 7 steps, as
+Madry et al. did.
 
 References
 ----------
 papers/wcnas, tables 15, 17 and 33 to 36; Chen et al., "Progressive Differentiable Architecture Search", ICCV 2019 (its
-``train_imagenet.py`` for the linear decay); DeVries, Taylor, "Improved Regularization of Convolutional Neural Networks
-with Cutout", 2017, section 4.4.
+``train_imagenet.py`` for the linear decay and the images); DeVries, Taylor, "Improved Regularization of Convolutional
+Neural Networks with Cutout", 2017, section 4.4.
 """
 
 from __future__ import annotations
@@ -210,7 +212,8 @@ RECIPES: Mapping[str, NamedRecipe] = MappingProxyType({
         'ImageNet, mobile setting (table 36)',
         {'epochs': 250, 'channels': 48, 'cells': 14, 'lr': 0.5, 'decay': 'linear', 'warmup': 5, 'weight_decay': 3e-5,
          'drop_path': 0.0, 'label_smoothing': 0.1, 'stem': 'imagenet', 'max_macs': _MOBILE_MACS},
-        {'batch_size': 1024}),
+        {'batch_size': 1024, 'image_size': 224, 'crop': 'resized', 'crop_pct': 0.875,
+         'color_jitter': (0.4, 0.4, 0.4, 0.2)}),
     'stl10': NamedRecipe('STL-10, transfer of a cell (table 17)', {}, {'batch_size': 96, 'cutout': 32}),
 })
 """The papers' recipes by name."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from nni_wcnas.cli.parser import make_parser
 from nni_wcnas.evaluation.retraining_recipe import RECIPES
@@ -68,6 +70,37 @@ def test_another_recipe_overwrites_nothing(finished: Path, tmp_path: Path, here:
         done = here('retrain', finished, '--data', DATA, '--run', run, *SMALL, *more, '--resume')
         assert done.returncode == 2 and message in done.stderr and done.stderr.count('\n') == 1
         assert {path: path.read_bytes() for path in run.rglob('*') if path.is_file()} == before
+
+
+def test_imagenets_images(finished: Path, tmp_path: Path, here: Any) -> None:
+    """The recipe's arguments of the images, others in their place, and a policy; read again to evaluate."""
+    for number in range(12):
+        path = tmp_path / 'images' / ('train', 'train', 'val')[number % 3] / 'ab'[number % 2] / f'{number}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((40, 30, 3), 20 * number, np.uint8)).save(path)
+    data = f'{{name: image_folder, root: {tmp_path / "images"}, batch_size: 4, image_size: 16, auto_augment: rand-m5}}'
+    settings = retrained(here, finished, tmp_path / 'run', '--recipe', 'imagenet', '--epochs', '6', data=data)
+    found = {'name': 'image_folder', 'root': str(tmp_path / 'images'), 'batch_size': 4, 'image_size': 16}
+    assert settings['data'] == {**found, 'crop': 'resized', 'crop_pct': 0.875, 'color_jitter': [0.4, 0.4, 0.4, 0.2],
+                                'auto_augment': 'rand-m5'}
+    done = here('evaluate', tmp_path / 'run')
+    assert done.returncode == 0, done.stderr
+    settings = retrained(here, finished, tmp_path / 'other', '--recipe', 'imagenet', '--epochs', '6')
+    assert 'image_size' not in settings['data'] and settings['data']['crop'] == 'resized'
+
+
+@pytest.mark.parametrize(
+    ('argument', 'message'),
+    [
+        ('auto_augment: rand-q5', "auto_augment='rand-q5' is not one of timm's policies"),
+        ('crop: whole', "'whole' is not one of padded, resized"),
+        ('color_jitter: much', "data.color_jitter: must be a number, not 'much'; change it"),
+        ('color_jitter: -1.0', 'color_jitter=-1.0 must be one number'),
+    ],
+)
+def test_wrong_augmentation(argument: str, message: str, finished: Path, tmp_path: Path, here: Any) -> None:
+    done = here('retrain', finished, '--data', f'{{name: digits, {argument}}}', '--run', tmp_path / 'run')
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count('\n') == 1
 
 
 def test_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
