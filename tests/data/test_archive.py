@@ -134,6 +134,7 @@ def test_stl10(stl10):
     assert data.images.test.images.equal(torch.from_numpy(pixels[1]))
     assert data.images.train.labels.tolist() == [*range(10)] * 2 and data.class_names[7] == 'monkey'
     assert data.augmentation.flip and data.augmentation.padding == 12
+    assert data.mean == (0.4467, 0.4398, 0.4066) and data.std == (0.2603, 0.2566, 0.2713)
 
 
 def test_a_damaged_stl10(stl10):

@@ -77,14 +77,15 @@ def test_batches_depend_on_seed_and_epoch_only(folder):
     assert not any(later[int(i)].equal(image) for b in first for i, image in zip(b.indices, b.images))
 
 
-def test_equal_images_of_a_batch_become_different_ones():
+def test_each_image_and_each_batch_has_a_seed_of_its_own():
     image = v2.functional.to_pil_image(torch.arange(3 * 64 * 64).reshape(3, 64, 64).remainder(256).byte())
-    crops = [Augmentation(resized=True).part(image, 16, 0, number) for number in range(4)]
-    assert len(torch.stack(crops).flatten(1).unique(dim=0)) == 4
+    crops = [Augmentation(resized=True).part(image, 16, seed, number) for seed in range(2) for number in range(4)]
+    assert len(torch.stack(crops).flatten(1).unique(dim=0)) == 8
     batch = torch.stack([v2.functional.pil_to_tensor(image)] * 4)
     policy = named_policy('rand-m9-p1', 64, (0.5, 0.5, 0.5))
     for augmentation in (Augmentation(color_jitter=(0.4, 0.4, 0.4)), Augmentation(policy=policy)):
-        assert len(augmentation.pixels(batch, 0).flatten(1).unique(dim=0)) == 4
+        changed = torch.cat([augmentation.pixels(batch, seed) for seed in range(2)])
+        assert len(changed.flatten(1).unique(dim=0)) == 8
 
 
 @pytest.mark.parametrize('size', [(90, 60), (40, 200)])
