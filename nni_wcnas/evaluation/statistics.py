@@ -1,16 +1,16 @@
 """Whether one method is better than another: seeds, significance, and a verdict that refuses to guess.
 
 Each method has one value a seed. Two methods whose seeds are the same are compared seed by seed (paired t-test), others
-by Welch's t-test, both double-sided; p-values of several comparisons are corrected by Holm's step-down procedure. The
-test of the paper is reported beside them: Section B.7 of "Worst-case neural architecture search" tests the seeds of one
-method against the mean of the other (``scipy.stats.ttest_1samp``), which ignores the other's spread and so calls more
-differences significant; no verdict rests on it.
+by Welch's t-test, both double-sided; the p-values of all comparisons, in all measures, are one family that Holm's
+step-down procedure corrects. The test of the paper is reported beside them: Section B.7 of "Worst-case neural
+architecture search" tests the seeds of one method against the mean of the other (``scipy.stats.ttest_1samp``), which
+ignores the other's spread and so calls more differences significant; no verdict rests on it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
@@ -27,7 +27,7 @@ from nni_wcnas.evaluation.significance import (
     welch_test,
 )
 
-__all__ = ['Comparison', 'ComparisonRow', 'compare_methods']
+__all__ = ['Comparison', 'ComparisonRow', 'compare_measures', 'compare_methods']
 
 
 @dataclass(frozen=True)
@@ -120,18 +120,51 @@ def compare_methods(values: Mapping[str, Mapping[int, float]], *, baseline: str 
     >>> compare_methods({'darts': {0: 0.031}, 'wcnas': {0: 0.027}}).verdict
     'no winner: darts and wcnas have one seed; run each method with at least two, better three or more'
     """
-    _check_comparison(values, baseline, alpha)
-    order = list(values)
+    (comparison,) = compare_measures({'': values}, baseline=baseline, alpha=alpha,
+                                     lower_is_better=lower_is_better).values()
+    return comparison
+
+
+def compare_measures(values: Mapping[str, Mapping[str, Mapping[int, float]]], *, baseline: str | None = None,
+                     alpha: float = 0.05, lower_is_better: bool = True) -> dict[str, Comparison]:
+    """Compare methods in several measures, which are one family for the correction.
+
+    Parameters
+    ----------
+    values
+        Value of each seed of each method, by measure.
+    baseline, alpha, lower_is_better
+        As in :func:`compare_methods`.
+
+    Returns
+    -------
+    dict
+        By measure.
+
+    Raises
+    ------
+    ValueError
+        As in :func:`compare_methods`.
+    """
+    for methods in values.values():
+        _check_comparison(methods, baseline, alpha)
+    bare = {measure: [_compare(methods, *pair, alpha) for pair in _pairs(methods, baseline)]
+            for measure, methods in values.items()}
+    adjusted = iter(holm([row.p_value for rows in bare.values() for row in rows if row.p_value is not None]))
+    found = {}
+    for measure, methods in values.items():
+        rows = tuple(row if row.p_value is None else _judge(row, next(adjusted), alpha, lower_is_better)
+                     for row in bare[measure])
+        summaries = {method: summarise(list(seeds.values())) for method, seeds in methods.items()}
+        found[measure] = Comparison(summaries, rows, *_verdict(summaries, rows, alpha))
+    return found
+
+
+def _pairs(methods: Iterable[str], baseline: str | None) -> list[tuple[str, str]]:
+    """Each method with the baseline, or with every method before it."""
     if baseline is None:
-        pairs = [(second, first) for first, second in combinations(order, 2)]
-    else:
-        pairs = [(method, baseline) for method in order if method != baseline]
-    bare = [_compare(values, *pair, alpha) for pair in pairs]
-    adjusted = iter(holm([row.p_value for row in bare if row.p_value is not None]))
-    rows = tuple(row if row.p_value is None else _judge(row, next(adjusted), alpha, lower_is_better) for row in bare)
-    summaries = {method: summarise(list(seeds.values())) for method, seeds in values.items()}
-    winner, verdict = _verdict(summaries, rows, alpha)
-    return Comparison(summaries, rows, winner, verdict)
+        return [(second, first) for first, second in combinations(methods, 2)]
+    return [(method, baseline) for method in methods if method != baseline]
 
 
 def _check_comparison(values: Mapping[str, Mapping[int, float]], baseline: str | None, alpha: float) -> None:
@@ -175,19 +208,23 @@ def _judge(row: ComparisonRow, p_adjusted: float, alpha: float, lower_is_better:
 def _verdict(summaries: dict[str, Summary], rows: tuple[ComparisonRow, ...],
              alpha: float) -> tuple[str | None, str]:
     """The winner, if any, and a sentence."""
+    found = [(row.better, row.baseline if row.better == row.method else row.method, row.p_adjusted)
+             for row in rows if row.better is not None]
+    text = ', '.join(f'{better} is better than {other} (p = {p_value:.2g})' for better, other, p_value in found)
+    though = f'; but {text}' if found else ''
     single = [method for method, summary in summaries.items() if summary.count < 2]
     if single:
         has = 'has' if len(single) == 1 else 'have'
         return None, (f'no winner: {" and ".join(single)} {has} one seed; run each method with at least two, better '
-                      'three or more')
+                      f'three or more{though}')
     untested = [f'{row.method} and {row.baseline}' for row in rows if row.test is None]
     if untested:
-        return None, f'no winner: the seeds of {untested[0]} do not vary, so there is nothing to test; check the runs'
-    found = [(row.better, row.baseline if row.better == row.method else row.method, row.p_adjusted)
-             for row in rows if row.better is not None]
+        return None, (f'no winner: the seeds of {untested[0]} do not vary, so there is nothing to test; check the runs'
+                      f'{though}')
     if not found:
-        return None, f'no winner: no difference is significant at {alpha:g} after Holm\'s correction'
-    text = ', '.join(f'{better} is better than {other} (p = {p_value:.2g})' for better, other, p_value in found)
+        nearest = min(rows, key=lambda row: row.p_adjusted or 0.0)
+        return None, (f'no winner: no difference is significant at {alpha:g} after Holm\'s correction (the clearest, '
+                      f'{nearest.method} and {nearest.baseline}, has p = {nearest.p_adjusted:.2g})')
     for method in summaries:
         if {other for better, other, _ in found if better == method} == summaries.keys() - {method}:
             return method, f'{method} wins: {text}'

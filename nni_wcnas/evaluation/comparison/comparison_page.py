@@ -9,7 +9,7 @@ from nni_wcnas.evaluation.comparison.method import Method, group_records
 from nni_wcnas.evaluation.comparison.number import scale_of
 from nni_wcnas.evaluation.comparison.picture import cells, hardest_images
 from nni_wcnas.evaluation.comparison.plot import Point, bars, curves
-from nni_wcnas.evaluation.comparison.significance import conclusion, pairwise_tests, significance_table
+from nni_wcnas.evaluation.comparison.significance import compare, conclusion, significance_table
 from nni_wcnas.evaluation.comparison.style import STYLE
 from nni_wcnas.evaluation.comparison.table import (
     attack_table,
@@ -47,10 +47,10 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
     """
     methods = group_records(records)
     share = next((each.measured_with['test']['share'] for each in records if 'test' in each.measured_with), 0.1)
-    tests = pairwise_tests(methods)
+    comparisons = compare(methods)
     body = [
         f'<h1>{escape(title)}</h1>', f'<p class="soft">{escape(_subtitle(methods))}</p>',
-        f'<p class="verdict">{escape(conclusion(methods, tests, share))}</p>',
+        f'<p class="verdict">{escape(conclusion(methods, comparisons, share))}</p>',
         _section('Error on hard images', 'Share of wrong predictions, %, mean ± standard deviation over the seeds; the '
                  'lowest mean is bold, which alone means nothing.', error_table(methods, share), _error_plots(methods)),
         _section('Size and cost', 'Parameters without the auxiliary tower; multiply-adds of one image; the search on '
@@ -63,8 +63,10 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
                  *_corruptions(methods)),
         _section('Under attack', 'Share of wrong predictions, %, when each image is attacked through the network.',
                  attack_table(methods), _attack_curve(methods)),
-        _section('Significance', "Double-sided Welch's t-tests of every pair; Holm's correction over the whole table; "
-                 '* is below 0.05 after it.', significance_table(tests)),
+        _section('Significance', "Double-sided t-tests of every pair, by seed (paired) where both have the same seeds, "
+                 "else Welch's; the difference is that of the means. Holm's correction is over the whole table; * is "
+                 "below 0.05 after it. One sample: the paper's test of the method's seeds against the other's mean, "
+                 'which ignores how that one varies; no verdict rests on it.', significance_table(comparisons)),
         _section('Found cells', '', cells(methods)),
         _section('Hardest images', 'The same test images for all; each network with its seed, class and confidence.',
                  hardest_images(methods)),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 
 from nni_wcnas.evaluation.record import Record
+from nni_wcnas.evaluation.significance import summarise
 
 __all__ = ['ComparisonError', 'Method', 'group_records']
 
@@ -30,24 +30,23 @@ class Method:
     name: str
     records: tuple[Record, ...]
 
+    def by_seed(self, measure: str) -> dict[int, float]:
+        """The value of each seed of which the measure is known."""
+        return {record.seed: record.measures[measure] for record in self.records if measure in record.measures}
+
     def values(self, measure: str) -> list[float]:
         """One value a record that has the measure."""
-        return [record.measures[measure] for record in self.records if measure in record.measures]
+        return list(self.by_seed(measure).values())
 
     def mean(self, measure: str) -> float | None:
         """Over the seeds; None where nothing was measured."""
         values = self.values(measure)
-        return fmean(values) if values else None
+        return summarise(values).mean if values else None
 
     def deviation(self, measure: str) -> float | None:
         """Sample standard deviation over the seeds; None below two."""
         values = self.values(measure)
-        return stdev(values) if len(values) > 1 else None
-
-    @property
-    def seeds(self) -> list[int]:
-        """Of the searches."""
-        return [record.seed for record in self.records]
+        return summarise(values).deviation if values else None
 
 
 def group_records(records: Sequence[Record]) -> list[Method]:

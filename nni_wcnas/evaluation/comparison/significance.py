@@ -1,114 +1,70 @@
-"""What can be concluded: tests of every pair of methods, corrected for their number, and one sentence.
+"""What can be concluded: a test of every pair of methods in every measure, and one verdict.
 
-Tables 21 and 22 of the paper: double-sided t-tests (Welch's, whose variances may differ) of every pair in every
-measure. All of them are one family for Holm's correction. A method of one seed has no variance, so it is in no test.
+All tests are one family for the correction of :func:`nni_wcnas.evaluation.statistics.compare_measures`. Beside each
+stands the p-value of the paper's own test, that of its tables 21 and 22, on which no verdict rests.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 
 from nni_wcnas.evaluation.comparison.method import Method
 from nni_wcnas.evaluation.comparison.number import formatted, scale_of
 from nni_wcnas.evaluation.page import escape, table
-from nni_wcnas.evaluation.significance import hedges_g, holm, welch_test
+from nni_wcnas.evaluation.statistics import Comparison, ComparisonRow, compare_measures
 
-__all__ = ['Test', 'conclusion', 'pairwise_tests', 'significance_table']
+__all__ = ['TESTED', 'compare', 'conclusion', 'significance_table']
 
 TESTED = {'error_hard': 'error, hardest', 'error': 'error, all', 'error_worst_class': 'error, worst class',
           'loss_cvar': 'worst losses'}
-"""Measures that are tested, the first being what the conclusion is about."""
-_LEVEL = 0.05
+"""Measures that are tested, the first being what the conclusion is about; all are better where they are lower."""
+_TESTS = {'paired': 'paired t', 'welch': "Welch's t", None: 'none'}
 
 
-@dataclass(frozen=True)
-class Test:
-    """One pair in one measure; ``first`` has the lower mean."""
-
-    measure: str
-    first: Method
-    second: Method
-    p_value: float
-    effect: float
-    """Hedges' g of first minus second; negative where the first is lower."""
-    corrected: float = math.nan
-
-    @property
-    def is_significant(self) -> bool:
-        """After the correction, and not of values without any variance."""
-        return self.corrected < _LEVEL and math.isfinite(self.effect)
+def compare(methods: Sequence[Method]) -> dict[str, Comparison]:
+    """Compare the methods in each tested measure that two of them have."""
+    values = {measure: {method.name: found for method in methods if (found := method.by_seed(measure))}
+              for measure in TESTED}
+    return compare_measures({measure: found for measure, found in values.items() if len(found) > 1})
 
 
-def pairwise_tests(methods: Sequence[Method]) -> list[Test]:
-    """Test every pair of methods with two seeds or more in every tested measure."""
-    tests = []
-    for measure in TESTED:
-        ready = [method for method in methods if len(method.values(measure)) > 1]
-        for pair in itertools.combinations(ready, 2):
-            first, second = sorted(pair, key=lambda method: method.mean(measure) or 0.0)
-            values = first.values(measure), second.values(measure)
-            result, effect = welch_test(*values), hedges_g(*values)  # None without any variance.
-            tests.append(Test(measure, first, second, 1.0 if result is None else result.p_value,
-                              math.inf if effect is None else effect))
-    corrected = holm([test.p_value for test in tests])
-    return [replace(test, corrected=value) for test, value in zip(tests, corrected, strict=True)]
-
-
-def conclusion(methods: Sequence[Method], tests: Sequence[Test], share: float) -> str:
-    """One or two sentences, plain text."""
+def conclusion(methods: Sequence[Method], comparisons: Mapping[str, Comparison], share: float) -> str:
+    """A few sentences, plain text."""
     measure = next(iter(TESTED))
-    short = [method.name for method in methods if len(method.values(measure)) < 2]
     if len(methods) < 2:
         return 'One method alone: there is nothing to compare it with.'
-    about = [test for test in tests if test.measure == measure]
-    if not about:
-        return (f'No winner can be named: a test needs at least two seeds of two methods, and {_listed(short)} '
-                f'{"has" if len(short) == 1 else "have"} fewer.')
-    found = [test for test in about if test.is_significant]
-    verb = 'has' if len(short) == 1 else 'have'
-    left = f' {_listed(short)} {verb} fewer than two seeds and no verdict.' if short else ''
-    if found:
-        said = [f'{test.first.name} errs less than {test.second.name} ({_mean(test.first, measure)} against '
-                f'{_mean(test.second, measure)} %, p = {_p(test.corrected)})' for test in found]
-        return f'On the hardest {share:.0%} of the test images {"; ".join(said)}.{left}'
-    nearest = min(about, key=lambda test: test.corrected)
-    counts = sorted({len(method.values(measure)) for test in about for method in (test.first, test.second)})
-    number = str(counts[0]) if len(counts) == 1 else f'{counts[0]} to {counts[-1]}'
-    return (f'On the hardest {share:.0%} of the test images no method is better than another by more than chance: '
-            f'with {number} seeds each, the clearest difference, {nearest.first.name} '
-            f'{_mean(nearest.first, measure)} % against {nearest.second.name} {_mean(nearest.second, measure)} %, '
-            f'has p = {_p(nearest.corrected)}.{left}')
+    absent = [method.name for method in methods if not method.values(measure)]
+    left = f' Not measured: {", ".join(absent)}.' if absent else ''
+    if measure not in comparisons:
+        return f'No winner: nothing is known of two methods; evaluate their runs.{left}'
+    found = comparisons[measure]
+    means = ', '.join(f'{name} {formatted(summary.mean, measure)} %' for name, summary in found.summaries.items())
+    return f'On the hardest {share:.0%} of the test images, {found.verdict}. Mean errors: {means}.{left}'
 
 
-def significance_table(tests: Sequence[Test]) -> str:
-    """A row a test."""
-    if not tests:
+def significance_table(comparisons: Mapping[str, Comparison]) -> str:
+    """A row a pair and measure."""
+    rows = [(measure, row) for measure, found in comparisons.items() for row in found.rows]
+    if not any(row.test for _, row in rows):
         return ('<p class="soft">No test: two methods need two seeds each. Search, retrain and evaluate again with '
                 '<code>--set seed=1</code>.</p>')
-    rows = []
-    for test in tests:
-        low, high = test.first.mean(test.measure) or 0.0, test.second.mean(test.measure) or 0.0
-        unit = scale_of(test.measure)[1]
-        mark = ' <strong>*</strong>' if test.is_significant else ''
-        rows.append([
-            escape(TESTED[test.measure]), f'{escape(test.first.name)} &lt; {escape(test.second.name)}',
-            f'{formatted(low - high, test.measure)} {"points" if unit == "%" else unit}',
-            _p(test.p_value), _p(test.corrected) + mark,
-            f'{test.effect:.2f}' if math.isfinite(test.effect) else 'no variance'])
-    header = ('measure', 'lower < higher', 'difference', 'p', 'p, Holm', "Hedges' g")
-    return table(header, rows, frozenset((2, 3, 4, 5)))
+    header = ('measure', 'method', 'against', 'difference', 'test', 'p', 'p, Holm', 'p, one sample', "Hedges' g")
+    return table(header, [_cells(measure, row) for measure, row in rows], frozenset((3, 5, 6, 7, 8)))
 
 
-def _mean(method: Method, measure: str) -> str:
-    return formatted(method.mean(measure) or 0.0, measure)
+def _cells(measure: str, row: ComparisonRow) -> list[str]:
+    """One row; a dash where there is no number."""
+    unit = 'points' if scale_of(measure)[1] == '%' else scale_of(measure)[1]
+    mark = ' <strong>*</strong>' if row.better else ''
+    return [
+        escape(TESTED[measure]), escape(row.method), escape(row.baseline),
+        f'{formatted(row.difference, measure)} {unit}'.rstrip(), escape(_TESTS[row.test]),
+        _p(row.p_value), _p(row.p_adjusted) + mark, _p(row.p_paper),
+        '–' if row.effect_size is None else f'{row.effect_size:.2f}',
+    ]
 
 
-def _p(value: float) -> str:
+def _p(value: float | None) -> str:
+    if value is None:
+        return '–'
     return f'{value:.3f}' if value >= 0.001 else f'{value:.1e}'
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f'{", ".join(names[:-1])} and {names[-1]}' if names else 'none'
