@@ -14,6 +14,14 @@ __all__ = ['CheckpointError', 'check_checkpoint']
 
 _KEYS = {'search': {'state_dict', 'pytorch-lightning_version', 'nni_wcnas'}, 'retrain': {'network'}}
 """What a checkpoint of each kind must hold."""
+_REMEDIES = {
+    'search': (' to resume from; start the run without resuming',
+               'delete it to start the run again from its first epoch',
+               'delete it to start again, or make one with `nni-wcnas search`'),
+    'retrain': ('; make one with `nni-wcnas retrain`', 'restore it, or delete it and retrain again',
+                'give the folder of a retraining, or make one with `nni-wcnas retrain`'),
+}
+"""What a message says on where a checkpoint is missing, cut short, or of another kind."""
 
 
 class CheckpointError(ValueError):
@@ -40,17 +48,16 @@ def check_checkpoint(path: str | Path, kind: Literal['search', 'retrain'] = 'sea
         When the file is missing, cut short or not a checkpoint.
     """
     path = Path(path)
+    missing, short, foreign = _REMEDIES[kind]
     if not path.is_file():
-        raise CheckpointError(f'{path}: there is no checkpoint to resume from; start the run without resuming')
+        raise CheckpointError(f'{path}: there is no checkpoint{missing}')
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     except (RuntimeError, EOFError, LookupError, pickle.UnpicklingError, BadZipFile, ValueError, OSError) as error:
         raise CheckpointError(
             f'{path}: not a complete checkpoint ({type(error).__name__}), it was cut short or is another kind of '
-            'file; delete it to start the run again from its first epoch'
+            f'file; {short}'
         ) from error
     if not isinstance(content, dict) or not _KEYS[kind] <= content.keys():
-        raise CheckpointError(
-            f'{path}: not the checkpoint of a {kind}; delete it to start again, or make one with `nni-wcnas {kind}`'
-        )
+        raise CheckpointError(f'{path}: not the checkpoint of a {kind}; {foreign}')
     return content

@@ -15,14 +15,14 @@ from nni_wcnas.cli.members import arguments_of, check_arguments
 from nni_wcnas.cli.problems import CommandError, SettingsError, for_settings
 from nni_wcnas.cli.schema import versions
 from nni_wcnas.data import ImageData
+from nni_wcnas.evaluation.plain import find_architecture
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluation.report import write_report
 from nni_wcnas.evaluation.retraining import RetrainingError, build_network, retrain, with_stem
 from nni_wcnas.evaluation.retraining_checkpoint import identity_of, read_checkpoint
 from nni_wcnas.evaluation.retraining_recipe import Recipe, RecipeNumbers, named_recipe, recipe_numbers
+from nni_wcnas.evaluation.search_cost import search_cost
 from nni_wcnas.options import build, option
-from nni_wcnas.spaces import published
-from nni_wcnas.spaces.architecture import Architecture, ArchitectureError, load_architecture
 
 __all__ = ['retrain_architecture']
 
@@ -58,7 +58,7 @@ def retrain_architecture(
     CommandError
         When the architecture, the data or a number is wrong, or the run exists or cannot be resumed.
     """
-    found = _architecture(architecture)
+    found = find_architecture(architecture)
     section = _data_section(data)
     run = RunDirectory(path)
     try:
@@ -66,7 +66,7 @@ def retrain_architecture(
         if recipe is not None:
             section = {**_taken(section['name'], named_recipe(recipe).data), **section}
         settings = {'data': section, 'recipe': recipe, 'retrain': {**asdict(chosen), 'part': part},
-                    'versions': versions()}
+                    'versions': versions(), **_cost(architecture)}
         loaded = _data(section)
         trained = run.checkpoint.exists()
         if trained and not resume:
@@ -97,21 +97,13 @@ def retrain_architecture(
     return run
 
 
-def _architecture(path: str | Path) -> Architecture:
-    path = Path(path)
-    try:
-        if str(path) in published.names() and not path.exists():
-            architecture = published.load(str(path))
-        else:
-            architecture = load_architecture(path / 'architecture.json' if path.is_dir() else path)
-    except ArchitectureError as error:
-        raise CommandError(str(error)) from error
-    if not architecture.is_cell:
-        raise CommandError(
-            f'{path} is of the space {architecture.space}, which has no normal and reduction cell to stack; freeze the '
-            'space with its sample instead'
-        )
-    return architecture
+def _cost(source: str | Path) -> dict[str, dict[str, float]]:
+    """What the search of an architecture took, where it is that of a run; for the settings of the retraining."""
+    path = Path(source)
+    if path.is_file() and path.name != 'architecture.json':
+        return {}
+    cost = search_cost(RunDirectory(path.parent if path.is_file() else path))
+    return {'search_cost': cost} if cost else {}
 
 
 def _data_section(text: str) -> dict[str, Any]:

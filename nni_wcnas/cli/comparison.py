@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nni_wcnas.checkpoint import CheckpointError, check_checkpoint
-from nni_wcnas.cli.evaluation import retrained
 from nni_wcnas.cli.folder import make_folder
-from nni_wcnas.cli.problems import CommandError, did_you_mean
+from nni_wcnas.cli.problems import CommandError, did_you_mean, for_settings
+from nni_wcnas.cli.retrained import retrained
 from nni_wcnas.evaluation.comparison import ComparisonError, comparison_page
-from nni_wcnas.evaluation.record import Record, describe, load_record, record_path, save_record
+from nni_wcnas.evaluation.plain import trained
+from nni_wcnas.evaluation.record import (
+    Record,
+    describe,
+    fingerprint,
+    is_record,
+    load_record,
+    record_path,
+    save_record,
+)
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.spaces.architecture import write_atomically
 
@@ -51,9 +59,11 @@ def compare_runs(runs: Sequence[str], out: str | Path, *, names: Sequence[str] =
     except ComparisonError as error:
         raise CommandError(str(error)) from error
     folder = Path(out)
+    files = _files(folder / 'records', records)
+    _refuse_others(folder / 'records', files)
     make_folder(folder / 'records', 'give another with --out')
-    for record in records:
-        save_record(record, folder / 'records' / f'{_file_name(record)}.json')
+    for path, record in files.items():
+        save_record(record, path)
     write_atomically(folder / 'compare.html', html)
     return folder / 'compare.html'
 
@@ -66,12 +76,25 @@ def _record(path: Path) -> Record:
         return load_record(path)
     run = retrained(RunDirectory(path))
     if record_path(run).exists():
-        return load_record(record_path(run))
+        record = load_record(record_path(run))
+        if record.checkpoint != fingerprint(run.checkpoint):
+            raise CommandError(f'{record_path(run)} is of other weights than {run.checkpoint}; make it again with '
+                               '`nni-wcnas evaluate`')
+        return record
     try:
-        check_checkpoint(run.checkpoint, kind='retrain')  # A search has weights, too.
-    except CheckpointError as error:
-        raise CommandError(str(error)) from error
+        trained(run.path)  # So that what is described is there, and no search.
+    except ValueError as error:
+        raise CommandError(for_settings(error)) from error
     return describe(run, path.resolve().name)
+
+
+def _refuse_others(folder: Path, files: Collection[Path]) -> None:
+    """Refuse a folder with records that the comparison would leave beside its own."""
+    others = sorted(path.name for path in folder.glob('*.json') if path not in files and is_record(path))
+    if others:
+        more = f' and {len(others) - 1} more' if len(others) > 1 else ''
+        raise CommandError(f'{folder} holds records that are not in this comparison ({others[0]}{more}); compare them, '
+                           'too, delete them, or give another --out')
 
 
 def _methods(names: Sequence[str], runs: Sequence[str]) -> dict[str, str]:
@@ -87,7 +110,13 @@ def _methods(names: Sequence[str], runs: Sequence[str]) -> dict[str, str]:
     return methods
 
 
-def _file_name(record: Record) -> str:
-    """Unique, as a method has each seed once."""
-    safe = ''.join(letter if letter.isalnum() or letter in '-_' else '-' for letter in record.method)
-    return f'{safe}-seed-{record.seed}'
+def _files(folder: Path, records: Sequence[Record]) -> dict[Path, Record]:
+    """A file for each record, named by its method and seed."""
+    files: dict[Path, Record] = {}
+    for record in records:
+        safe = ''.join(letter if letter.isalnum() or letter in '-_' else '-' for letter in record.method)
+        path = folder / f'{safe}-seed-{record.seed}.json'
+        while path in files:  # Of a method whose name differs in other letters only.
+            path = path.with_stem(f'{path.stem}-')
+        files[path] = record
+    return files

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from nni_wcnas.checkpoint import check_checkpoint
 from nni_wcnas.cli.assembly import has_gpu
 from nni_wcnas.cli.group_file import Groups, load_groups
 from nni_wcnas.cli.measured_table import print_measures
 from nni_wcnas.cli.problems import CommandError, for_settings
+from nni_wcnas.cli.retrained import retrained
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import DifficultyScores, hardest, load_difficulty
 from nni_wcnas.data.reference import reference_models
@@ -37,6 +37,7 @@ from nni_wcnas.evaluation.corruption import (
 )
 from nni_wcnas.evaluation.measures import measure_predictions
 from nni_wcnas.evaluation.network import CellNetwork, count_macs, count_parameters
+from nni_wcnas.evaluation.plain import trained
 from nni_wcnas.evaluation.predictions import predict
 from nni_wcnas.evaluation.record import (
     Record,
@@ -50,10 +51,10 @@ from nni_wcnas.evaluation.record import (
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluation.report import write_report
 from nni_wcnas.evaluation.robustness import attack_curve, attack_errors
+from nni_wcnas.evaluation.search_cost import search_cost
 from nni_wcnas.options import build
-from nni_wcnas.spaces.architecture import load_architecture
 
-__all__ = ['AttackPlan', 'CorruptionPlan', 'evaluate_run', 'retrained']
+__all__ = ['AttackPlan', 'CorruptionPlan', 'evaluate_run']
 
 _HARDEST_SHOWN = 16
 """Test images whose predictions go into the record."""
@@ -141,15 +142,13 @@ def evaluate_run(
         When the run holds no retrained network, or something that was given does not fit.
     """
     run = retrained(RunDirectory(path))
-    settings = run.read_settings()
     corruptions, attacks = corruptions or CorruptionPlan(), attacks or AttackPlan()
     try:
-        arguments = dict(settings['data'])
-        data = build('data', arguments.pop('name'), **arguments)
-        network = _network(run, settings, data).to('cuda' if has_gpu() and not cpu else 'cpu')
+        data = _data(run)
+        network = _network(run, data).to('cuda' if has_gpu() and not cpu else 'cpu')
         labelled = load_groups(groups, group_names, len(data.images.test))
-        scores = load_difficulty(difficulty, data.images.test.labels, kind=kind) if difficulty else _reference(data)
         images = _corrupted(data, corruptions) if corruptions.names else None
+        scores = load_difficulty(difficulty, data.images.test.labels, kind=kind) if difficulty else _reference(data)
         evaluation = _Evaluation(run, _begun(run, data), network, data)
         _test(evaluation, scores, share, labelled)
         if images is not None:
@@ -164,69 +163,41 @@ def evaluate_run(
     return measures
 
 
-def retrained(run: RunDirectory) -> RunDirectory:
-    """The run, or the retraining inside the run of a search or a trial.
-
-    Raises
-    ------
-    CommandError
-        When there is no retrained network.
-    """
-    inner = RunDirectory(run.path / 'retraining')
-    if 'retrain' in run.read_settings() and inner.checkpoint.exists():
-        if not inner.settings.exists():
-            inner.write_settings(run.read_settings())
-            inner.write_architecture(load_architecture(run.architecture))
-        return inner
-    if not run.checkpoint.exists() or 'retrain' not in run.read_settings():
-        raise CommandError(f'{run.path} holds no retrained network; make one with `nni-wcnas retrain`')
-    return run
+def _data(run: RunDirectory) -> ImageData:
+    """The data set of a retraining."""
+    section = run.read_settings().get('data')
+    if not isinstance(section, dict) or 'name' not in section:
+        raise CommandError(f'{run.settings} has no data with a name; restore it, or retrain into another folder')
+    arguments = dict(section)
+    try:
+        return build('data', arguments.pop('name'), **arguments)
+    except ValueError as error:
+        raise CommandError(f'{run.settings}: data: {for_settings(error)}') from error
+    except TypeError as error:
+        raise CommandError(f'{run.settings}: data: {for_settings(error)}; restore it, or retrain into another '
+                           'folder') from error
 
 
-def _network(run: RunDirectory, settings: dict[str, Any], data: ImageData) -> nn.Module:
+def _network(run: RunDirectory, data: ImageData) -> CellNetwork:
     """The network of a retraining, with its weights."""
-    recipe = settings['retrain']
-    state = check_checkpoint(run.checkpoint, kind='retrain')
-    try:
-        network = CellNetwork(
-            load_architecture(run.architecture),
-            recipe['channels'],
-            recipe['cells'],
-            data.num_classes,
-            recipe['auxiliary_weight'] > 0,
-            drop_path=0.0,
+    network = trained(run.path)
+    if network.classifier.out_features != data.num_classes:
+        raise CommandError(
+            f'{run.checkpoint} is of a network for {network.classifier.out_features} classes, but {data.name} of '
+            f'{run.settings} has {data.num_classes}; put back the files that belong together'
         )
-    except (KeyError, TypeError) as error:
-        raise CommandError(
-            f'{run.settings} has no {error} under `retrain`; restore the file, or retrain into another folder'
-        ) from error
-    try:
-        network.load_state_dict(state['network'])
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise CommandError(
-            f'{run.checkpoint}: holds the weights of another architecture than {run.architecture} with '
-            f'{recipe["channels"]} channels and {recipe["cells"]} cells; restore the files that belong together, or '
-            'retrain into another folder'
-        ) from error
-    return network.eval()
+    return network
 
 
 def _begun(run: RunDirectory, data: ImageData) -> Record:
     """The run's record; without measures if they were made with other weights."""
-    outer = RunDirectory(run.path.parent) if run.path.name == 'retraining' else run
-    record = describe(run, outer.path.resolve().name)
-    weights, path = fingerprint(run.checkpoint), record_path(run)
-    if path.exists() and (earlier := load_record(path)).checkpoint == weights:
+    path = run.path.resolve()
+    record = describe(run, path.parent.name if path.name == 'retraining' else path.name)
+    weights, known = fingerprint(run.checkpoint), record_path(run)
+    if known.exists() and (earlier := load_record(known)).checkpoint == weights:
         record = replace(record, measures=earlier.measures, measured_with=earlier.measured_with)
-    measures = {**record.measures, **(_search_cost(outer) if outer is not run else {})}
-    return replace(record, measures=measures, checkpoint=weights, data=data.name, class_names=list(data.class_names))
-
-
-def _search_cost(search: RunDirectory) -> dict[str, float]:
-    """Seconds of the search, and its memory where a trial has measured it."""
-    known = {key: value for key, value in search.read_measures().items() if key in ('search_seconds', 'search_memory')}
-    seconds = sum(row.get('seconds', 0.0) for row in search.read_history())
-    return ({'search_seconds': seconds} if seconds else {}) | known
+    return replace(record, measures={**record.measures, **search_cost(run)}, checkpoint=weights, data=data.name,
+                   class_names=list(data.class_names))
 
 
 def _reference(data: ImageData) -> DifficultyScores:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.problems import CommandError, for_settings
+from nni_wcnas.cli.retrained import retrained
 from nni_wcnas.evaluation.plain import build, export_onnx, trained
+from nni_wcnas.evaluation.recording import RunDirectory
 
 __all__ = ['export']
 
@@ -22,9 +25,17 @@ def export(source: str, file: str, *, image_size: int, channels: int, cells: int
         raise CommandError(f'{file} exists already; name another file')
     if image_size < 8:
         raise CommandError(f'--image-size is {image_size}; give at least 8')
-    is_trained = (Path(source) / 'checkpoints' / 'last.ckpt').exists()
+    run = RunDirectory(source)
+    is_trained = run.path.is_dir() and not _is_bare(run)
     try:
-        export_onnx(trained(source) if is_trained else build(source, channels, cells, num_classes), file, image_size)
+        network = trained(retrained(run).path) if is_trained else build(source, channels, cells, num_classes)
+        make_folder(Path(file).parent, 'name another file')
+        export_onnx(network, file, image_size)
     except ValueError as error:
         raise CommandError(for_settings(error)) from error
     return is_trained
+
+
+def _is_bare(run: RunDirectory) -> bool:
+    """Whether a folder holds an architecture without a run: no half of a retraining is taken for that."""
+    return run.architecture.exists() and not run.settings.exists() and not run.checkpoint.exists()

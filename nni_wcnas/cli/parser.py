@@ -249,7 +249,11 @@ def _compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'runs', metavar='RUN', nargs='+', help='run directory of a retraining or of a trial, or a record.json'
     )
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder for compare.html and the records')
+    parser.add_argument(
+        '--out', required=True, metavar='DIR',
+        help='folder for compare.html and records/, whose files of the same methods and seeds are replaced; it is '
+        'refused while it holds other records',
+    )
     parser.add_argument(
         '--name', action='append', default=[], metavar='RUN=NAME', dest='names',
         help='method of a run, in the place of that of its search; may be repeated',
@@ -258,7 +262,8 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('source', metavar='RUN_OR_ARCHITECTURE', help='run directory, file, or published cell')
+    parser.add_argument('source', metavar='RUN_OR_ARCHITECTURE', help='run directory of a retraining or of a '
+                        'trial; for new weights an architecture file or a published cell')
     parser.add_argument('file', metavar='FILE', help='.onnx file to write')
     parser.add_argument('--image-size', type=int, default=32, help='side of the images in pixels (default: 32)')
     for name, default in (('channels', 36), ('cells', 20), ('num-classes', 10)):

@@ -166,6 +166,11 @@ class CellNetwork(nn.Module):
     def __init__(self, architecture: Architecture, channels: int = 36, cells: int = 20, num_classes: int = 10,
                  auxiliary_tower: bool = True, drop_path: float = 0.2):
         super().__init__()
+        if not architecture.is_cell:
+            raise ValueError(f'the space {architecture.space} has no normal and reduction cell to stack: freeze the '
+                             'space with its sample instead')
+        if num_classes < 1:
+            raise ValueError(f'num_classes is {num_classes}, but there is something to classify: give at least 1')
         if cells < 3:
             raise ValueError(f'cells is {cells}, but two of them reduce, at a third and two thirds: give at least 3')
         if channels < 2:

@@ -12,17 +12,42 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nni_wcnas.checkpoint import CheckpointError, check_checkpoint
 from nni_wcnas.evaluation.network import CellNetwork
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.spaces import published
-from nni_wcnas.spaces.architecture import Architecture, load_architecture, write_atomically
+from nni_wcnas.spaces.architecture import Architecture, ArchitectureError, load_architecture, write_atomically
 
-__all__ = ['build', 'export_onnx', 'trained']
+__all__ = ['build', 'export_onnx', 'find_architecture', 'trained']
 
 _OPSET = 17
+
+
+def find_architecture(source: str | os.PathLike[str]) -> Architecture:
+    """Load a pair of cells.
+
+    Parameters
+    ----------
+    source
+        Its file, the run folder that holds it, or the name of a published cell.
+
+    Raises
+    ------
+    ArchitectureError
+        If there is none, its file is damaged, or its space has no cells to stack.
+    """
+    path = Path(source)
+    if str(path) in published.names() and not path.exists():
+        return published.load(str(path))
+    architecture = load_architecture(path / 'architecture.json' if path.is_dir() else path)
+    if not architecture.is_cell:
+        raise ArchitectureError(
+            f'{path} is of the space {architecture.space}, which has no normal and reduction cell to stack; freeze the '
+            'space with its sample instead'
+        )
+    return architecture
 
 
 def build(architecture: Architecture | str | os.PathLike[str], channels: int = 36, cells: int = 20,
@@ -32,7 +57,7 @@ def build(architecture: Architecture | str | os.PathLike[str], channels: int = 3
     Parameters
     ----------
     architecture
-        An architecture, its file, the run folder that holds it, or the name of a published cell.
+        An architecture, or where :func:`find_architecture` finds it.
     channels, cells, num_classes, auxiliary_tower, drop_path
         As in :class:`nni_wcnas.evaluation.network.CellNetwork`.
 
@@ -41,13 +66,8 @@ def build(architecture: Architecture | str | os.PathLike[str], channels: int = 3
     ValueError
         If there is no such architecture, it has no cells, or a number is out of range.
     """
-    if not isinstance(architecture, Architecture):
-        path = Path(architecture)
-        if str(path) in published.names() and not path.exists():
-            architecture = published.load(str(path))
-        else:
-            architecture = load_architecture(path / 'architecture.json' if path.is_dir() else path)
-    return CellNetwork(architecture, channels, cells, num_classes, auxiliary_tower, drop_path)
+    found = architecture if isinstance(architecture, Architecture) else find_architecture(architecture)
+    return CellNetwork(found, channels, cells, num_classes, auxiliary_tower, drop_path)
 
 
 def trained(run: str | os.PathLike[str]) -> CellNetwork:
@@ -64,18 +84,36 @@ def trained(run: str | os.PathLike[str]) -> CellNetwork:
         If a file of the run is missing or damaged, or the checkpoint is of another architecture.
     """
     folder = RunDirectory(run)
-    weights = check_checkpoint(folder.checkpoint, kind='retrain')['network']
-    kept = {name: weight for name, weight in weights.items() if not name.startswith('auxiliary.')}
-    recipe = folder.read_settings().get('retrain')
-    if not isinstance(recipe, dict) or not {'channels', 'cells'} <= recipe.keys() or 'classifier.weight' not in kept:
-        raise CheckpointError(f'{folder.path} holds no whole retraining; make one with `nni-wcnas retrain`')
-    network = build(folder.architecture, recipe['channels'], recipe['cells'], len(kept['classifier.weight']))
+    content = check_checkpoint(folder.checkpoint, kind='retrain')['network']
+    weights = content if isinstance(content, dict) else {}
+    kept = {name: weight for name, weight in weights.items() if not str(name).startswith('auxiliary.')}
+    classifier = kept.get('classifier.weight')
+    if not isinstance(classifier, Tensor):
+        raise CheckpointError(f'{folder.checkpoint} holds no network of cells; retrain into another folder')
+    channels, cells = _size(folder)
+    network = build(find_architecture(folder.architecture), channels, cells, len(classifier))
     try:
         network.load_state_dict(kept)
-    except RuntimeError as error:
-        raise CheckpointError(f'{folder.checkpoint}: of another architecture than {folder.architecture}; '
-                              'put back the one it was trained with') from error
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f'{folder.checkpoint}: holds the weights of another architecture than {folder.architecture} with '
+            f'{channels} channels and {cells} cells; put back the files that belong together, or retrain into another '
+            'folder'
+        ) from error
     return network.eval()
+
+
+def _size(run: RunDirectory) -> tuple[int, int]:
+    """Channels and cells of a retraining."""
+    recipe = run.read_settings().get('retrain')
+    numbers = []
+    for key in ('channels', 'cells'):
+        number = recipe.get(key) if isinstance(recipe, dict) else None
+        if type(number) is not int:
+            raise CheckpointError(f'{run.settings} has no number {key} under `retrain`; restore the file, or retrain '
+                                  'into another folder')
+        numbers.append(number)
+    return numbers[0], numbers[1]
 
 
 def export_onnx(network: nn.Module, path: str | os.PathLike[str], image_size: int = 32) -> Path:

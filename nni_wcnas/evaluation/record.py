@@ -24,12 +24,13 @@ from nni_wcnas.evaluation.predictions import Predictions
 from nni_wcnas.evaluation.recording import RecordError, RunDirectory
 from nni_wcnas.spaces.architecture import Architecture, write_atomically
 
-__all__ = ['Record', 'describe', 'fingerprint', 'load_record', 'record_path', 'save_record', 'show_examples', 'unit']
+__all__ = ['Record', 'describe', 'fingerprint', 'is_record', 'load_record', 'record_path', 'save_record',
+           'show_examples', 'unit']
 
 VERSION = 1
 _FORMAT = 'nni_wcnas record'
 _MAX_BYTES = 64 * 2**20
-_REMEDY = 'make it again with `nni-wcnas evaluate`, or leave it out'
+_REMEDY = 'delete it and make it again with `nni-wcnas evaluate`, or leave it out'
 
 _UNITS = {
     'accuracy': 'share', 'error': 'share', 'ece': 'share', 'brier': '1', 'loss': 'nats', 'examples': 'images',
@@ -184,6 +185,24 @@ def load_record(path: Path) -> Record:
     RecordError
         One sentence that names the file, what is wrong, and the remedy.
     """
+    document = _document(path)
+    version = document.pop('version', None)
+    if version != VERSION:
+        raise RecordError(f'{path} is of version {version!r}, but this release reads {VERSION}: update nni_wcnas, or '
+                          'leave it out')
+    return _checked(document, path)
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file says that it is a record, of whichever version."""
+    try:
+        return bool(_document(path))
+    except RecordError:
+        return False
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """What stands in a record, without its format."""
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
@@ -191,15 +210,11 @@ def load_record(path: Path) -> Record:
         document = json.loads(path.read_text(encoding='utf-8'))
         if not isinstance(document, dict) or document.pop('format', None) != _FORMAT:
             raise ValueError(f'it does not say that its format is {_FORMAT!r}')
-        version = document.pop('version', None)
     except OSError as error:
         raise RecordError(f'{path} cannot be read ({error.strerror}): {_REMEDY}') from error
     except (ValueError, RecursionError) as error:
         raise RecordError(f'{path} is no record ({" ".join(str(error).split())}): {_REMEDY}') from error
-    if version != VERSION:
-        raise RecordError(f'{path} is of version {version!r}, but this release reads {VERSION}: update nni_wcnas, or '
-                          'leave it out')
-    return _checked(document, path)
+    return document
 
 
 def _checked(document: dict[str, Any], path: Path) -> Record:

@@ -28,6 +28,9 @@ from nni_wcnas.spaces.architecture import Architecture, load_architecture, save_
 
 __all__ = ['RecordError', 'RunDirectory']
 
+_MAX_BYTES = 1 << 20
+"""Of settings and measures; YAML of some megabytes takes minutes."""
+
 
 class RecordError(ValueError):
     """A file of a run is damaged. One sentence: which, how, and the remedy."""
@@ -91,7 +94,7 @@ class RunDirectory:
         if not self.settings.exists():
             return {}
         with _damage(self.settings, 'restore it, or start a new run in another directory'):
-            settings = yaml.safe_load(self.settings.read_text(encoding='utf-8'))
+            settings = yaml.safe_load(_read(self.settings))
             if not isinstance(settings, dict):
                 raise ValueError('it holds no keys')
         return settings
@@ -126,7 +129,7 @@ class RunDirectory:
         if not self.metrics.exists():
             return []
         with _damage(self.metrics, 'continue the run with --resume, which writes it again, or delete it'):
-            rows = list(csv.DictReader(self.metrics.read_text(encoding='utf-8').splitlines()))
+            rows = list(csv.DictReader(_read(self.metrics, 16 * _MAX_BYTES).splitlines()))
             return [{key: int(value) if key == 'epoch' else float(value) for key, value in row.items() if value}
                     for row in rows]
 
@@ -146,7 +149,7 @@ class RunDirectory:
         if not self.measures.exists():
             return {}
         with _damage(self.measures, 'make it again with `nni-wcnas evaluate`, or delete it'):
-            measures = json.loads(self.measures.read_text(encoding='utf-8'))
+            measures = json.loads(_read(self.measures))
             return {key: float(value) for key, value in measures.items()}
 
     def write_policy(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -202,6 +205,14 @@ def _damage(path: Path, remedy: str) -> Iterator[None]:
     except (ValueError, TypeError, AttributeError, OSError, csv.Error, yaml.YAMLError) as error:
         reason = ' '.join(str(error).split()).rstrip('.')
         raise RecordError(f'{path} is damaged or not the file of a run ({reason}): {remedy}') from error
+
+
+def _read(path: Path, most: int = _MAX_BYTES) -> str:
+    """A text that is not too long to parse."""
+    size = path.stat().st_size
+    if size > most:
+        raise ValueError(f'it has {size} bytes, more than the {most} of such a file')
+    return path.read_text(encoding='utf-8')
 
 
 def _plain_tree(value: Any) -> Any:

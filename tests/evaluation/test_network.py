@@ -173,10 +173,12 @@ def test_network_drops_in_training_only(architecture):
     [
         ({'cells': 2}, 'cells is 2'),
         ({'channels': 1}, 'channels is 1'),
+        ({'num_classes': 0}, 'num_classes is 0'),
+        ({'architecture': Architecture('other', {'op': 1})}, 'space other has no normal and reduction cell'),
         ({'drop_path': 1.0}, 'drop_path is 1.0'),
         ({'drop_path': -0.1}, 'drop_path is -0.1'),
     ],
 )
 def test_errors(architecture, arguments, message):
     with pytest.raises(ValueError, match=message):
-        CellNetwork(architecture, **{'channels': 2, 'cells': 3, **arguments})
+        CellNetwork(**{'architecture': architecture, 'channels': 2, 'cells': 3, **arguments})

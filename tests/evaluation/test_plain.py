@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from nni_wcnas.checkpoint import CheckpointError
 from nni_wcnas.evaluation.plain import build, export_onnx, trained
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.spaces import published
@@ -49,5 +50,5 @@ def test_trained_network_comes_back_and_another_architecture_is_refused(tmp_path
     with torch.no_grad():
         assert torch.equal(trained(tmp_path)(images), network(images))
     run.write_architecture(published.load('pc_darts_cifar10'))
-    with pytest.raises(ValueError, match='of another architecture than .*architecture.json; put back'):
+    with pytest.raises(CheckpointError, match='another architecture than .*json with 4 channels and 3 cells; put back'):
         trained(tmp_path)

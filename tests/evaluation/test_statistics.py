@@ -17,7 +17,7 @@ from nni_wcnas.evaluation.significance import (
     summarise,
     welch_test,
 )
-from nni_wcnas.evaluation.statistics import compare_methods
+from nni_wcnas.evaluation.statistics import compare_measures, compare_methods
 
 FIRST = [2.31, 2.52, 2.44, 2.39, 2.61]
 SECOND = [2.71, 2.80, 2.59, 2.93, 2.75]
@@ -122,6 +122,24 @@ def test_many_comparisons_are_corrected():
     against = compare_methods(values, baseline='m2')
     assert [(row.method, row.baseline) for row in against.rows] == [('m0', 'm2'), ('m1', 'm2'), ('m3', 'm2')]
     assert against.winner is None
+
+
+def test_measures_are_one_family():
+    generator = np.random.default_rng(0)
+    values = {measure: {f'm{k}': _seeds(generator.normal(2.5 + 0.1 * k, 0.1, 4)) for k in range(3 - measure)}
+              for measure in range(2)}
+    found = compare_measures(values)
+    rows = [row for comparison in found.values() for row in comparison.rows]
+    assert len(rows) == 4 and [row.p_adjusted for row in rows] == holm([row.p_value for row in rows])
+    assert found[1].rows[0].p_adjusted > compare_methods(values[1]).rows[0].p_adjusted
+    assert found[0].summaries == compare_methods(values[0]).summaries
+
+
+def test_others_are_told_beside_one_seed():
+    result = compare_methods({'a': _seeds(FIRST), 'b': _seeds(SECOND), 'c': {0: 0.1}})
+    assert result.winner is None
+    assert result.verdict.startswith('no winner: c has one seed')
+    assert '; but a is better than b (p = ' in result.verdict
 
 
 def test_one_seed_wins_nothing():
