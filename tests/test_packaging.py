@@ -1,11 +1,16 @@
-"""What the package imports is what it declares."""
+"""What the package imports is what it declares, and what it reads is in its wheel."""
 
 import ast
 import configparser
 import re
+import shutil
+import subprocess
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,3 +37,21 @@ def test_every_import_is_declared():
         name for name in third if not declared & {other.lower().replace('_', '-') for other in known.get(name, [name])}
     }
     assert not undeclared
+
+
+def test_wheel_has_the_published_cells(tmp_path):
+    """Built from a copy, as building writes beside the sources."""
+    pytest.importorskip('pip')
+    for name in ('setup.cfg', 'pyproject.toml', 'README.md', 'LICENSE'):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / 'nni_wcnas', tmp_path / 'nni_wcnas', ignore=shutil.ignore_patterns('__pycache__'))
+    command = [sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation', '--no-index', '-w',
+               tmp_path / 'wheels', tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (tmp_path / 'wheels').glob('nni_wcnas-*.whl')
+    packed = set(ZipFile(wheel).namelist())
+    files = {f'nni_wcnas/{path.relative_to(ROOT / "nni_wcnas")}' for path in (ROOT / 'nni_wcnas').rglob('*.*')
+             if path.suffix in ('.py', '.json')}
+    assert len([name for name in files if name.startswith('nni_wcnas/published/')]) > 5
+    assert files <= packed

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -58,3 +60,13 @@ def test_export_of_a_published_cell_overwrites_nothing(tmp_path):
     with pytest.raises(CommandError, match='exists already; name another file'):
         run(make_parser().parse_args(line))
     assert file.read_bytes() == before
+
+
+def test_export_without_onnx(tmp_path):
+    """In a process of its own, where the package cannot be imported."""
+    code = "import sys; sys.modules['onnx'] = None; from nni_wcnas.cli import main; sys.exit(main(sys.argv[1:]))"
+    file = tmp_path / 'network.onnx'
+    words = ['export', 'darts_v2', str(file), '--channels', '4', '--cells', '3']
+    done = subprocess.run([sys.executable, '-c', code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and not file.exists()
+    assert done.stderr == 'ONNX export needs the package onnx, which is missing: pip install "nni-wcnas[onnx]"\n'

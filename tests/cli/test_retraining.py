@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import yaml
 from PIL import Image
 
 from nni_wcnas.cli.parser import make_parser
+from nni_wcnas.evaluation.comparison.number import formatted
 from nni_wcnas.evaluation.retraining_recipe import RECIPES
 from nni_wcnas.spaces.architecture import load_architecture
 
@@ -37,6 +41,27 @@ def test_without_a_recipe(finished: Path, tmp_path: Path, here: Any) -> None:
     assert settings['recipe'] is None and settings['data'] == {'name': 'digits', 'limit': 60, 'batch_size': 30}
     assert settings['retrain']['drop_path'] == 0.2
     assert here('evaluate', tmp_path / 'run').returncode == 0
+
+
+def test_cost_of_the_search_goes_along(finished: Path, tmp_path: Path, here: Any) -> None:
+    """Wherever the retraining lies, whether the run or its file is named, and from one retraining to the next."""
+    with (finished / 'metrics.csv').open() as file:
+        seconds = sum(float(row['seconds'] or 0) for row in csv.DictReader(file))
+    file = finished / 'architecture.json'
+    for name, source in (('run', finished), ('file', file), ('again', tmp_path / 'run')):
+        assert retrained(here, source, tmp_path / name)['search_cost'] == {'search_seconds': pytest.approx(seconds)}
+    retrained(here, tmp_path / 'run', tmp_path / 'run', '--resume')
+    copied = tmp_path / 'copied.json'
+    copied.write_bytes(file.read_bytes())
+    for source in (copied, Path('darts_v2')):
+        assert 'search_cost' not in retrained(here, source, tmp_path / f'from_{source.name}')
+    assert here('evaluate', tmp_path / 'run', '--cpu').returncode == 0
+    assert here('compare', tmp_path / 'run', '--out', tmp_path / 'out').returncode == 0
+    record = json.loads((tmp_path / 'out' / 'records' / 'wcnas-seed-0.json').read_text())
+    assert record['measures']['search_seconds'] == {'value': pytest.approx(seconds), 'unit': 's'}
+    html = (tmp_path / 'out' / 'compare.html').read_text()
+    row = re.search(r'<th class="number">search, s</th>.*?</table>', html, re.DOTALL)
+    assert row is not None and f'>{formatted(seconds, "search_seconds")}</td>' in row[0]
 
 
 def test_another_stem(finished: Path, tmp_path: Path, here: Any) -> None:
