@@ -34,7 +34,7 @@ def compare_runs(runs: Sequence[str], out: str | Path, *, names: Sequence[str] =
     runs
         Folders of retrainings or trials, or record files.
     out
-        Folder to write to.
+        Folder to write to; refused while its ``records`` hold others than this comparison's.
     names
         ``RUN=NAME`` each: the method of a run, as it is spelt in ``runs``.
     title

@@ -6,6 +6,7 @@ is missing, unless the weights or what a measure depends on have changed.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import DifficultyScores, hardest, load_difficulty
 from nni_wcnas.data.reference import reference_models
 from nni_wcnas.data.store import TensorStore
+from nni_wcnas.evaluation.autoattack import require_autoattack
 from nni_wcnas.evaluation.corruption import (
     BENCHMARK,
     SEVERITIES,
@@ -148,6 +150,8 @@ def evaluate_run(
         network = _network(run, data).to('cuda' if has_gpu() and not cpu else 'cpu')
         labelled = load_groups(groups, group_names, len(data.images.test))
         images = _corrupted(data, corruptions) if corruptions.names else None
+        if attacks.names or attacks.epsilons:
+            _check_attacks(attacks, data.num_classes)
         scores = load_difficulty(difficulty, data.images.test.labels, kind=kind) if difficulty else _reference(data)
         evaluation = _Evaluation(run, _begun(run, data), network, data)
         _test(evaluation, scores, share, labelled)
@@ -268,6 +272,20 @@ def _corruptions(evaluation: _Evaluation, images: CorruptedImages, plan: Corrupt
         is_small = images.scale == 'cifar'
         evaluation.add({'error_corruption_mean': mean_error(errors)} if is_small else
                        {'mce': mean_corruption_error(errors)})
+
+
+def _check_attacks(plan: AttackPlan, num_classes: int) -> None:
+    """Refuse what no attack can have, before anything is measured."""
+    if not 0 < plan.epsilon < math.inf:
+        raise CommandError(f'--attack-epsilon is {plan.epsilon:g}; give a number above 0')
+    if not all(0 <= epsilon < math.inf for epsilon in plan.epsilons):
+        raise CommandError('--attack-epsilons has a number below 0 or none at all; give numbers from 0')
+    if plan.limit is not None and plan.limit < num_classes:
+        raise CommandError(
+            f'--attack-limit {plan.limit} is less than one image of each class; give at least {num_classes}'
+        )
+    if 'autoattack' in plan.names:
+        require_autoattack()
 
 
 def _attacks(evaluation: _Evaluation, plan: AttackPlan) -> None:

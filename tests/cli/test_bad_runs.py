@@ -235,6 +235,37 @@ def test_files_of_the_wrong_shape(run: RunDirectory, tmp_path: Path, refused: Ca
     refused(words, f'{arrays / "fog.npy"} holds uint8 of shape (10, 32, 32, 3)', 'unpack the published archive again')
 
 
+@pytest.mark.parametrize(('option', 'value', 'part'), [
+    ('--attack-epsilon', '0', '--attack-epsilon is 0; give a number above 0'),
+    ('--attack-epsilons', '1,nan', '--attack-epsilons has a number below 0 or none at all'),
+    ('--attack-limit', '9', '--attack-limit 9 is less than one image of each class; give at least 10'),
+])
+def test_attacks_that_cannot_be(
+    option: str, value: str, part: str, run: RunDirectory, refused: Callable[..., None]
+) -> None:
+    """Said before anything is measured."""
+    refused(('evaluate', run.path, '--attacks', 'fgsm', option, value, '--cpu'), part)
+
+
+def test_retraining_of_a_trial(run: RunDirectory, tmp_path: Path, here: Command, refused: Callable[..., None]) -> None:
+    """Has only a checkpoint of its own: the rest is the trial's, also what its search took."""
+    trial = RunDirectory(tmp_path / 'trial')
+    settings = run.read_settings()
+    trial.write_settings({**settings, 'search': {'epochs': 1}})
+    trial.write_measures({'accuracy': 0.5, 'search_seconds': 3.5, 'search_memory': 2.0})
+    inner = RunDirectory(trial.path / 'retraining')
+    inner.checkpoint.parent.mkdir(parents=True)
+    inner.checkpoint.write_bytes(run.checkpoint.read_bytes())
+    words = ('evaluate', trial.path, '--cpu')
+    refused(words, f'{trial.architecture}: cannot be read')
+    trial.write_architecture(published.load('darts_v2'))
+    assert here(*words).returncode == 0
+    record = json.loads((inner.path / 'record.json').read_text())
+    costs = {key: entry['value'] for key, entry in record['measures'].items() if key.startswith('search_')}
+    assert record['name'] == 'trial' and costs == {'search_seconds': 3.5, 'search_memory': 2.0}
+    assert inner.read_measures()['error'] == run.read_measures()['error']
+
+
 def test_export_needs_a_folder(run: RunDirectory, tmp_path: Path, refused: Callable[..., None]) -> None:
     for file in (run.settings / 'network.onnx', run.settings / 'below' / 'network.onnx'):
         refused(('export', run.path, file), f'{file.parent} cannot be a folder', 'name another file')
