@@ -309,8 +309,8 @@ def test_killed_while_corruptions_are_measured(
 ) -> None:
     """The same command makes what is missing, and nothing else; the files are those of a run that was not killed."""
     killed, never = (RunDirectory(shutil.copytree(whole, tmp_path / name / 'run')) for name in ('killed', 'never'))
-    names = ('fog', 'glass_blur', 'elastic_transform', 'motion_blur', 'snow')
-    more = ('--corruptions', ','.join(names), '--corruption-severities', '5', '--corruption-limit', '100', '--cpu')
+    names = ('fog', 'zoom_blur', 'frost', 'jpeg_compression', 'elastic_transform', 'snow')
+    more = ('--corruptions', ','.join(names), '--corruption-severities', '5', '--corruption-limit', '200', '--cpu')
 
     def known() -> dict[str, Any]:
         return json.loads((killed.path / 'record.json').read_text())['measures']
