@@ -1,6 +1,7 @@
 """Records round trip and are refused in a sentence; the page says what the numbers allow, and no more."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -89,3 +90,12 @@ def test_no_winner_on_one_seed_or_by_chance(tmp_path):
     same = [record(method, seed, 0.3 + 0.05 * ((seed + place) % 3)) for place, method in enumerate('ab')
             for seed in range(3)]
     assert 'no method is better than another by more than chance' in page(same, tmp_path).text
+
+
+def test_curves_name_the_methods_that_they_have(tmp_path):
+    """A method without the measure keeps its place, and so its colour, but is not in the key."""
+    ours, theirs = ([each for each in CLEAR if each.method == name] for name in ('ours <b>', 'theirs'))
+    bare = [replace(each, measures={name: each.measures[name] for name in ('error', 'examples')}) for each in ours]
+    html = comparison_page([*bare, *theirs])
+    keys = re.findall('<span class="key">.*?</span>', html)
+    assert len(keys) == 2 and all('mark m1' in key and 'theirs' in key for key in keys)

@@ -98,7 +98,8 @@ def curves(title: str, lines: Mapping[str, Sequence[Point]], *, x_label: str, un
             if point.deviation is not None:
                 parts.append(f'<path class="bar {kind}" d="M{x - 3:.1f} {up(low):.1f}h6m-3 0V{up(high):.1f}m-3 0h6"/>')
             parts.append(_mark(x, up(point.mean), place, f'{name}, {x_label} {point.x:g}: {point.mean:.4g}{unit}'))
-    keys = ''.join(f'<span class="key">{_key(place)}{escape(name)}</span>' for place, name in enumerate(lines))
+    keys = ''.join(f'<span class="key">{_key(place)}{escape(name)}</span>'
+                   for place, (name, line) in enumerate(lines.items()) if line)
     spoken = '; '.join(f'{name}: {line[-1].mean:.4g}{unit} at {line[-1].x:g}' for name, line in lines.items() if line)
     return _figure(title, _HEIGHT, parts, spoken, note, keys)
 
