@@ -99,3 +99,10 @@ def test_curves_name_the_methods_that_they_have(tmp_path):
     html = comparison_page([*bare, *theirs])
     keys = re.findall('<span class="key">.*?</span>', html)
     assert len(keys) == 2 and all('mark m1' in key and 'theirs' in key for key in keys)
+
+
+@pytest.mark.parametrize('error', [0.0, 0.1, 0.5])
+def test_seeds_that_agree_have_a_plot(error, tmp_path):
+    """Of 0.1 the mean of three is a rounding away from each."""
+    given = [replace(each, measures={'error': error, 'examples': 100.0}) for each in CLEAR]
+    assert f'{100 * error:.2f} ± 0.00' in page(given, tmp_path).text

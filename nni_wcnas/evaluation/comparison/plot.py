@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -108,6 +109,7 @@ class _Axis:
     """From values to pixels, with round ticks."""
 
     def __init__(self, low: float, high: float, start: float, end: float, *, tight: bool = False):
+        high = low if math.isclose(low, high, abs_tol=1e-12) else high  # Ticks cannot tell what rounding parts.
         margin = 0.0 if tight else (high - low) * 0.05 or abs(high) * 0.1 or 1.0
         ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(max(low - margin, min(low, 0.0)), high + margin)
         self.ticks = [float(f'{tick:.6g}') for tick in ticks]
