@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +66,12 @@ def _names(path: str | None) -> dict[int, str]:
         return {}
     try:
         document = json.loads(Path(path).read_text(encoding='utf-8'))
-        return {int(group): str(name) for group, name in document.items()}
+        found = {int(group): str(name) for group, name in document.items()}
     except OSError as error:
         raise CommandError(f'--group-names {path}: cannot be read ({error.strerror}); give a JSON file') from error
     except (ValueError, AttributeError) as error:
         raise CommandError(f'--group-names {path}: is no JSON map from group to name; write {{"0": "day"}}') from error
+    twice = [name for name, count in Counter(found.values()).items() if count > 1]
+    if twice:  # Of two measures of one name only the last would be kept.
+        raise CommandError(f'--group-names {path}: {twice[0]!r} names several groups; give each a name of its own')
+    return found

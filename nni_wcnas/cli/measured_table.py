@@ -25,7 +25,11 @@ def print_measures(run: RunDirectory, measures: Mapping[str, float], share: floa
     if 'error_worst_group' in measures:
         table.add_row('worst group', f'{measures["error_worst_group"]:.2%}', '', '')
     corrupted = [value for key, value in measures.items() if key.startswith('error_corruption_') and key[-1].isdigit()]
-    if corrupted:
+    if 'error_corruption_mean' in measures:
+        table.add_row('15 corruptions, mean', f'{measures["error_corruption_mean"]:.2%}', '', '')
+    elif 'mce' in measures:
+        table.add_row("15 corruptions, mCE (AlexNet's is 100%)", f'{measures["mce"]:.2%}', '', '')
+    elif corrupted:
         table.add_row(f'{len(corrupted)} corruptions and severities, mean', f'{fmean(corrupted):.2%}', '', '')
     for key, value in measures.items():
         if key.startswith('error_attack_'):

@@ -246,11 +246,11 @@ def _checked(document: dict[str, Any], path: Path) -> Record:
 
 
 def _method(origin: Mapping[str, Any], name: str) -> str:
-    """The method's name: a preset, with what it is applied to unless that is DARTS; else that of the run."""
+    """A preset, with what it is applied to unless that is DARTS; a published cell's method; or the run's name."""
     settings = origin.get('settings')
     method = settings.get('method') if isinstance(settings, dict) else None
     if not isinstance(method, dict):
-        return str(origin.get('name', name))
+        return str(origin.get('method', name))  # Published cells name their method.
     base = method.get('base', 'darts')
     preset = str(method.get('preset', 'composed'))
     return preset if base == 'darts' else f'{preset}({base})'

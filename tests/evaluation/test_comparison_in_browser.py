@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import time
 import urllib.request
+from dataclasses import asdict, replace
 
 import pytest
-from test_comparison import CLEAR
+from test_comparison import CLEAR, record
 from websockets.sync.client import connect
 
 from nni_wcnas.evaluation.comparison import comparison_page
+from nni_wcnas.spaces import published
 
 pytestmark = pytest.mark.skipif(shutil.which('chromium') is None, reason='there is no chromium')
 
@@ -84,3 +86,30 @@ def test_page_opens_offline_and_fits(tab, tmp_path):
     assert {url for url in asked if not url.startswith('data:')} == {path.as_uri()}
     spoken = ('Log.entryAdded', 'Runtime.consoleAPICalled', 'Runtime.exceptionThrown')
     assert [event for event in tab.events if event['method'] in spoken] == []
+
+
+PAPER = 718
+"""Pixels between the margins of A4."""
+
+
+def test_nothing_is_cut_off_on_a_desk_or_folded_on_paper(tab, tmp_path):
+    """Four methods, whose cells are folds of which the page opens two; every column of the widest table has numbers."""
+    wide = dict.fromkeys(('error_worst_class', 'error_worst_3_classes', 'error_worst_group', 'loss_cvar', 'loss', 'ece',
+                          'ece_hard', 'brier', 'brier_hard'), 0.12345)
+    records = []
+    for name in ('darts_v1', 'darts_v2', 'p_darts_cifar10', 'sdarts_adv'):
+        architecture = {**asdict(published.load(name)), 'provenance': {}}
+        for each in (record(name, seed, 0.1 + 0.01 * seed) for seed in range(2)):
+            records.append(replace(each, architecture=architecture, measures={**each.measures, **wide}))
+    path = tmp_path / 'compare.html'
+    path.write_text(comparison_page(records))
+    tab.open(path.as_uri(), 1280)
+    cut = "[...document.querySelectorAll('.scroll')].filter(table => table.scrollWidth > table.clientWidth).length"
+    assert tab.value(cut) == 0
+    tab.open(path.as_uri(), PAPER)
+    folded = ("[...document.querySelectorAll('details img')].filter("
+              'image => !image.checkVisibility({contentVisibilityAuto: true})).length')
+    assert tab.value(folded) == 4
+    tab.call('Emulation.setEmulatedMedia', media='print')
+    assert tab.value(folded) == 0
+    assert tab.value('document.documentElement.scrollWidth') <= PAPER

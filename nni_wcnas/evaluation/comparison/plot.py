@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -98,7 +99,8 @@ def curves(title: str, lines: Mapping[str, Sequence[Point]], *, x_label: str, un
             if point.deviation is not None:
                 parts.append(f'<path class="bar {kind}" d="M{x - 3:.1f} {up(low):.1f}h6m-3 0V{up(high):.1f}m-3 0h6"/>')
             parts.append(_mark(x, up(point.mean), place, f'{name}, {x_label} {point.x:g}: {point.mean:.4g}{unit}'))
-    keys = ''.join(f'<span class="key">{_key(place)}{escape(name)}</span>' for place, name in enumerate(lines))
+    keys = ''.join(f'<span class="key">{_key(place)}{escape(name)}</span>'
+                   for place, (name, line) in enumerate(lines.items()) if line)
     spoken = '; '.join(f'{name}: {line[-1].mean:.4g}{unit} at {line[-1].x:g}' for name, line in lines.items() if line)
     return _figure(title, _HEIGHT, parts, spoken, note, keys)
 
@@ -107,6 +109,7 @@ class _Axis:
     """From values to pixels, with round ticks."""
 
     def __init__(self, low: float, high: float, start: float, end: float, *, tight: bool = False):
+        high = low if math.isclose(low, high, abs_tol=1e-12) else high  # Ticks cannot tell what rounding parts.
         margin = 0.0 if tight else (high - low) * 0.05 or abs(high) * 0.1 or 1.0
         ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(max(low - margin, min(low, 0.0)), high + margin)
         self.ticks = [float(f'{tick:.6g}') for tick in ticks]

@@ -9,14 +9,17 @@ STYLE = '''
   --m5: #a3acba; --good: #45c9a0; --bad: #ff8a80; } }
 @media print { :root { --m0: #0063a5; --m1: #b3470f; --m2: #00795a; --m3: #8a3b84; --m4: #8a6a00; --m5: #5b6472;
   --good: #00795a; --bad: #b3261e; } .scroll { overflow: visible !important; } body { font-size: 11px; }
-  details > :not(summary) { display: block; } .grid.plots { grid-template-columns: repeat(3, 1fr); }
+  details::details-content { content-visibility: visible; }
+  .grid.plots { grid-template-columns: repeat(3, 1fr); }
   .grid.hardest { grid-template-columns: repeat(4, 1fr); } th, td { padding-right: .6rem; } }
 .verdict { font-size: 1.15rem; line-height: 1.45; padding: .9rem 1.1rem; margin: 1rem 0;
   border-left: 4px solid var(--m0);
   background: var(--panel); border-radius: 0 .5rem .5rem 0; max-width: none; }
 .sd { color: var(--soft); font-weight: 400; font-size: .88em; } .none { color: var(--soft); }
 th[scope="row"] { white-space: nowrap; }
-tr.total th, tr.total td { border-top: 2px solid var(--line); font-weight: 600; }
+tr.total th, tr.total td { border-top: 2px solid var(--line); }
+main { max-width: 76rem; }
+.scroll .number { white-space: normal !important; overflow-wrap: normal; } .scroll .sd { white-space: nowrap; }
 .grid.plots { margin-top: 1rem; align-items: start; } .scroll + .soft { margin-bottom: 0; }
 svg.curve text.name { fill: var(--ink); font-size: 12px; }
 svg.curve .bar { fill: none; stroke-width: 1.6; } svg.curve .seed { fill: none; stroke-width: 1; opacity: .65; }

@@ -74,13 +74,17 @@ def corruption_table(methods: Sequence[Method], averages: Mapping[str, Sequence[
     if not averages:
         return _missing('nni-wcnas evaluate RUN --corruptions')
     header = '<tr><th>corruption, %</th>' + ''.join(f'<th class="number">{escape(each.name)}</th>' for each in methods)
-    lines = []
-    for name, shown in averages.items():
-        best = _best(shown, 'error_mean')
-        cells = ''.join(f'<td class="number">{cell(method, "error_mean", best)}</td>' for method in shown)
-        kind = ' class="total"' if name == 'mean' else ''
-        lines.append(f'<tr{kind}><th scope="row">{escape(name.replace("_", " "))}</th>{cells}</tr>')
+    lines = [_corruption_row(name.replace('_', ' '), shown, 'error_mean') for name, shown in averages.items()]
+    if any(method.values('mce') for method in methods):
+        lines.append(_corruption_row('mCE, 1 is AlexNet\'s', methods, 'mce'))
     return f'<div class="scroll"><table>\n{header}</tr>\n{"".join(lines)}</table></div>{_note(methods, averages)}'
+
+
+def _corruption_row(name: str, methods: Sequence[Method], key: str) -> str:
+    best = _best(methods, key)
+    cells = ''.join(f'<td class="number">{cell(method, key, best)}</td>' for method in methods)
+    kind = ' class="total"' if name == 'mean' else ''
+    return f'<tr{kind}><th scope="row">{escape(name)}</th>{cells}</tr>'
 
 
 def measure_table(methods: Sequence[Method], columns: Mapping[str, str], command: str) -> str:

@@ -1,0 +1,58 @@
+"""What the page says of corruptions, of seeds that agree, of published cells, and of methods that lack a measure."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from test_comparison import CLEAR, page
+
+from nni_wcnas.evaluation.comparison import comparison_page, group_records
+from nni_wcnas.evaluation.record import describe
+from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.spaces import published
+
+
+def test_runs_of_a_published_cell_are_of_its_method(tmp_path):
+    """Seeds of their training, as there is none of a search."""
+    records = []
+    for seed in range(2):
+        run = RunDirectory(tmp_path / f'run-{seed}')
+        run.write_architecture(published.load('pc_darts_cifar10'))
+        run.write_settings({'data': {'name': 'digits'}, 'retrain': {'seed': seed}})
+        records.append(describe(run))
+    (method,) = group_records(records)
+    assert method.name == 'PC-DARTS' and [each.seed for each in method.records] == [0, 1]
+
+
+def test_curves_name_the_methods_that_they_have(tmp_path):
+    """A method without the measure keeps its place, and so its colour, but is not in the key."""
+    ours, theirs = ([each for each in CLEAR if each.method == name] for name in ('ours <b>', 'theirs'))
+    bare = [replace(each, measures={name: each.measures[name] for name in ('error', 'examples')}) for each in ours]
+    html = comparison_page([*bare, *theirs])
+    keys = re.findall('<span class="key">.*?</span>', html)
+    assert len(keys) == 2 and all('mark m1' in key and 'theirs' in key for key in keys)
+
+
+@pytest.mark.parametrize('error', [0.0, 0.1, 0.5])
+def test_seeds_that_agree_have_a_plot(error, tmp_path):
+    """Of 0.1 the mean of three is a rounding away from each."""
+    given = [replace(each, measures={'error': error, 'examples': 100.0}) for each in CLEAR]
+    assert f'{100 * error:.2f} ± 0.00' in page(given, tmp_path).text
+
+
+def corruption_row(name, measures):
+    """Means of both methods, whose seeds agree."""
+    records = [replace(each, measures={'error': 0.1, 'examples': 100.0, **measures}) for each in CLEAR]
+    found = re.search(f'<tr[^>]*><th scope="row">{name}</th>(.*?)</tr>', comparison_page(records))
+    return found and re.findall(r'number">([0-9.]+)', found[1].replace('<strong>', ''))
+
+
+def test_the_mean_over_corruptions_is_the_benchmarks():
+    """Fog and snow are of the benchmark, saturate is not; ImageNet-C's mean is the one relative to AlexNet's."""
+    under = {'error_corruption_fog_1': 0.2, 'error_corruption_snow_1': 0.4, 'error_corruption_saturate_1': 0.9}
+    assert corruption_row('saturate', under) == ['90.00', '90.00']
+    assert corruption_row('mean', under) == ['30.00', '30.00']
+    assert corruption_row('mCE.*?', under) is None
+    assert corruption_row('mCE.*?', {**under, 'mce': 0.788}) == ['0.788', '0.788']
+    extra = {'error_corruption_saturate_1': 0.9, 'error_corruption_spatter_1': 0.5}
+    assert corruption_row('mean', extra) == ['70.00', '70.00']
