@@ -20,7 +20,7 @@ from nni_wcnas.cli.assembly import has_gpu
 from nni_wcnas.cli.group_file import Groups, load_groups
 from nni_wcnas.cli.measured_table import print_measures
 from nni_wcnas.cli.problems import CommandError, for_settings
-from nni_wcnas.cli.retrained import retrained
+from nni_wcnas.cli.retrained import data_of, retrained
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import DifficultyScores, hardest, load_difficulty
 from nni_wcnas.data.reference import reference_models
@@ -54,7 +54,6 @@ from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluation.report import write_report
 from nni_wcnas.evaluation.robustness import attack_curve, attack_errors
 from nni_wcnas.evaluation.search_cost import search_cost
-from nni_wcnas.options import build
 
 __all__ = ['AttackPlan', 'CorruptionPlan', 'evaluate_run']
 
@@ -146,7 +145,7 @@ def evaluate_run(
     run = retrained(RunDirectory(path))
     corruptions, attacks = corruptions or CorruptionPlan(), attacks or AttackPlan()
     try:
-        data = _data(run)
+        data = data_of(run)
         network = _network(run, data).to('cuda' if has_gpu() and not cpu else 'cpu')
         labelled = load_groups(groups, group_names, len(data.images.test))
         images = _corrupted(data, corruptions) if corruptions.names else None
@@ -165,21 +164,6 @@ def evaluate_run(
     write_report(run, measures, title=f'Retraining {run.path.resolve().name}')
     print_measures(run, measures, share)
     return measures
-
-
-def _data(run: RunDirectory) -> ImageData:
-    """The data set of a retraining."""
-    section = run.read_settings().get('data')
-    if not isinstance(section, dict) or 'name' not in section:
-        raise CommandError(f'{run.settings} has no data with a name; restore it, or retrain into another folder')
-    arguments = dict(section)
-    try:
-        return build('data', arguments.pop('name'), **arguments)
-    except ValueError as error:
-        raise CommandError(f'{run.settings}: data: {for_settings(error)}') from error
-    except TypeError as error:
-        raise CommandError(f'{run.settings}: data: {for_settings(error)}; restore it, or retrain into another '
-                           'folder') from error
 
 
 def _network(run: RunDirectory, data: ImageData) -> CellNetwork:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.problems import CommandError, for_settings
-from nni_wcnas.cli.retrained import retrained
+from nni_wcnas.cli.retrained import data_of, retrained
 from nni_wcnas.evaluation.plain import build, export_onnx, trained
 from nni_wcnas.evaluation.recording import RunDirectory
 
 __all__ = ['export']
 
+_SIDE = 32
+"""Of the images of new weights, pixels."""
 
-def export(source: str, file: str, *, image_size: int, channels: int, cells: int, num_classes: int) -> bool:
+
+def export(source: str, file: str, *, image_size: int | None, channels: int, cells: int, num_classes: int) -> bool:
     """Export the trained network of a run, or an architecture with new weights; returns whether it is trained.
 
     Raises
@@ -23,17 +26,33 @@ def export(source: str, file: str, *, image_size: int, channels: int, cells: int
     """
     if Path(file).exists():
         raise CommandError(f'{file} exists already; name another file')
-    if image_size < 8:
+    if image_size is not None and image_size < 8:
         raise CommandError(f'--image-size is {image_size}; give at least 8')
     run = RunDirectory(source)
     is_trained = run.path.is_dir() and not _is_bare(run)
     try:
-        network = trained(retrained(run).path) if is_trained else build(source, channels, cells, num_classes)
+        if is_trained:
+            inner = retrained(run)
+            network, side = trained(inner.path), image_size or _side(inner)
+        else:
+            network, side = build(source, channels, cells, num_classes), image_size or _SIDE
         make_folder(Path(file).parent, 'name another file')
-        export_onnx(network, file, image_size)
+        export_onnx(network, file, side)
     except ValueError as error:
         raise CommandError(for_settings(error)) from error
     return is_trained
+
+
+def _side(run: RunDirectory) -> int:
+    """Of the images that a network was trained on, pixels."""
+    section = run.read_settings().get('data')
+    written = section.get('image_size') if isinstance(section, dict) else None
+    if isinstance(written, int):
+        return written
+    try:
+        return data_of(run).image_size
+    except CommandError as error:
+        raise CommandError(f'{error}, or give --image-size') from error
 
 
 def _is_bare(run: RunDirectory) -> bool:

@@ -265,6 +265,9 @@ def _export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('source', metavar='RUN_OR_ARCHITECTURE', help='run directory of a retraining or of a '
                         'trial; for new weights an architecture file or a published cell')
     parser.add_argument('file', metavar='FILE', help='.onnx file to write')
-    parser.add_argument('--image-size', type=int, default=32, help='side of the images in pixels (default: 32)')
+    parser.add_argument(
+        '--image-size', type=int, help='side of the images in pixels (default: what the network was trained on; 32 for '
+        'new weights)'
+    )
     for name, default in (('channels', 36), ('cells', 20), ('num-classes', 10)):
         parser.add_argument(f'--{name}', type=int, default=default, help=f'of new weights (default: {default})')

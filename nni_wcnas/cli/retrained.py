@@ -1,12 +1,14 @@
-"""Where a run keeps its retrained network."""
+"""Where a run keeps its retrained network, and the data set of that."""
 
 from __future__ import annotations
 
-from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.cli.problems import CommandError, for_settings
+from nni_wcnas.data import ImageData
 from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.options import build
 from nni_wcnas.spaces.architecture import load_architecture
 
-__all__ = ['retrained']
+__all__ = ['data_of', 'retrained']
 
 
 def retrained(run: RunDirectory) -> RunDirectory:
@@ -33,3 +35,24 @@ def retrained(run: RunDirectory) -> RunDirectory:
     if not isinstance(settings.get('retrain'), dict):
         raise CommandError(f'{run.settings} describes no retraining; make one with `nni-wcnas retrain`')
     return run
+
+
+def data_of(run: RunDirectory) -> ImageData:
+    """The data set of a retraining.
+
+    Raises
+    ------
+    CommandError
+        When its settings name none, or it cannot be read.
+    """
+    section = run.read_settings().get('data')
+    if not isinstance(section, dict) or 'name' not in section:
+        raise CommandError(f'{run.settings} has no data with a name; restore it, or retrain into another folder')
+    arguments = dict(section)
+    try:
+        return build('data', arguments.pop('name'), **arguments)
+    except ValueError as error:
+        raise CommandError(f'{run.settings}: data: {for_settings(error)}') from error
+    except TypeError as error:
+        raise CommandError(f'{run.settings}: data: {for_settings(error)}; restore it, or retrain into another '
+                           'folder') from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -283,11 +284,21 @@ def _check_method(document: Document, method: dict[str, Any]) -> list[Problem]:
             for name in list_options('preset'):  # Whichever is meant, its arguments are no mistake.
                 arguments = arguments_of(option('preset', name).factory) | arguments
     known = {**arguments, 'preset': (str, None), **dict.fromkeys(MEMBERS, (Any, None))}
-    problems += check_arguments(document, ('method',), method, known)
+    found = check_arguments(document, ('method',), method, known)
+    problems += found if 'preset' not in method else [_of_another_preset(document, problem) for problem in found]
     for axis in AXES:
         if axis in method:
             problems += _check_member(document, ('method', axis), axis)
     return problems + _check_transforms(document, method.get('transforms', []))
+
+
+def _of_another_preset(document: Document, problem: Problem) -> Problem:
+    """Where ``--set`` gave the preset alone, say what replaces the keys that the file wrote for its own."""
+    place = document.places.get(('method', 'preset'), '')
+    if place.startswith('--set') and 'is not a known key' in problem.message and not problem.place.startswith('--set'):
+        preset = document.values['method']['preset']
+        return replace(problem, message=f'{problem.message}; or give --set method={preset} in the place of {place}')
+    return problem
 
 
 def _check_transforms(document: Document, sections: Any) -> list[Problem]:

@@ -19,6 +19,7 @@ from nni_wcnas.evaluation.network import CellNetwork
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.spaces import published
 from nni_wcnas.spaces.architecture import Architecture, ArchitectureError, load_architecture, write_atomically
+from nni_wcnas.spaces.sample_check import listed, nearest
 
 __all__ = ['build', 'export_onnx', 'find_architecture', 'trained']
 
@@ -41,6 +42,11 @@ def find_architecture(source: str | os.PathLike[str]) -> Architecture:
     path = Path(source)
     if str(path) in published.names() and not path.exists():
         return published.load(str(path))
+    if not path.exists() and path.name == str(source) and not path.suffix:
+        raise ArchitectureError(
+            f'{source} is no file, no run folder and no published cell: did you mean '
+            f'{nearest(path.name, published.names())!r}, or another of {listed(published.names())}?'
+        )
     architecture = load_architecture(path / 'architecture.json' if path.is_dir() else path)
     if not architecture.is_cell:
         raise ArchitectureError(

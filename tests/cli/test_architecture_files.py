@@ -51,6 +51,17 @@ def test_retrain_refuses(make, words, tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ['architecture.json']
 
 
+@pytest.mark.parametrize('line', [
+    ['retrain', 'darts_v3', '--data', 'digits', '--run', 'run'], ['export', 'darts_v3', 'network.onnx'],
+])
+def test_nearest_published_cell(line, tmp_path, monkeypatch):
+    """A name is no path that cannot be read."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CommandError, match="darts_v3 is no file.*did you mean 'darts_v2'"):
+        run(make_parser().parse_args(line))
+    assert not list(tmp_path.iterdir())
+
+
 def test_export_of_a_published_cell_overwrites_nothing(tmp_path):
     pytest.importorskip('onnx')
     file = tmp_path / 'network.onnx'

@@ -273,14 +273,23 @@ def test_export_needs_a_folder(run: RunDirectory, tmp_path: Path, refused: Calla
 
 
 def test_export_of_a_bare_architecture(run: RunDirectory, tmp_path: Path, here: Command) -> None:
-    """New weights are for a folder without a run only."""
-    pytest.importorskip('onnx')
+    """New weights are for a folder without a run only; images have the side that the network was trained on."""
+    onnx = pytest.importorskip('onnx')
+
+    def side(file: Path) -> int:
+        return onnx.load(file).graph.input[0].type.tensor_type.shape.dim[3].dim_value
+
     trained = here('export', run.path, tmp_path / 'trained.onnx')
     assert trained.returncode == 0 and '(trained weights)' in trained.stdout
     bare = RunDirectory(tmp_path / 'bare')
     bare.write_architecture(published.load('darts_v2'))
     done = here('export', bare.path, tmp_path / 'new.onnx', '--channels', '4', '--cells', '3')
     assert done.returncode == 0 and '(new weights)' in done.stdout
+    assert (side(tmp_path / 'trained.onnx'), side(tmp_path / 'new.onnx')) == (16, 32)
+    assert here('export', run.path, tmp_path / '24.onnx', '--image-size', '24').returncode == 0
+    assert side(tmp_path / '24.onnx') == 24
+    run.write_settings({**run.read_settings(), 'data': {'name': 'image_folder', 'root': 'none', 'image_size': 64}})
+    assert here('export', run.path, tmp_path / '64.onnx').returncode == 0 and side(tmp_path / '64.onnx') == 64
 
 
 def test_records_of_an_earlier_comparison(

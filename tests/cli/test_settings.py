@@ -298,6 +298,14 @@ def test_numbers_of_the_strategy(tmp_path: Path, override: str, message: str) ->
     assert message in line
 
 
+def test_a_preset_that_cannot_have_the_files_numbers(tmp_path: Path) -> None:
+    """The complaint says how to leave them out, and that works."""
+    (line,) = complaints(tmp_path / 's.yml', TINY, 'method.preset=darts')
+    assert 'method.every: is not a known key here' in line
+    assert line.endswith('; or give --set method=darts in the place of --set method.preset=darts')
+    assert load_settings(tmp_path / 's.yml', ['method=darts']).method == {'preset': 'darts'}
+
+
 def test_lengths_given_twice(tmp_path: Path) -> None:
     """The schedule's lengths are the search's; two different ones are a mistake."""
     schedule = 'method: {preset: darts, schedule: {name: single_stage, epochs: 3, warmup: 1}}\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from itertools import combinations
 
 import numpy as np
@@ -53,6 +54,14 @@ def test_welch_test_in_closed_form():
     assert result.p_value == pytest.approx(2 * stats.t.sf(abs(difference) / math.sqrt(a + b), freedom), rel=1e-12)
     width = stats.t.ppf(0.975, freedom) * math.sqrt(a + b)
     assert (result.low, result.high) == pytest.approx((difference - width, difference + width), rel=1e-12)
+
+
+def test_welch_test_of_a_method_that_does_not_vary():
+    """Without a warning: its variance is 0, and that is no loss of precision."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        result = welch_test([0.1, 0.1, 0.1], FIRST)
+    assert result.p_value == pytest.approx(stats.ttest_1samp(FIRST, 0.1).pvalue, rel=1e-9)
 
 
 def test_the_papers_test_is_scipys_on_one_sample():
