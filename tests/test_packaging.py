@@ -24,19 +24,35 @@ def _imported():
                 yield node.module.split('.')[0]
 
 
+def _names(needs):
+    """Packages in lists of requirements."""
+    lines = [line for line in '\n'.join(needs).splitlines() if line.strip()[:1] not in ('', '#')]
+    return {re.split(r'[ <>=]', line)[0].lower().replace('_', '-') for line in lines}
+
+
 def test_every_import_is_declared():
     config = configparser.ConfigParser()
     config.read(ROOT / 'setup.cfg')
-    extras = [needs for extra, needs in config['options.extras_require'].items() if extra != 'test']
-    needs = '\n'.join([config['options']['install_requires'], *extras])
-    lines = [line for line in needs.splitlines() if line.strip()[:1] not in ('', '#')]
-    declared = {re.split(r'[ <>=]', line)[0].lower().replace('_', '-') for line in lines}
+    extras = [needs for extra, needs in config['options.extras_require'].items() if extra not in ('test', 'oracles')]
+    declared = _names([config['options']['install_requires'], *extras])
     known = packages_distributions()
     third = {name for name in _imported() if name not in sys.stdlib_module_names and name != 'nni_wcnas'}
     undeclared = {
         name for name in third if not declared & {other.lower().replace('_', '-') for other in known.get(name, [name])}
     }
     assert not undeclared
+
+
+def test_what_tests_skip_without_is_in_an_extra():
+    """Else nobody who follows the README ever runs them."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / 'setup.cfg')
+    declared = _names(config['options.extras_require'].values())
+    texts = [path.read_text(encoding='utf-8') for path in (ROOT / 'tests').rglob('*.py')]
+    modules = {name for text in texts for name in re.findall(r"importorskip\('([a-z0-9_]+)'\)", text)}
+    packages = {'cv2': 'opencv-python', 'imagecorruptions': 'imagecorruptions-imaug'}
+    assert {packages.get(name, name) for name in modules} - {'pip'} <= declared
+    assert {'cv2', 'imagecorruptions', 'pyautoattack'} <= modules and '.[test,oracles]' in (ROOT / 'README.md').read_text()
 
 
 def test_wheel_has_the_published_cells(tmp_path):

@@ -1,6 +1,6 @@
 """ImageNet-C's severities against imagecorruptions-imaug 1.1.5, and our edges against OpenCV's.
 
-Slow: the library brings 430 MB (OpenCV, numba, scikit-image). Install it with pip to run these.
+Slow: the library brings 430 MB (OpenCV, numba, scikit-image). The extra `oracles` installs it.
 
 Of frost, for which the library has photographs, only mean and spread are compared. Of elastic_transform it has a
 version of its own (no affine map, other displacements): ours is compared with OpenCV's affine maps instead.
