@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from test_comparison import CLEAR, page
+from test_comparison import CLEAR, page, record
 
 from nni_wcnas.evaluation.comparison import comparison_page, group_records
 from nni_wcnas.evaluation.record import describe
@@ -56,3 +56,30 @@ def test_the_mean_over_corruptions_is_the_benchmarks():
     assert corruption_row('mCE.*?', {**under, 'mce': 0.788}) == ['0.788', '0.788']
     extra = {'error_corruption_saturate_1': 0.9, 'error_corruption_spatter_1': 0.5}
     assert corruption_row('mean', extra) == ['70.00', '70.00']
+
+
+def many(names):
+    """A page of several methods, the figures of which are told apart by their titles."""
+    html = comparison_page([record(name, seed, 0.1 + 0.01 * seed) for name in names for seed in range(2)])
+    return {title: figure for figure, title in re.findall('(<figure><h3>(.*?)</h3>.*?</figure>)', html, re.DOTALL)}
+
+
+def test_marks_of_many_methods_differ_without_colours():
+    """Shape and filling; lines by their dashes with them."""
+    figure = many([f'method {number}' for number in range(18)])['Error by severity']
+    keys = re.findall(r'<span class="key">.*?class="mark m\d( \w+)?".*? d="(.*?)"', figure)
+    assert len(keys) == len(set(keys)) == 18
+    lines = re.findall(r'<polyline class="path m\d( \w+)?" points="([\d.]+)', figure)
+    assert [kind for kind, _ in lines] == [kind for kind, _ in keys]
+    left = [float(x) for _, x in lines]
+    assert max(left) - min(left) < 20 and len(set(left)) == 18  # All within their margin, none on another.
+
+
+def test_long_names_are_whole():
+    """On two lines before their bars."""
+    names = ['wcnas(darts_2nd)', 'wcnas(darts_minus)', 'wcnas(drnas_progressive)', 'wcnas_ablation_without_lambda_term']
+    rows = re.findall('<text class="name">(.*?)<title>(.*?)</title>', many(names)['All images'])
+    assert [title for _, title in rows] == names
+    lines = [re.findall('<tspan.*?>(.*?)</tspan>', text) for text, _ in rows]
+    assert [''.join(parts) for parts in lines] == names and max(len(part) for each in lines for part in each) <= 18
+    assert lines[2] == ['wcnas(drnas_', 'progressive)']

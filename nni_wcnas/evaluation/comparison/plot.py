@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 from matplotlib.ticker import MaxNLocator
 
+from nni_wcnas.evaluation.comparison.mark import key, line_kind, mark
 from nni_wcnas.evaluation.page import escape
 
 __all__ = ['Point', 'bars', 'curves']
 
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
-_MARKS = 6
-"""Shapes and colours before they repeat."""
+_LETTERS = 18
+"""Of a name that fit before a row."""
+_SPREAD = 16
+"""Pixels that the lines of a plot are moved apart at most."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def bars(title: str, rows: Sequence[tuple[str, Point]], *, unit: str, note: str 
     if not rows:
         return ''
     spread = [value for _, point in rows for value in (*point.values, *_ends(point))]
-    axis = _Axis(min(spread), max(spread), _LEFT + 64, _WIDTH - _RIGHT)
+    axis = _Axis(min(spread), max(spread), _LEFT + 74, _WIDTH - _RIGHT)
     height = _TOP + 30 * len(rows) + _BOTTOM
     parts = [
         f'<line class="rule" x1="{axis(tick):.1f}" x2="{axis(tick):.1f}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'
@@ -54,13 +57,12 @@ def bars(title: str, rows: Sequence[tuple[str, Point]], *, unit: str, note: str 
     for place, (name, point) in enumerate(rows):
         y = _TOP + 30 * place + 15
         low, high = _ends(point)
-        kind = f'm{place % _MARKS}'
-        parts.append(f'<text class="name" x="4" y="{y + 4}">{escape(_shortened(name))}'
-                     f'<title>{escape(name)}</title></text>')
+        kind = line_kind(place)
+        parts.append(_name(name, y))
         if point.deviation is not None:
             parts.append(f'<path class="bar {kind}" d="M{axis(low):.1f} {y - 5}v10m0 -5H{axis(high):.1f}m0 -5v10"/>')
         parts += [f'<circle class="seed {kind}" cx="{axis(value):.1f}" cy="{y}" r="3"/>' for value in point.values]
-        parts.append(_mark(axis(point.mean), y, place, f'{name}: {point.mean:.4g} {unit}'))
+        parts.append(mark(axis(point.mean), y, place, f'{name}: {point.mean:.4g} {unit}'))
     return _figure(title, height, parts, '; '.join(f'{name}: {point.mean:.4g} {unit}' for name, point in rows), note)
 
 
@@ -90,16 +92,17 @@ def curves(title: str, lines: Mapping[str, Sequence[Point]], *, x_label: str, un
     xs = sorted({point.x for point in points})
     parts += [f'<text x="{across(x):.1f}" y="{_HEIGHT - _BOTTOM + 15}" text-anchor="middle">{x:g}</text>' for x in xs]
     parts.append(f'<text x="{(_LEFT + _WIDTH) / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(x_label)}</text>')
+    step = min(3.0, _SPREAD / max(1, len(lines) - 1))
     for place, (name, line) in enumerate(lines.items()):
-        kind, shift = f'm{place % _MARKS}', 3 * (place - (len(lines) - 1) / 2)  # Bars must not hide each other.
+        kind, shift = line_kind(place), step * (place - (len(lines) - 1) / 2)  # Bars must not hide each other.
         path = ' '.join(f'{across(point.x) + shift:.1f},{up(point.mean):.1f}' for point in line)
         parts.append(f'<polyline class="path {kind}" points="{path}"/>')
         for point in line:
             x, (low, high) = across(point.x) + shift, _ends(point)
             if point.deviation is not None:
                 parts.append(f'<path class="bar {kind}" d="M{x - 3:.1f} {up(low):.1f}h6m-3 0V{up(high):.1f}m-3 0h6"/>')
-            parts.append(_mark(x, up(point.mean), place, f'{name}, {x_label} {point.x:g}: {point.mean:.4g}{unit}'))
-    keys = ''.join(f'<span class="key">{_key(place)}{escape(name)}</span>'
+            parts.append(mark(x, up(point.mean), place, f'{name}, {x_label} {point.x:g}: {point.mean:.4g}{unit}'))
+    keys = ''.join(f'<span class="key">{key(place)}{escape(name)}</span>'
                    for place, (name, line) in enumerate(lines.items()) if line)
     spoken = '; '.join(f'{name}: {line[-1].mean:.4g}{unit} at {line[-1].x:g}' for name, line in lines.items() if line)
     return _figure(title, _HEIGHT, parts, spoken, note, keys)
@@ -126,25 +129,25 @@ def _ends(point: Point) -> tuple[float, float]:
     return point.mean - half, point.mean + half
 
 
-def _mark(x: float, y: float, place: int, title: str) -> str:
-    """A shape of its own for each method, so that colour is not all that tells them apart."""
-    shapes = ('M-4.5 0a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0', 'M-4 -4h8v8h-8z', 'M0 -5.2L5 4H-5z',
-              'M0 -5.5L5.5 0L0 5.5L-5.5 0z', 'M0 5.2L5 -4H-5z', 'M-5 -1.6h3.4V-5h3.2v3.4H5v3.2H1.6V5h-3.2V1.6H-5z')
-    return (f'<path class="mark m{place % _MARKS}" transform="translate({x:.1f} {y:.1f})" d="{shapes[place % _MARKS]}">'
-            f'<title>{escape(title)}</title></path>')
-
-
-def _key(place: int) -> str:
-    """A method's mark beside its name."""
-    return f'<svg class="curve mini" viewBox="-7 -7 14 14" aria-hidden="true">{_mark(0, 0, place, "")}</svg>'
-
-
 def _figure(title: str, height: float, parts: Sequence[str], spoken: str, note: str, keys: str = '') -> str:
     caption = f'<figcaption>{keys}{escape(note)}</figcaption>' if keys or note else ''
     return (f'<figure><h3>{escape(title)}</h3>\n<svg class="curve" viewBox="0 0 {_WIDTH} {height}" role="img" '
             f'aria-label="{escape(title)}, {escape(spoken)}">{"".join(parts)}</svg>\n{caption}</figure>')
 
 
-def _shortened(name: str) -> str:
-    """A name that fits its row."""
-    return name if len(name) <= 15 else f'{name[:14]}…'
+def _name(name: str, y: float) -> str:
+    """A name before its row, on two lines where it is long."""
+    lines = [name] if len(name) <= _LETTERS else _halves(name)
+    spans = ''.join(f'<tspan x="4" y="{y + 4 + 12 * (number - (len(lines) - 1) / 2):g}">{escape(line)}</tspan>'
+                    for number, line in enumerate(lines))
+    return f'<text class="name">{spans}<title>{escape(name)}</title></text>'
+
+
+def _halves(name: str) -> list[str]:
+    """Two lines, broken after a mark between words where there is one; of a name too long for them the middle is cut."""
+    if len(name) > 2 * _LETTERS:
+        name = f'{name[:_LETTERS]}…{name[1 - _LETTERS:]}'
+    first = max(1, len(name) - _LETTERS)  # What follows must fit.
+    breaks = [place for place in range(first, _LETTERS + 1) if name[place - 1] in ' -_(/,' or name[place] == '(']
+    place = breaks[-1] if breaks else _LETTERS
+    return [name[:place], name[place:]]

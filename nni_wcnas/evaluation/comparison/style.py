@@ -21,12 +21,14 @@ tr.total th, tr.total td { border-top: 2px solid var(--line); }
 main { max-width: 76rem; }
 .scroll .number { white-space: normal !important; overflow-wrap: normal; } .scroll .sd { white-space: nowrap; }
 .grid.plots { margin-top: 1rem; align-items: start; } .scroll + .soft { margin-bottom: 0; }
-svg.curve text.name { fill: var(--ink); font-size: 12px; }
+svg.curve text.name { fill: var(--ink); font-size: 11px; }
 svg.curve .bar { fill: none; stroke-width: 1.6; } svg.curve .seed { fill: none; stroke-width: 1; opacity: .65; }
-svg.curve .m0 { stroke: var(--m0); } svg.curve .m1 { stroke: var(--m1); } svg.curve .m2 { stroke: var(--m2); }
-svg.curve .m3 { stroke: var(--m3); } svg.curve .m4 { stroke: var(--m4); } svg.curve .m5 { stroke: var(--m5); }
-svg.curve .mark.m0 { fill: var(--m0); } svg.curve .mark.m1 { fill: var(--m1); } svg.curve .mark.m2 { fill: var(--m2); }
-svg.curve .mark.m3 { fill: var(--m3); } svg.curve .mark.m4 { fill: var(--m4); } svg.curve .mark.m5 { fill: var(--m5); }
+svg.curve .m0 { --mark: var(--m0); } svg.curve .m1 { --mark: var(--m1); } svg.curve .m2 { --mark: var(--m2); }
+svg.curve .m3 { --mark: var(--m3); } svg.curve .m4 { --mark: var(--m4); } svg.curve .m5 { --mark: var(--m5); }
+svg.curve .mark, svg.curve .bar, svg.curve .path, svg.curve circle.seed { stroke: var(--mark); }
+svg.curve .mark { fill: var(--mark); stroke-width: 1.5; }
+svg.curve .mark.hollow, svg.curve .mark.dotted { fill: var(--panel); }
+svg.curve .path.hollow { stroke-dasharray: 6 3; } svg.curve .path.dotted { stroke-dasharray: 2 2.5; }
 svg.curve.mini { display: inline-block; width: .85rem; height: .85rem; vertical-align: -.1rem; margin-right: .3rem; }
 .key { margin-right: 1rem; font-weight: 600; color: var(--ink); white-space: nowrap; }
 details { border-top: 1px solid var(--line); padding: .5rem 0; } summary { cursor: pointer; font-weight: 600; }
