@@ -52,7 +52,8 @@ def test_what_tests_skip_without_is_in_an_extra():
     modules = {name for text in texts for name in re.findall(r"importorskip\('([a-z0-9_]+)'\)", text)}
     packages = {'cv2': 'opencv-python', 'imagecorruptions': 'imagecorruptions-imaug'}
     assert {packages.get(name, name) for name in modules} - {'pip'} <= declared
-    assert {'cv2', 'imagecorruptions', 'pyautoattack'} <= modules and '.[test,oracles]' in (ROOT / 'README.md').read_text()
+    assert {'cv2', 'imagecorruptions', 'pyautoattack'} <= modules
+    assert '.[test,oracles]' in (ROOT / 'README.md').read_text()
 
 
 def test_wheel_has_the_published_cells(tmp_path):

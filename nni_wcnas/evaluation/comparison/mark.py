@@ -1,4 +1,4 @@
-"""The mark and the line of each method: a shape and a filling of its own, so that print without colours tells them apart.
+"""The mark and the line of each method, which print without colours tells apart, too: a shape and a filling of its own.
 
 Six shapes, filled, hollow and with a dot, are eighteen marks; lines are solid, dashed and dotted with them. The colour
 moves on by one with each filling, so that neighbours of one shape differ in it, too.

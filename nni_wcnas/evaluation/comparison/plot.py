@@ -144,7 +144,7 @@ def _name(name: str, y: float) -> str:
 
 
 def _halves(name: str) -> list[str]:
-    """Two lines, broken after a mark between words where there is one; of a name too long for them the middle is cut."""
+    """Two lines, broken after a mark between words where there is one; of a longer name the middle is cut."""
     if len(name) > 2 * _LETTERS:
         name = f'{name[:_LETTERS]}…{name[1 - _LETTERS:]}'
     first = max(1, len(name) - _LETTERS)  # What follows must fit.
