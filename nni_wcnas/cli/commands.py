@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.data import DataError
@@ -137,12 +137,14 @@ def _retrain(arguments: argparse.Namespace) -> int:
 def _evaluate(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.evaluation import AttackPlan, CorruptionPlan, evaluate_run
     from nni_wcnas.cli.measure_names import attack_names, corruption_names, numbers
+    from nni_wcnas.evaluation.corruption import Variant
 
     corruptions = CorruptionPlan(
-        corruption_names(arguments.corruptions or ''),
+        corruption_names(arguments.corruptions or ('benchmark' if arguments.imagenet_c else '')),
         [int(number) for number in numbers(arguments.corruption_severities, '--corruption-severities')],
         arguments.corruption_limit,
         arguments.cifar_c,
+        arguments.imagenet_c,
     )
     attacks = AttackPlan(
         attack_names(arguments.attacks),
@@ -160,6 +162,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             group_names=arguments.group_names,
             corruptions=corruptions,
             attacks=attacks,
+            variants={name: folder for name in get_args(Variant) if (folder := vars(arguments)[name])},
             cpu=arguments.cpu,
         )
     return 0

@@ -18,6 +18,7 @@ from torch import nn
 
 from nni_wcnas.cli.assembly import has_gpu
 from nni_wcnas.cli.group_file import Groups, load_groups
+from nni_wcnas.cli.imagenet_images import VARIANT_STARTS, check_variants, imagenet_c, measure_variant
 from nni_wcnas.cli.measured_table import print_measures
 from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.cli.retrained import data_of, retrained
@@ -33,9 +34,11 @@ from nni_wcnas.evaluation.corruption import (
     CorruptedImages,
     CorruptedTestSet,
     CorruptionErrors,
+    Variant,
     corruption_errors,
     mean_corruption_error,
     mean_error,
+    relative_mean_corruption_error,
 )
 from nni_wcnas.evaluation.measures import measure_predictions
 from nni_wcnas.evaluation.network import CellNetwork, count_macs, count_parameters
@@ -60,9 +63,15 @@ __all__ = ['AttackPlan', 'CorruptionPlan', 'evaluate_run']
 _HARDEST_SHOWN = 16
 """Test images whose predictions go into the record."""
 _STARTS = {
-    'test': ('error_group_', 'error_worst_group'),
-    'corruptions': ('error_corruption_', 'mce'),
+    'test': (
+        'error_group_',
+        'error_worst_group',
+        *(f'{name}_{part}' for name in ('accuracy', 'error', 'loss', 'ece', 'ece_equal_width', 'brier')
+          for part in ('hard', 'rest')),
+    ),
+    'corruptions': ('error_corruption_', 'mce', 'relative_mce'),
     'attacks': ('error_before_attacks', 'attacked_', 'error_attack_', 'distance_'),
+    **VARIANT_STARTS,
 }
 """How the names of a group's measures begin, as far as a later call may not make them again."""
 _LARGEST_CIFAR_SIDE = 64
@@ -79,6 +88,8 @@ class CorruptionPlan:
     """Test images, about: as many of each class; None takes all."""
     cifar_c: str | None = None
     """Folder of the published arrays; None corrupts the test set."""
+    imagenet_c: str | None = None
+    """Folder of the published folders; None corrupts the test set."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +144,7 @@ def evaluate_run(
     group_names: str | None = None,
     corruptions: CorruptionPlan | None = None,
     attacks: AttackPlan | None = None,
+    variants: Mapping[Variant, str] | None = None,
     cpu: bool = False,
 ) -> dict[str, float]:
     """Measure a retrained network on the test set; writes measures, record and report, and prints a table.
@@ -149,13 +161,16 @@ def evaluate_run(
         network = _network(run, data).to('cuda' if has_gpu() and not cpu else 'cpu')
         labelled = load_groups(groups, group_names, len(data.images.test))
         images = _corrupted(data, corruptions) if corruptions.names else None
+        shown = check_variants(variants or {}, data)
         if attacks.names or attacks.epsilons:
             _check_attacks(attacks, data.num_classes)
-        scores = load_difficulty(difficulty, data.images.test.labels, kind=kind) if difficulty else _reference(data)
+        scores = _scores(data, difficulty, kind)
         evaluation = _Evaluation(run, _begun(run, data), network, data)
         _test(evaluation, scores, share, labelled)
         if images is not None:
             _corruptions(evaluation, images, corruptions)
+        for variant, depends_on in shown.items():
+            _variant(evaluation, variant, (variants or {})[variant], depends_on)
         if attacks.names or attacks.epsilons:
             _attacks(evaluation, attacks)
     except (ValueError, ModuleNotFoundError) as error:
@@ -188,30 +203,41 @@ def _begun(run: RunDirectory, data: ImageData) -> Record:
                    class_names=list(data.class_names))
 
 
-def _reference(data: ImageData) -> DifficultyScores:
-    """The reference models' scores, named by the models."""
+def _scores(data: ImageData, difficulty: str | None, kind: Literal['scores', 'votes', 'agreement']
+            ) -> DifficultyScores | None:
+    """Those of a file, the reference models' scores, named by the models, or none."""
+    if difficulty == 'none':
+        return None
+    if difficulty not in (None, 'reference'):
+        return load_difficulty(difficulty, data.images.test.labels, kind=kind)
     reference = reference_models(data, progress=sys.stderr.isatty())
     return DifficultyScores(reference.test_scores, reference.name)
 
 
-def _test(evaluation: _Evaluation, scores: DifficultyScores, share: float, groups: Groups | None) -> None:
+def _test(evaluation: _Evaluation, scores: DifficultyScores | None, share: float, groups: Groups | None) -> None:
     """The clean test set: one pass, made each time."""
     network, data = evaluation.network, evaluation.data
     predictions, size = predict(network, data, 'test')
     labels, names = (None, None) if groups is None else (groups.values, groups.names)
     measures = measure_predictions(predictions, scores, share, labels, names)
     measures |= {'parameters': float(count_parameters(network)), 'macs': float(count_macs(network, size))}
-    shown = hardest(scores.values, data.test_indices, min(1.0, _HARDEST_SHOWN / len(data.test_indices)))
-    examples = show_examples(predictions, data.images.test.read(shown), shown)
-    source = '' if groups is None else groups.source
-    evaluation.begin('test', {'difficulty': scores.source, 'share': share, 'groups': source})
+    examples = []
+    if scores is not None:
+        shown = hardest(scores.values, data.test_indices, min(1.0, _HARDEST_SHOWN / len(data.test_indices)))
+        examples = show_examples(predictions, data.images.test.read(shown), shown)
+    difficulty, source = 'none' if scores is None else scores.source, '' if groups is None else groups.source
+    evaluation.begin('test', {'difficulty': difficulty, 'share': share, 'groups': source})
     evaluation.add(measures, hardest=examples)
 
 
 def _corrupted(data: ImageData, plan: CorruptionPlan) -> CorruptedImages:
     """The images to measure on, checked."""
     images: CorruptedImages
-    if plan.cifar_c is not None:
+    if plan.imagenet_c is not None:
+        if plan.cifar_c is not None:
+            raise CommandError('--cifar-c and --imagenet-c are of different data sets; give one of them')
+        images = imagenet_c(plan.imagenet_c, data, plan.limit)
+    elif plan.cifar_c is not None:
         if plan.limit is not None:
             raise CommandError(f'--corruption-limit {plan.limit} does not limit published arrays; leave it out')
         images = CifarC(plan.cifar_c, data)
@@ -237,7 +263,7 @@ def _limited(data: ImageData, limit: int) -> ImageData:
 
 def _corruptions(evaluation: _Evaluation, images: CorruptedImages, plan: CorruptionPlan) -> None:
     """Corruption by corruption, then the mean where it is defined."""
-    source = 'published arrays' if plan.cifar_c else 'test set'
+    source = 'published arrays' if plan.cifar_c else 'published folders' if plan.imagenet_c else 'test set'
     evaluation.begin('corruptions', {'scale': images.scale, 'source': source, 'images': len(images), 'seed': 0})
     for name in plan.names:
         left = [severity for severity in plan.severities if evaluation.missing(f'error_corruption_{name}_{severity}')]
@@ -253,9 +279,19 @@ def _corruptions(evaluation: _Evaluation, images: CorruptedImages, plan: Corrupt
             known.setdefault(name, {})[int(severity)] = value
     if all(severity in known.get(name, {}) for name in BENCHMARK for severity in SEVERITIES):
         errors = CorruptionErrors(known, scale=images.scale)
-        is_small = images.scale == 'cifar'
-        evaluation.add({'error_corruption_mean': mean_error(errors)} if is_small else
-                       {'mce': mean_corruption_error(errors)})
+        if images.scale == 'cifar':
+            evaluation.add({'error_corruption_mean': mean_error(errors)})
+        else:
+            relative = relative_mean_corruption_error(errors, evaluation.record.measures['error'])
+            evaluation.add({'mce': mean_corruption_error(errors), 'relative_mce': relative})
+
+
+def _variant(evaluation: _Evaluation, variant: Variant, folder: str, depends_on: dict[str, Any]) -> None:
+    """One of ImageNet's variants."""
+    evaluation.begin(variant, depends_on)
+    if evaluation.missing(f'error_{variant}'):
+        evaluation.add(measure_variant(evaluation.network, variant, folder, evaluation.data,
+                                       progress=sys.stderr.isatty()))
 
 
 def _check_attacks(plan: AttackPlan, num_classes: int) -> None:

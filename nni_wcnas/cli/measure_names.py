@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 
 from nni_wcnas.cli.problems import CommandError, did_you_mean
-from nni_wcnas.evaluation.corruption import NAMES
+from nni_wcnas.evaluation.corruption import BENCHMARK, NAMES
 from nni_wcnas.evaluation.robustness import ATTACKS
 
 __all__ = ['attack_names', 'corruption_names', 'numbers']
 
 
 def corruption_names(text: str) -> tuple[str, ...]:
-    """Names with commas between, or ``all``; none in an empty text.
+    """Names with commas between, ``all``, or the published ``benchmark``; none in an empty text.
 
     Raises
     ------
     CommandError
         If there is no such corruption.
     """
-    names = NAMES if text == 'all' else _words(text)
+    names = {'all': NAMES, 'benchmark': BENCHMARK}.get(text) or _words(text)
     for name in names:
         if name not in NAMES:
             raise CommandError(f'--corruptions: there is no corruption {name!r}; {did_you_mean(name, NAMES)}')

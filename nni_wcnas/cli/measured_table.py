@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import fmean
+from typing import get_args
 
 from rich.console import Console
 from rich.table import Table
 
+from nni_wcnas.evaluation.corruption import Variant, variant_name
 from nni_wcnas.evaluation.recording import RunDirectory
 
 __all__ = ['print_measures']
@@ -17,9 +19,9 @@ def print_measures(run: RunDirectory, measures: Mapping[str, float], share: floa
     """Print a table of errors, and where all measures are."""
     table = Table('', 'test error', 'loss', 'calibration error', title=str(run.path))
     for label, suffix in (('all examples', ''), (f'hardest {share:.0%}', '_hard'), ('the rest', '_rest')):
-        values = (measures[f'{name}{suffix}'] for name in ('error', 'loss', 'ece'))
-        error, loss, calibration = values
-        table.add_row(label, f'{error:.2%}', f'{loss:.3f}', f'{calibration:.2%}')
+        if f'error{suffix}' in measures:
+            error, loss, calibration = (measures[f'{name}{suffix}'] for name in ('error', 'loss', 'ece'))
+            table.add_row(label, f'{error:.2%}', f'{loss:.3f}', f'{calibration:.2%}')
     table.add_row(f'worst {share:.0%} of losses', '', f'{measures["loss_cvar"]:.3f}', '')
     table.add_row('worst class', f'{measures["error_worst_class"]:.2%}', '', '')
     if 'error_worst_group' in measures:
@@ -29,8 +31,13 @@ def print_measures(run: RunDirectory, measures: Mapping[str, float], share: floa
         table.add_row('15 corruptions, mean', f'{measures["error_corruption_mean"]:.2%}', '', '')
     elif 'mce' in measures:
         table.add_row("15 corruptions, mCE (AlexNet's is 100%)", f'{measures["mce"]:.2%}', '', '')
+        if 'relative_mce' in measures:
+            table.add_row('the same, relative mCE', f'{measures["relative_mce"]:.2%}', '', '')
     elif corrupted:
         table.add_row(f'{len(corrupted)} corruptions and severities, mean', f'{fmean(corrupted):.2%}', '', '')
+    for variant in get_args(Variant):
+        if f'error_{variant}' in measures:
+            table.add_row(variant_name(variant), f'{measures[f"error_{variant}"]:.2%}', '', '')
     for key, value in measures.items():
         if key.startswith('error_attack_'):
             table.add_row(f'attack {key.removeprefix("error_attack_")}', f'{value:.2%}', '', '')

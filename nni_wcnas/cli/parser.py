@@ -35,6 +35,7 @@ _EXAMPLES = {
         'nni-wcnas evaluate runs/again',
         'nni-wcnas evaluate runs/full --difficulty cifar10h-counts.npy --kind votes',
         'nni-wcnas evaluate runs/full --corruptions --attacks fgsm,pgd_20,cw_l2 --attack-limit 500',
+        'nni-wcnas evaluate runs/imagenet --difficulty none --imagenet-c ImageNet-C --imagenet-a imagenet-a',
     ),
     'compare': (
         'nni-wcnas compare runs/darts-0 runs/darts-1 runs/wcnas-0 runs/wcnas-1 --out runs/comparison',
@@ -205,7 +206,10 @@ def _recipe(parser: argparse.ArgumentParser) -> None:
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('run', metavar='RUN', help='run directory of a retraining, or of a trial')
     parser.add_argument(
-        '--difficulty', metavar='FILE', help=".npy file of the test set's difficulty (default: the reference models)"
+        '--difficulty',
+        metavar='FILE',
+        help=".npy file of the test set's difficulty; reference for that by six small nets, trained once on the CPU; "
+        'none to leave the hardest images out (default: reference)',
     )
     parser.add_argument(
         '--kind',
@@ -221,7 +225,8 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const='all',
         metavar='NAMES',
-        help='measure under corruptions: names with commas between, or all 19; give RUN before it (default: none)',
+        help='measure under corruptions: names with commas between, benchmark for its 15, all for 19; give RUN before '
+        'it (default: none)',
     )
     parser.add_argument(
         '--corruption-severities', default='1,2,3,4,5', metavar='NUMBERS', help='of 1 to 5 (default: all)'
@@ -230,6 +235,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         '--corruption-limit', type=int, metavar='N', help='test images to corrupt, as many of each class (default: all)'
     )
     parser.add_argument('--cifar-c', metavar='DIR', help='folder of the published CIFAR-10-C or CIFAR-100-C arrays')
+    _imagenet(parser)
     parser.add_argument(
         '--attacks', default='', metavar='NAMES', help='fgsm, pgd_N with N steps, cw_l2, autoattack; commas between'
     )
@@ -243,6 +249,20 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         '--attack-epsilons', default='', metavar='NUMBERS', help='points of the curve of PGD-20, of 255, e.g. 0,1,2,4,8'
     )
     parser.add_argument('--cpu', action='store_true', help='use no GPU')
+
+
+def _imagenet(parser: argparse.ArgumentParser) -> None:
+    """The published variants of ImageNet."""
+    parser.add_argument(
+        '--imagenet-c',
+        metavar='DIR',
+        help='folder of the published ImageNet-C, with a folder a corruption; the 15 of the benchmark, unless '
+        '--corruptions names others',
+    )
+    for letter in ('a', 'r', 'sketch'):
+        parser.add_argument(
+            f'--imagenet-{letter}', metavar='DIR', help=f'folder of ImageNet-{letter.title()}, with a folder a class'
+        )
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:

@@ -83,3 +83,10 @@ def test_long_names_are_whole():
     lines = [re.findall('<tspan.*?>(.*?)</tspan>', text) for text, _ in rows]
     assert [''.join(parts) for parts in lines] == names and max(len(part) for each in lines for part in each) <= 18
     assert lines[2] == ['wcnas(drnas_', 'progressive)']
+
+
+def test_without_hard_images_the_conclusion_is_about_all(tmp_path):
+    """As after `evaluate --difficulty none`."""
+    given = [replace(each, measures={'error': each.measures['error'], 'examples': 100.0}, hardest=[]) for each in CLEAR]
+    text = page(given, tmp_path).text
+    assert 'On all test images, ours <b> wins: ' in text and 'Mean errors: theirs 25.50 %, ours <b> 5.50 %.' in text

@@ -17,6 +17,7 @@ from nni_wcnas.evaluation.comparison.table import (
     corruption_table,
     cost_table,
     error_table,
+    variant_table,
     worst_case_table,
 )
 from nni_wcnas.evaluation.corruption import BENCHMARK
@@ -63,7 +64,7 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
         _section('Under corruptions', 'Mean over the severities measured. The mean and the curve are over the types of '
                  'the published benchmark, without the four extra ones (speckle noise, Gaussian blur, spatter, '
                  'saturate).',
-                 *_corruptions(methods)),
+                 *_corruptions(methods), variant_table(methods)),
         _section('Under attack', 'Share of wrong predictions, %, when each image is attacked through the network.',
                  attack_table(methods), _attack_curve(methods)),
         _section('Significance', "Double-sided t-tests of every pair, by seed (paired) where both have the same seeds, "

@@ -17,7 +17,7 @@ __all__ = ['TESTED', 'compare', 'conclusion', 'significance_table']
 
 TESTED = {'error_hard': 'error, hardest', 'error': 'error, all', 'error_worst_class': 'error, worst class',
           'loss_cvar': 'worst losses'}
-"""Measures that are tested, the first being what the conclusion is about; all are better where they are lower."""
+"""Measures that are tested; the conclusion is about the first that is known. All are better where they are lower."""
 _TESTS = {'paired': 'paired t', 'welch': "Welch's t", None: 'none'}
 
 
@@ -30,7 +30,7 @@ def compare(methods: Sequence[Method]) -> dict[str, Comparison]:
 
 def conclusion(methods: Sequence[Method], comparisons: Mapping[str, Comparison], share: float) -> str:
     """A few sentences, plain text."""
-    measure = next(iter(TESTED))
+    measure = next((each for each in TESTED if any(method.values(each) for method in methods)), next(iter(TESTED)))
     if len(methods) < 2:
         return 'One method alone: there is nothing to compare it with.'
     absent = [method.name for method in methods if not method.values(measure)]
@@ -39,7 +39,8 @@ def conclusion(methods: Sequence[Method], comparisons: Mapping[str, Comparison],
         return f'No winner: nothing is known of two methods; evaluate their runs.{left}'
     found = comparisons[measure]
     means = ', '.join(f'{name} {formatted(summary.mean, measure)} %' for name, summary in found.summaries.items())
-    return f'On the hardest {share:.0%} of the test images, {found.verdict}. Mean errors: {means}.{left}'
+    where = f'On the hardest {share:.0%} of the test images' if measure == 'error_hard' else 'On all test images'
+    return f'{where}, {found.verdict}. Mean errors: {means}.{left}'
 
 
 def significance_table(comparisons: Mapping[str, Comparison]) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 from nni_wcnas.evaluation.comparison.method import Method
 from nni_wcnas.evaluation.comparison.number import DASH, cell, scale_of
-from nni_wcnas.evaluation.corruption import FAMILIES
+from nni_wcnas.evaluation.corruption import FAMILIES, Variant, variant_name
 from nni_wcnas.evaluation.page import escape
 
 __all__ = ['attack_table', 'corruption_rows', 'corruption_table', 'cost_table', 'error_table', 'measure_table',
-           'worst_case_table']
+           'variant_table', 'worst_case_table']
 
 _NO_BEST = ('parameters', 'macs', 'search_seconds', 'search_memory')
 
@@ -77,7 +78,16 @@ def corruption_table(methods: Sequence[Method], averages: Mapping[str, Sequence[
     lines = [_corruption_row(name.replace('_', ' '), shown, 'error_mean') for name, shown in averages.items()]
     if any(method.values('mce') for method in methods):
         lines.append(_corruption_row('mCE, 1 is AlexNet\'s', methods, 'mce'))
+    if any(method.values('relative_mce') for method in methods):
+        lines.append(_corruption_row('relative mCE, 1 is AlexNet\'s', methods, 'relative_mce'))
     return f'<div class="scroll"><table>\n{header}</tr>\n{"".join(lines)}</table></div>{_note(methods, averages)}'
+
+
+def variant_table(methods: Sequence[Method]) -> str:
+    """The error on each variant of ImageNet that was measured."""
+    columns = {f'error_{variant}': variant_name(variant) for variant in get_args(Variant)
+               if any(method.values(f'error_{variant}') for method in methods)}
+    return measure_table(methods, columns, 'nni-wcnas evaluate RUN --imagenet-a DIR') if columns else ''
 
 
 def _corruption_row(name: str, methods: Sequence[Method], key: str) -> str:

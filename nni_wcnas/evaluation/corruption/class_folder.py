@@ -14,44 +14,37 @@ from nni_wcnas.data.augmentation import normalise
 from nni_wcnas.data.image_folder import SUFFIXES
 from nni_wcnas.data.store import decode
 
-__all__ = ['MEAN', 'STD', 'ClassFolder', 'list_classes', 'read_wordnet_ids']
+__all__ = ['MEAN', 'STD', 'ClassFolder', 'list_classes', 'wordnet_ids']
 
 _IDS = 1000
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of each channel of ImageNet, pixels in [0, 1]."""
 
 
-def read_wordnet_ids(path: str | Path) -> tuple[str, ...]:
-    """Read ImageNet's 1000 WordNet ids, sorted: class ``k`` of a network trained on ImageNet is the ``k``-th.
+def wordnet_ids(class_names: Sequence[str], name: str) -> tuple[str, ...]:
+    """The classes of a data set as ImageNet's 1000 WordNet ids, sorted: class ``k`` of the network is the ``k``-th.
 
     Parameters
     ----------
-    path
-        The folder of ImageNet's training images, which holds one folder an id; or a text file whose lines start with an
-        id.
+    class_names
+        Of the data set, in the order of its classes: of ``image_folder`` the names of the class folders.
+    name
+        Of the data set.
 
     Raises
     ------
     DataError
-        If it does not give 1000 different ids such as n01440764.
+        If they are not 1000 different ids such as n01440764, sorted.
     """
-    path = Path(path)
-    if path.is_dir():
-        ids = [child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith('.')]
-    else:
-        try:
-            ids = [line.split()[0] for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{path} is neither a folder nor a text file; give ImageNet's training folder or a file of ids."
-            ) from error
-    for name in ids:
-        if not re.fullmatch(r'n\d{8}', name):
-            raise DataError(f'{path} names {name[:40]!r}, which is no WordNet id such as n01440764; remove it.')
-    if len(ids) != _IDS or len(set(ids)) != _IDS:
-        raise DataError(f'{path} names {len(set(ids))} different WordNet ids of {len(ids)}, but ImageNet has {_IDS}; '
-                        "give its whole training folder or a file with each class's id once.")
-    return tuple(sorted(ids))
+    ids = tuple(class_names)
+    odd = next((each for each in ids if not re.fullmatch(r'n\d{8}', each)), None)
+    if len(ids) != _IDS or odd is not None or list(ids) != sorted(set(ids)):
+        found = f'{len(ids)} classes' if odd is None else f'{len(ids)} classes, {odd[:40]!r} among them'
+        raise DataError(
+            f"{name} has {found}, and not ImageNet's {_IDS} in folders named by WordNet id; ImageNet-C, -A, -R and "
+            '-Sketch are for a network that was trained on these.'
+        )
+    return ids
 
 
 def list_classes(folder: Path, wordnet_ids: Sequence[str], count: int) -> dict[str, int]:
@@ -62,7 +55,7 @@ def list_classes(folder: Path, wordnet_ids: Sequence[str], count: int) -> dict[s
     folder
         Holds one folder a class.
     wordnet_ids
-        All ids, sorted, as of :func:`read_wordnet_ids`.
+        All ids, sorted, as of :func:`wordnet_ids`.
     count
         How many classes the set has.
 

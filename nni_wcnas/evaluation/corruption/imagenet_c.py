@@ -23,7 +23,7 @@ class ImageNetC(CorruptedImages):
     folder
         Holds one folder a corruption, those of all families side by side.
     wordnet_ids
-        All of ImageNet's, as of :func:`read_wordnet_ids`.
+        All of ImageNet's, as of :func:`wordnet_ids`.
     image_size
         What the network was trained on, pixels; images of another size are resized to it and cut.
     batch_size

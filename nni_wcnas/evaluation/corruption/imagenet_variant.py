@@ -17,11 +17,22 @@ from tqdm import tqdm
 from nni_wcnas.evaluation.corruption.class_folder import MEAN, STD, ClassFolder, list_classes
 from nni_wcnas.evaluation.predictions import predicting
 
-__all__ = ['Variant', 'variant_measures']
+__all__ = ['Variant', 'count_images', 'variant_measures', 'variant_name']
 
 Variant = Literal['imagenet_a', 'imagenet_r', 'imagenet_sketch']
 
 _CLASSES = {'imagenet_a': 200, 'imagenet_r': 200, 'imagenet_sketch': 1000}
+
+
+def variant_name(variant: Variant) -> str:
+    """As papers write it.
+
+    Examples
+    --------
+    >>> variant_name('imagenet_sketch')
+    'ImageNet-Sketch'
+    """
+    return f'ImageNet-{variant.removeprefix("imagenet_").title()}'
 
 
 def variant_measures(network: nn.Module, variant: Variant, folder: str | Path, wordnet_ids: Sequence[str], *,
@@ -39,7 +50,7 @@ def variant_measures(network: nn.Module, variant: Variant, folder: str | Path, w
     folder
         ``folder/<WordNet id>/*.jpg``.
     wordnet_ids
-        All of ImageNet's, as of :func:`read_wordnet_ids`.
+        All of ImageNet's, as of :func:`wordnet_ids`.
     resize, image_size
         The shorter side becomes ``resize`` pixels, of which the centre ``image_size`` is shown.
     mean, std
@@ -52,7 +63,7 @@ def variant_measures(network: nn.Module, variant: Variant, folder: str | Path, w
     Returns
     -------
     dict
-        ``<variant>_accuracy``, ``<variant>_error`` and ``<variant>_examples``.
+        ``accuracy_<variant>``, ``error_<variant>`` and ``examples_<variant>``.
 
     Raises
     ------
@@ -64,9 +75,7 @@ def variant_measures(network: nn.Module, variant: Variant, folder: str | Path, w
     Hendrycks et al., Natural Adversarial Examples, CVPR 2021; Hendrycks et al., The Many Faces of Robustness, ICCV
     2021; Wang et al., Learning Robust Global Representations by Penalizing Local Predictive Power, NeurIPS 2019.
     """
-    if variant not in get_args(Variant):
-        raise ValueError(f'There is no variant {variant!r}; use one of {", ".join(get_args(Variant))}.')
-    found = list_classes(Path(folder), wordnet_ids, _CLASSES[variant])
+    found = _classes(variant, folder, wordnet_ids)
     images = ClassFolder(Path(folder), found, resize=resize, image_size=image_size, mean=mean, std=std)
     classes = torch.tensor(list(found.values()))
     right = []
@@ -82,5 +91,29 @@ def variant_measures(network: nn.Module, variant: Variant, folder: str | Path, w
             right.append(classes[logits[:, classes].argmax(dim=1)] == labels)
             bar.update(len(labels))
     accuracy = torch.cat(right).double().mean().item()
-    return {f'{variant}_accuracy': accuracy, f'{variant}_error': 1 - accuracy,
-            f'{variant}_examples': float(len(images))}
+    return {f'accuracy_{variant}': accuracy, f'error_{variant}': 1 - accuracy,
+            f'examples_{variant}': float(len(images))}
+
+
+def count_images(variant: Variant, folder: str | Path, wordnet_ids: Sequence[str]) -> int:
+    """Check the folders of a variant, and count their images.
+
+    Parameters
+    ----------
+    variant, folder, wordnet_ids
+        As for :func:`variant_measures`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such variant, or a folder is missing, misnamed or empty.
+    """
+    return len(ClassFolder(Path(folder), _classes(variant, folder, wordnet_ids), resize=1, image_size=1, mean=MEAN,
+                           std=STD))
+
+
+def _classes(variant: Variant, folder: str | Path, wordnet_ids: Sequence[str]) -> dict[str, int]:
+    """Class by folder name."""
+    if variant not in get_args(Variant):
+        raise ValueError(f'There is no variant {variant!r}; use one of {", ".join(get_args(Variant))}.')
+    return list_classes(Path(folder), wordnet_ids, _CLASSES[variant])

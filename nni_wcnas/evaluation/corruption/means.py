@@ -17,7 +17,7 @@ from statistics import fmean
 from nni_wcnas.evaluation.corruption.errors import CorruptionErrors
 from nni_wcnas.evaluation.corruption.severity import BENCHMARK, SEVERITIES, Scale
 
-__all__ = ['ALEXNET_CLEAN_ERROR', 'ALEXNET_ERRORS', 'corruption_measures', 'mean_corruption_error', 'mean_error',
+__all__ = ['ALEXNET_CLEAN_ERROR', 'ALEXNET_ERRORS', 'mean_corruption_error', 'mean_error',
            'relative_mean_corruption_error']
 
 ALEXNET_ERRORS: Mapping[str, float] = {
@@ -111,31 +111,6 @@ def relative_mean_corruption_error(errors: CorruptionErrors, clean_error: float,
             )
     return fmean((error - clean_error) / (baseline[name] - baseline_clean_error)
                  for name, error in _by_name(errors, baseline).items())
-
-
-def corruption_measures(errors: CorruptionErrors) -> dict[str, float]:
-    """Put errors and their mean into one flat dict, as the other measures of a network are.
-
-    Parameters
-    ----------
-    errors
-        Of any scale.
-
-    Returns
-    -------
-    dict
-        ``cifar_c_error_<name>_<severity>`` or ``imagenet_c_error_<name>_<severity>``; and where the errors of the whole
-        benchmark are there, ``cifar_c_mean_error`` or ``imagenet_c_mean_corruption_error``.
-    """
-    prefix = f'{errors.scale}_c'
-    flat = {f'{prefix}_error_{name}_{severity}': error
-            for name, row in errors.items() for severity, error in row.items()}
-    if all(severity in errors.get(name, {}) for name in BENCHMARK for severity in SEVERITIES):
-        if errors.scale == 'cifar':
-            flat[f'{prefix}_mean_error'] = mean_error(errors)
-        else:
-            flat[f'{prefix}_mean_corruption_error'] = mean_corruption_error(errors)
-    return flat
 
 
 def _check_scale(errors: CorruptionErrors, scale: Scale, other: str) -> None:

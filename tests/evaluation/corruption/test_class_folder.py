@@ -10,9 +10,10 @@ from nni_wcnas.data import DataError
 from nni_wcnas.evaluation.corruption import (
     ImageNetC,
     corruption_errors,
+    count_images,
     mean_corruption_error,
-    read_wordnet_ids,
     variant_measures,
+    wordnet_ids,
 )
 
 IDS = tuple(f'n{10000000 + 7 * place}' for place in range(1000))
@@ -44,28 +45,15 @@ def paint(folder, ids, shown=lambda place: place, side=8):
         Image.new('RGB', (side, side), (place // 10, place % 10, 0)).save(folder / name / 'a.png')
 
 
-def test_wordnet_ids_of_a_folder_and_of_a_file(tmp_path):
-    for name in IDS[::-1]:
-        (tmp_path / 'train' / name).mkdir(parents=True)
-    (tmp_path / 'train' / '.cache').mkdir()
-    (tmp_path / 'ids.txt').write_text(''.join(f'{name} some words, and more\n' for name in IDS[::-1]) + '\n')
-    assert read_wordnet_ids(tmp_path / 'train') == read_wordnet_ids(str(tmp_path / 'ids.txt')) == IDS
-
-
-@pytest.mark.parametrize('text, message', [
-    (None, r'ids\.txt is neither a folder nor a text file'),
-    (b'\xff\xfe\x00', r'ids\.txt is neither a folder nor a text file'),
-    (b'n0144076\n', r"names 'n0144076', which is no WordNet id such as n01440764"),
-    (b'n01440764\n' * 1000, 'names 1 different WordNet ids of 1000, but ImageNet has 1000'),
-    (b'n01440764\n', 'names 1 different WordNet ids of 1, but ImageNet has 1000'),
-    (b'', 'names 0 different WordNet ids of 0'),
+@pytest.mark.parametrize('names, found', [
+    (IDS[1:], '999 classes'), (IDS[::-1], '1000 classes'), ((*IDS[:-1], IDS[-2]), '1000 classes'),
+    ((*IDS[:-1], 'n0144076'), "1000 classes, 'n0144076' among them"),
+    (('frog', 'ship'), "2 classes, 'frog' among them"),
 ])
-def test_bad_wordnet_ids(text, message, tmp_path):
-    path = tmp_path / 'ids.txt'
-    if text is not None:
-        path.write_bytes(text)
-    with pytest.raises(DataError, match=message):
-        read_wordnet_ids(path)
+def test_other_classes_than_imagenets(names, found):
+    assert wordnet_ids(list(IDS), 'images') == IDS
+    with pytest.raises(DataError, match=f"images has {found}, and not ImageNet's 1000 in folders named by WordNet id"):
+        wordnet_ids(names, 'images')
 
 
 @pytest.mark.parametrize('variant', ['imagenet_a', 'imagenet_r'])
@@ -75,20 +63,20 @@ def test_only_the_classes_of_the_set_count(variant, tmp_path):
     paint(tmp_path, members, lambda place: place + 5 if place % 50 == 0 else place)
     network = Painted(preferred=1)
     measures = variant_measures(network, variant, tmp_path, IDS, resize=8, image_size=8, **PLAIN)
-    assert measures == {f'{variant}_accuracy': pytest.approx(0.9), f'{variant}_error': pytest.approx(0.1),
-                        f'{variant}_examples': 200.0}
+    assert measures == {f'accuracy_{variant}': pytest.approx(0.9), f'error_{variant}': pytest.approx(0.1),
+                        f'examples_{variant}': 200.0}
     inside = variant_measures(Painted(preferred=5), variant, tmp_path, IDS, resize=8, image_size=8, **PLAIN)
-    assert inside[f'{variant}_accuracy'] == pytest.approx(1 / 200)
+    assert inside[f'accuracy_{variant}'] == pytest.approx(1 / 200)
 
 
 def test_sketch_has_all_classes(tmp_path, capsys):
     paint(tmp_path, IDS, lambda place: place if place < 700 else 0)
     options = {'resize': 8, 'image_size': 8, **PLAIN}
     measures = variant_measures(Painted(), 'imagenet_sketch', tmp_path, IDS, progress=True, **options)
-    assert measures['imagenet_sketch_accuracy'] == pytest.approx(0.7)
+    assert measures['accuracy_imagenet_sketch'] == pytest.approx(0.7)
     assert '1000/1000' in capsys.readouterr().err
     preferred = variant_measures(Painted(preferred=1), 'imagenet_sketch', tmp_path, IDS, batch_size=300, **options)
-    assert preferred['imagenet_sketch_accuracy'] == pytest.approx(1 / 1000)
+    assert preferred['accuracy_imagenet_sketch'] == pytest.approx(1 / 1000)
 
 
 def test_the_centre_is_shown_and_normalised(tmp_path):
@@ -100,7 +88,7 @@ def test_the_centre_is_shown_and_normalised(tmp_path):
         framed.save(path)
 
     def accuracy(**options):
-        return variant_measures(Painted(), 'imagenet_a', tmp_path, IDS, **options)['imagenet_a_accuracy']
+        return variant_measures(Painted(), 'imagenet_a', tmp_path, IDS, **options)['accuracy_imagenet_a']
 
     assert accuracy(resize=20, image_size=14, **PLAIN) == 1
     assert accuracy(resize=20, image_size=20, **PLAIN) < 0.1
@@ -113,8 +101,10 @@ def test_bad_variants(tmp_path):
     with pytest.raises(DataError, match='There is no folder .*nowhere'):
         variant_measures(Painted(), 'imagenet_a', tmp_path / 'nowhere', IDS)
     paint(tmp_path, IDS[:199])
-    with pytest.raises(DataError, match='holds 199 class folders, but the set has 200; unpack'):
-        variant_measures(Painted(), 'imagenet_a', tmp_path, IDS)
+    for refuses in (lambda: variant_measures(Painted(), 'imagenet_a', tmp_path, IDS),
+                    lambda: count_images('imagenet_r', tmp_path, IDS)):
+        with pytest.raises(DataError, match='holds 199 class folders, but the set has 200; unpack'):
+            refuses()
     (tmp_path / 'goldfish').mkdir()
     with pytest.raises(DataError, match="goldfish is named after none of ImageNet's 1000 WordNet ids; rename"):
         variant_measures(Painted(), 'imagenet_a', tmp_path, IDS)

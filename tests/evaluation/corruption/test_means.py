@@ -9,7 +9,6 @@ from nni_wcnas.evaluation.corruption import (
     NAMES,
     SEVERITIES,
     CorruptionErrors,
-    corruption_measures,
     mean_corruption_error,
     mean_error,
     relative_mean_corruption_error,
@@ -52,19 +51,6 @@ def test_another_baseline():
     errors = table({'fog': 0.3, 'snow': 0.4}, 'imagenet')
     assert mean_corruption_error(errors, {'fog': 0.6, 'snow': 0.5}) == pytest.approx((0.5 + 0.8) / 2)
     assert relative_mean_corruption_error(errors, 0.2, {'fog': 0.6, 'snow': 0.5}, 0.4) == pytest.approx((0.5 + 2) / 2)
-
-
-def test_flat_measures():
-    errors = table(dict.fromkeys(NAMES, 0.2) | {'snow': 0.4}, 'cifar')
-    flat = corruption_measures(errors)
-    assert len(flat) == 19 * 5 + 1
-    assert flat['cifar_c_error_snow_5'] == pytest.approx(0.42) and flat['cifar_c_mean_error'] == mean_error(errors)
-    flat = corruption_measures(table(ALEXNET_ERRORS, 'imagenet'))
-    assert flat['imagenet_c_error_fog_3'] == ALEXNET_ERRORS['fog']
-    assert flat['imagenet_c_mean_corruption_error'] == pytest.approx(1)
-    assert len(flat) == 15 * 5 + 1
-    del errors['fog'][2]
-    assert len(corruption_measures(errors)) == 19 * 5 - 1
 
 
 def test_the_conventions_do_not_mix():
