@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         'trial': _trial,
         'run': _run,
         'pretrain': _pretrain,
+        'images': _images,
         'retrain': _retrain,
         'evaluate': _evaluate,
         'compare': _compare,
@@ -111,6 +112,14 @@ def _pretrain(arguments: argparse.Namespace) -> int:
             resume=arguments.resume,
         )
     print(f'tester: {arguments.out}  ' + '  '.join(f'{name} {value:.4g}' for name, value in losses.items()))
+    return 0
+
+
+def _images(arguments: argparse.Namespace) -> int:
+    from nni_wcnas.cli.tester_measures import measure_tester
+
+    measure_tester(arguments.run, count=arguments.count, inception=arguments.inception, seed=arguments.seed,
+                   cpu=arguments.cpu)
     return 0
 
 

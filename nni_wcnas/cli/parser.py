@@ -26,6 +26,10 @@ _EXAMPLES = {
         'nni-wcnas pretrain experiments/digits.trial.yml runs/tester.pt --steps 300 --lr 1e-3 --discriminator-steps 2',
         'nni-wcnas pretrain experiments/c10.trial.yml runs/c10-tester.pt --steps 10000 --top-k --core-set 4',
     ),
+    'images': (
+        'nni-wcnas images runs/first',
+        'nni-wcnas images runs/c10 --count 10000 --inception inception-2015-12-05.pt',
+    ),
     'retrain': (
         'nni-wcnas retrain runs/first/architecture.json --data digits --epochs 20 --run runs/again',
         'nni-wcnas retrain runs/c10 --data "{name: cifar10, root: data}" --recipe darts --run runs/full',
@@ -68,6 +72,7 @@ _TEXTS = {
     'trial': 'what nnictl runs: one search, a short retraining, results to NNI',
     'run': 'an NNI experiment: create, wait with a progress display, export the best cell, stop',
     'pretrain': "pre-train a tester for the settings' `tester.pretrained`",
+    'images': "inception score, FID, KID, precision and recall of the images of a search's tester",
     'retrain': 'train a found architecture from scratch',
     'evaluate': 'test error of a retrained architecture: overall, at its worst, under corruptions and attacks',
     'compare': 'one record a network, and one page that compares methods over their seeds',
@@ -98,6 +103,7 @@ def make_parser() -> argparse.ArgumentParser:
     _search(parsers['search'])
     _run(parsers['run'])
     _pretrain(parsers['pretrain'])
+    _images(parsers['images'])
     _retrain(parsers['retrain'])
     _evaluate(parsers['evaluate'])
     _compare(parsers['compare'])
@@ -158,6 +164,19 @@ def _pretrain(parser: argparse.ArgumentParser) -> None:
         help='each batch is a diverse selection of FACTOR times as many latents and images (default: 1)',
     )
     parser.add_argument('--resume', action='store_true', help='go on from OUT')
+
+
+def _images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('run', metavar='RUN', help='run directory of a search with a tester, or of a trial')
+    parser.add_argument(
+        '--count', type=int, default=5000, metavar='N', help='images to generate, and real ones at most (default: 5000)'
+    )
+    parser.add_argument(
+        '--inception', metavar='FILE', help='local weights of Inception-v3, TorchScript or a state dict of torchvision '
+        "(default: the data set's reference nets, trained once on the CPU)"
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of what the images are made from (default: 0)')
+    parser.add_argument('--cpu', action='store_true', help='use no GPU')
 
 
 def _retrain(parser: argparse.ArgumentParser) -> None:

@@ -31,7 +31,7 @@ from nni_wcnas.functional.evaluation_mode import evaluation_mode
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.inception_score import inception_score
 
-__all__ = ['ImageJudge']
+__all__ = ['ImageJudge', 'clean_images']
 
 _REAL = 500
 """Real images that generated ones are compared with, about, of all classes alike."""
@@ -60,7 +60,7 @@ class ImageJudge:
         self.reference = reference
         self.real = data.examples('weights', -(-_REAL // data.num_classes))
         self._validation = data.examples('architecture', -(-_VALIDATION // data.num_classes))
-        features = self._features(_clean(self.real))
+        features = self._features(clean_images(self.real))
         self.num_features = features.shape[1]
         self._distance = FrechetDistance(features)
 
@@ -101,12 +101,12 @@ class ImageJudge:
         found['fid'] = self._distance(self._features(judged))
         if auxiliary is not None:
             found['auxiliary_error'] = _error(auxiliary, images, labels)
-            found['auxiliary_real_error'] = _error(auxiliary, _clean(self._validation), self._validation.labels)
+            found['auxiliary_real_error'] = _error(auxiliary, clean_images(self._validation), self._validation.labels)
         return found
 
     def _of_real_images(self) -> dict[str, float]:
         """What images of the other half score: as much as can be expected of generated ones."""
-        images = _clean(self._validation)
+        images = clean_images(self._validation)
         score = inception_score(self.reference.probabilities(images.float().cpu()).double())
         distance = self._distance(self._features(images))
         return {'real_inception_score': round(score.item(), 4), 'real_fid': round(distance, 4)}
@@ -116,8 +116,14 @@ class ImageJudge:
         return self.reference.features(images.float().cpu()).double()
 
 
-def _clean(batch: Batch) -> Tensor:
-    """Its images in [-1, 1]."""
+def clean_images(batch: Batch) -> Tensor:
+    """The images of a batch in [-1, 1], without augmentation.
+
+    Raises
+    ------
+    ValueError
+        If it has none.
+    """
     if batch.clean is None:
         raise ValueError('The batch has no clean images; take one of ImageData')
     return batch.clean

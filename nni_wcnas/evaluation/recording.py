@@ -3,7 +3,7 @@
 ::
 
     settings.yml  metrics.csv  measures.json  architecture.json  cell_normal.svg  cell_reduce.svg  policy.json
-    generated/epoch_<epoch>.png  checkpoints/last.ckpt  report.html
+    generated/epoch_<epoch>.png  generated/measures.json  checkpoints/last.ckpt  report.html
 
 and ``tensorboard/``, whose event files grow epoch by epoch: see :mod:`nni_wcnas.evaluation.event_file`.
 """
@@ -53,6 +53,7 @@ class RunDirectory:
         self.architecture = self.path / 'architecture.json'
         self.checkpoint = self.path / 'checkpoints' / 'last.ckpt'
         self.report = self.path / 'report.html'
+        self.generated_measures = self.path / 'generated' / 'measures.json'
         self.tensorboard = self.path / 'tensorboard'
         self.policy = self.path / 'policy.json'
 
@@ -183,6 +184,33 @@ class RunDirectory:
             Images in a row at most.
         """
         draw_grid(images, labels, self.path / 'generated' / f'epoch_{epoch:04d}.png', columns)
+
+    def write_generated_measures(self, extractor: str, measures: Mapping[str, Any]) -> None:
+        """Write measures of the tester's images beside those by other extractors.
+
+        Parameters
+        ----------
+        extractor
+            What they were measured with; its earlier measures are replaced.
+        measures
+            Numbers by name, with what they depend on.
+        """
+        every = {**self.read_generated_measures(), extractor: dict(measures)}
+        write_atomically(self.generated_measures, json.dumps(every, indent=2) + '\n')
+
+    def read_generated_measures(self) -> dict[str, dict[str, Any]]:
+        """Read measures of the tester's images by extractor; empty where none were written.
+
+        Raises
+        ------
+        RecordError
+            If the file is damaged.
+        """
+        if not self.generated_measures.exists():
+            return {}
+        with _damage(self.generated_measures, 'make it again with `nni-wcnas images`, or delete it'):
+            every = json.loads(_read(self.generated_measures))
+            return {extractor: dict(measures) for extractor, measures in every.items()}
 
     def write_checkpoint(self, content: Mapping[str, Any]) -> None:
         """Write ``checkpoints/last.ckpt``.

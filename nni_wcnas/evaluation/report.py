@@ -52,7 +52,7 @@ _CAPTIONS = {'normal': 'Normal cell', 'reduce': 'Reduction cell', 'cell': 'Cell'
 _LABELS = {
     'macs': 'Multiply-accumulates', 'ece': 'Calibration error', 'brier': 'Brier score',
     'ece_equal_width': 'Calibration error, bins of equal width', 'loss_cvar': 'Mean of the worst losses',
-    'search_seconds': 'Search, s', 'search_memory': 'Memory of the search, B',
+    'search_seconds': 'Search, s', 'search_memory': 'Memory of the search, B', 'fid': 'FID', 'kid': 'KID',
 }
 """Names that are no words."""
 _SUFFIXES = {'_hard': ', hardest examples', '_rest': ', the rest'}
@@ -208,7 +208,23 @@ def _generated(run: RunDirectory) -> str:
     figures = ''.join(f'<figure><img src="{image_source(path)}" alt="Generated images after epoch {epoch}, a row for '
                       f'each class"><figcaption>Epoch {epoch}</figcaption></figure>' for epoch, path in shown)
     note = _note(f'{count} of {len(grids)} epochs; a row for each class.')
-    return f'<h2>Generated images</h2>\n{note}\n<div class="grid tiles">{figures}</div>'
+    return f'<h2>Generated images</h2>\n{note}\n<div class="grid tiles">{figures}</div>{_generated_measures(run)}'
+
+
+def _generated_measures(run: RunDirectory) -> str:
+    """What ``nni-wcnas images`` has measured, a column an extractor."""
+    every = run.read_generated_measures()
+    if not every:
+        return ''
+    names = dict.fromkeys(name for measures in every.values() for name in measures if name != 'extractor')
+    cells = [[escape(_label(name)), *(_number(measures.get(name)) for measures in every.values())] for name in names]
+    note = _note('Compare only what has the same extractor and numbers of images.')
+    return note + table(('by', *every), cells, frozenset(range(1, len(every) + 1)))
+
+
+def _number(value: Any) -> str:
+    """As it is, in few digits."""
+    return f'{value:,.4g}' if isinstance(value, (int, float)) else '–'
 
 
 def _settings(run: RunDirectory) -> str:
