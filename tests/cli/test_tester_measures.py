@@ -10,14 +10,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from nni_wcnas.cli import assembly
-from nni_wcnas.cli.settings import load_settings
+from nni_wcnas.cli.settings import load_settings, resolved
 from nni_wcnas.data.reference import reference_models
 from nni_wcnas.evaluation.extractor import reference_extractor
 from nni_wcnas.evaluation.generated_images import measure_images
+from nni_wcnas.evaluation.recording import RunDirectory
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Brightness(nn.Module):
+    """Called as Inception's published script is."""
+
+    def forward(self, pixels: Tensor, return_features: bool = False) -> Tensor:
+        features = pixels.float().mean(dim=[2, 3])
+        return features if return_features else features.softmax(dim=1)
 
 
 @pytest.fixture
@@ -47,7 +57,20 @@ def test_measures_are_those_of_the_checkpoints_tester(run: Path, here: Command) 
     assert found['extractor'] == extractor and extractor.startswith('reference-digits-') and found['seed'] == 3
     assert f'<th class="number">{extractor}</th>' in (run / 'report.html').read_text()
     assert here('images', run, '--count', '100', '--seed', '4', '--cpu').returncode == 0
-    assert json.loads((run / 'generated' / 'measures.json').read_text())[extractor]['fid'] != found['fid']
+    assert RunDirectory(run).read_generated_measures()[extractor]['fid'] != found['fid']
+
+
+@pytest.mark.filterwarnings('ignore:.*torch.jit')
+def test_extractors_stand_side_by_side(run: Path, tmp_path: Path, here: Command) -> None:
+    torch.jit.script(Brightness()).save(tmp_path / 'brightness.pt')
+    for words in ((), ('--inception', tmp_path / 'brightness.pt')):
+        assert here('images', run, '--count', '60', '--cpu', *words).returncode == 0
+    nets, script = RunDirectory(run).read_generated_measures().items()
+    assert nets[0].startswith('reference-digits-') and script[0].startswith('brightness.pt sha256:')
+    assert (nets[1]['image_features'], script[1]['image_features']) == (48, 3)
+    assert 'label_error' in nets[1] and 'label_error' not in script[1]  # Its classes are others.
+    (run / 'generated' / 'measures.json').write_text('[1]')
+    assert 'make it again with `nni-wcnas images`, or delete it' in here('report', run).stderr
 
 
 def test_refusals(run: Path, tmp_path: Path, here: Command) -> None:
@@ -73,15 +96,17 @@ def test_refusals(run: Path, tmp_path: Path, here: Command) -> None:
 
 
 def test_a_tester_that_changes_real_images(tmp_path: Path, here: Command) -> None:
-    """An augmentation policy, from the half that it is shown."""
-    settings = tmp_path / 'tiny.yml'
-    settings.write_text("""\
-data: {name: digits, limit: 120, batch_size: 30}
-space: {name: darts, width: 4, num_cells: 3, operations: [none, skip_connect]}
-method: {preset: wcnas, every: 4}
-search: {epochs: 1}
-""")
-    assert here('search', settings, '--run', tmp_path / 'run', '--cpu').returncode == 0
-    assert here('images', tmp_path / 'run', '--cpu').returncode == 0
-    (found,) = json.loads((tmp_path / 'run' / 'generated' / 'measures.json').read_text()).values()
+    """An augmentation policy, as a checkpoint holds it, on the half that it is shown."""
+    run, file = RunDirectory(tmp_path / 'run'), tmp_path / 'tiny.yml'
+    file.write_text('data: {name: digits, limit: 120}\nspace: {name: darts}\nmethod: {preset: wcnas}\n')
+    settings = load_settings(file)
+    run.write_settings(resolved(settings))
+    tester = assembly.make_tester(settings, assembly.make_data(settings))
+    state = {f'training_module.tester.{name}': value for name, value in tester.state_dict().items()}
+    run.write_checkpoint({'state_dict': state, 'pytorch-lightning_version': '2', 'nni_wcnas': {}})
+    assert here('images', run.path, '--cpu').returncode == 0
+    (found,) = run.read_generated_measures().values()
     assert (found['generated_images'], found['real_images']) == (60, 60)
+    assert here('images', run.path, '--cpu', '--count', '50').returncode == 0
+    (fewer,) = run.read_generated_measures().values()
+    assert (fewer['generated_images'], fewer['real_images']) == (50, 50)
