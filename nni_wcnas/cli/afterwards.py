@@ -18,6 +18,7 @@ from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluation.report import write_report
 from nni_wcnas.evaluation.retraining import RetrainingError, build_network, retrain, with_stem
 from nni_wcnas.evaluation.retraining_checkpoint import identity_of, read_checkpoint
+from nni_wcnas.evaluation.retraining_devices import check_devices
 from nni_wcnas.evaluation.retraining_recipe import Recipe, RecipeNumbers, named_recipe, recipe_numbers
 from nni_wcnas.options import build, option
 from nni_wcnas.spaces import published
@@ -35,6 +36,7 @@ def retrain_architecture(
     recipe: str | None = None,
     part: Literal['train', 'weights'] = 'train',
     resume: bool = False,
+    devices: int = 1,
     cpu: bool = False,
 ) -> RunDirectory:
     """Train a found architecture from scratch into a run directory.
@@ -47,7 +49,7 @@ def retrain_architecture(
         A name, or a YAML map; a named recipe fills in what the map leaves out.
     path
         Of the run directory.
-    numbers, recipe, part, resume
+    numbers, recipe, part, resume, devices
         As in :func:`nni_wcnas.evaluation.retraining.retrain`.
     cpu
         Whether to use no GPU.
@@ -64,8 +66,8 @@ def retrain_architecture(
         chosen = Recipe(**recipe_numbers(recipe, numbers))
         if recipe is not None:
             section = {**named_recipe(recipe).data, **section}
-        settings = {'data': section, 'recipe': recipe, 'retrain': {**asdict(chosen), 'part': part},
-                    'versions': versions()}
+        told = {**asdict(chosen), 'part': part, 'devices': devices}
+        settings = {'data': section, 'recipe': recipe, 'retrain': told, 'versions': versions()}
         loaded = _data(section)
         trained = run.checkpoint.exists()
         if trained and not resume:
@@ -73,8 +75,9 @@ def retrain_architecture(
                 f'{run.path} holds a retraining already; continue it with --resume, or give another --run'
             )
         found = with_stem(found, chosen.stem)
-        network = build_network(found, loaded, chosen)  # What is wrong is told before anything is written.
-        read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part))
+        check_devices(devices, 'cpu' if cpu else 'gpu', loaded)  # What is wrong is told before anything is written.
+        network = build_network(found, loaded, chosen)
+        read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part, devices))
         make_folder(run.path, 'give another with --run')
         run.write_architecture(found)
         run.write_settings(settings)
@@ -85,6 +88,7 @@ def retrain_architecture(
             directory=run.path,
             resume=resume,
             accelerator='cpu' if cpu or not has_gpu() else 'gpu',
+            devices=devices,
             progress=sys.stderr.isatty(),
             **asdict(chosen),
         )

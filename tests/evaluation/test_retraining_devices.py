@@ -1,0 +1,160 @@
+"""Several devices: how a batch is shared out, that a training is the one of a single device, and what ends it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tiny_data import DARTS_V2
+from torch import nn
+
+from nni_wcnas.data import DataError, Digits, ImageFolder
+from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.evaluation.retraining import RetrainingError, retrain
+from nni_wcnas.evaluation.retraining_devices import check_devices
+from nni_wcnas.evaluation.retraining_step import Retraining
+from nni_wcnas.spaces.architecture import Architecture
+
+QUICK = {'accelerator': 'cpu', 'progress': False}
+SMALL = {**QUICK, 'epochs': 2, 'channels': 2, 'cells': 3}
+
+
+class Plain(nn.Module):
+    """Without batch norm or drop path; a layer is not used, as where a cell leaves an input alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten())
+        self.classifier, self.unused = nn.Linear(392, 10), nn.Linear(3, 3)
+        self.auxiliary = nn.Linear(392, 10)
+
+    def forward(self, images):
+        features = self.features(images)
+        return (self.classifier(features), self.auxiliary(features)) if self.training else self.classifier(features)
+
+
+def digits(**changes):
+    return Digits(**{'limit': 151, 'batch_size': 33, 'cutout': 4, **changes})
+
+
+def weights(network):
+    return torch.cat([value.detach().double().flatten() for value in network.state_dict().values()])
+
+
+def plain(seed=0):
+    torch.manual_seed(seed)
+    return Plain()
+
+
+@pytest.mark.parametrize('devices', [2, 3])
+def test_shares_are_the_batch(devices):
+    """Bit for bit, augmentation included; neither the data nor their other loaders notice."""
+    data = digits()
+    shares = [data.shared_out(rank, devices) for rank in range(devices)]
+    for epoch in (0, 3):
+        for each in (data, *shares):
+            each.set_epoch(epoch)
+        for loader in ('full_train_dataloader', 'train_dataloader'):
+            whole, *parts = [list(getattr(each, loader)()) for each in (data, *shares)]
+            for batch, *split in zip(whole, *parts, strict=True):
+                sizes = [len(part.labels) for part in split]
+                assert max(sizes) - min(sizes) <= 1 and min(sizes) > 1
+                for mine, *theirs in zip(batch, *split, strict=True):
+                    assert torch.equal(mine, torch.cat(theirs))
+    assert len(next(iter(shares[0].evaluation_dataloader('test'))).labels) == 33
+
+
+def test_no_device_is_left_one_example():
+    """65 = 2 x 31 + 3, and of 3 examples a second device would get one."""
+    data = Digits(limit=65, batch_size=31)
+    sizes = [[len(batch.labels) for batch in data.shared_out(rank, 2).full_train_dataloader()] for rank in (0, 1)]
+    assert [len(batch.labels) for batch in data.full_train_dataloader()] == [31, 31, 3]
+    assert [first + second for first, second in zip(*sizes, strict=True)] == [31, 34]
+
+
+@pytest.mark.parametrize(
+    ('devices', 'change', 'message'),
+    [
+        (0, {}, 'devices is 0: give at least 1'),
+        (torch.cuda.device_count() + 2, {'accelerator': 'auto'}, 'but the GPUs here are .: give fewer, or accelerator='),
+        (20, {}, 'A batch of 33 examples is too small for batch normalisation on 20 devices; use at least 40, or fewer'),
+    ],
+)
+def test_refused_before_anything_is_written(architecture, tmp_path, devices, change, message):
+    error = DataError if devices == 20 else ValueError
+    with pytest.raises(error, match=message):
+        retrain(architecture, digits(), directory=tmp_path, devices=devices, **{**SMALL, **change})
+    assert not list(tmp_path.iterdir())
+
+
+def test_data_that_cannot_be_shared_out(tiny):
+    check_devices(1, 'cpu', tiny())
+    with pytest.raises(ValueError, match='the data have no shared_out to share a batch out by: give data with it'):
+        check_devices(2, 'cpu', tiny())
+
+
+def test_networks_without_an_importable_class():
+    class Local(Plain):
+        pass
+
+    with pytest.raises(ValueError, match="cannot be pickled .*Local.*: define their classes at the top of a module"):
+        retrain(Local(), digits(), epochs=1, devices=2, **QUICK)
+
+
+def test_each_device_draws_its_own(tiny, monkeypatch):
+    """Dropped paths and starts of attacks; the first device draws what a single one does."""
+    from nni_wcnas.evaluation.retraining import Recipe
+
+    module = Retraining(plain(), tiny(), Recipe())
+    seeds = []
+    for rank in (0, 1, 2):
+        monkeypatch.setattr(Retraining, 'global_rank', rank)
+        seeds.append(module._seed(5))
+    assert seeds[0] == 5 and len(set(seeds)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('numbers', [{'momentum': 0.9}, {'optimizer': 'adamw', 'lr': 0.01, 'ema_decay': 0.8}], ids=str)
+def test_two_are_one(tmp_path, numbers):
+    """Without batch norm the same weights, history and average; 151 examples do not share out evenly."""
+    quick = {**QUICK, 'epochs': 3, 'lr': 0.1, 'gradient_clip': 0.5, 'label_smoothing': 0.1, **numbers}
+    one = retrain(plain(), digits(), **quick)
+    network = plain()
+    two = retrain(network, digits(), directory=tmp_path, devices=2, **quick)
+    assert two.network is network and not network.training
+    torch.testing.assert_close(weights(two.network), weights(one.network), rtol=0, atol=2e-6)
+    assert (weights(one.network) - weights(plain())).abs().max() > 0.01
+    for mine, other in zip(two.history, one.history, strict=True):
+        assert mine == pytest.approx(other, rel=1e-5)
+    assert RunDirectory(tmp_path).read_history() == two.history
+
+
+RANKS = """
+import sys
+sys.path.insert(0, {folder!r})
+import torch
+from test_retraining_devices import Noted, digits
+from nni_wcnas.evaluation.retraining import retrain
+from nni_wcnas.spaces.architecture import Architecture
+from tiny_data import DARTS_V2
+"""
+
+
+class Noted(Retraining):
+    """Writes down, for each process, what it saw and the weights that it ended with."""
+
+
+@pytest.mark.slow
+def test_resumed_ends_in_the_same_bits(architecture, tmp_path):
+    """With cells, drop path, an average and attacks; nothing but the run's own files is left, nor a process."""
+    numbers = {**SMALL, 'ema_decay': 0.5, 'adversarial_steps': 1, 'drop_path': 0.5, 'devices': 2}
+    whole = retrain(architecture, digits(), directory=tmp_path / 'whole', **numbers)
+    shutil.copytree(tmp_path / 'whole', tmp_path / 'again')
+    again = retrain(architecture, digits(), directory=tmp_path / 'again', resume=True, **numbers)
+    assert torch.equal(weights(again.network), weights(whole.network)) and again.history == whole.history
