@@ -1,25 +1,21 @@
 """Several devices: how a batch is shared out, that a training is the one of a single device, and what ends it."""
 
+import hashlib
+import multiprocessing
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
-from tiny_data import DARTS_V2
 from torch import nn
+from torch.multiprocessing.spawn import ProcessExitedException
 
-from nni_wcnas.data import DataError, Digits, ImageFolder
+from nni_wcnas.data import DataError, Digits
+from nni_wcnas.evaluation.network import CellNetwork
 from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.evaluation.retraining import RetrainingError, retrain
+from nni_wcnas.evaluation.retraining import Recipe, Retraining, RetrainingError, retrain
 from nni_wcnas.evaluation.retraining_devices import check_devices
-from nni_wcnas.evaluation.retraining_step import Retraining
-from nni_wcnas.spaces.architecture import Architecture
 
 QUICK = {'accelerator': 'cpu', 'progress': False}
 SMALL = {**QUICK, 'epochs': 2, 'channels': 2, 'cells': 3}
@@ -109,8 +105,6 @@ def test_networks_without_an_importable_class():
 
 def test_each_device_draws_its_own(tiny, monkeypatch):
     """Dropped paths and starts of attacks; the first device draws what a single one does."""
-    from nni_wcnas.evaluation.retraining import Recipe
-
     module = Retraining(plain(), tiny(), Recipe())
     seeds = []
     for rank in (0, 1, 2):
@@ -119,8 +113,40 @@ def test_each_device_draws_its_own(tiny, monkeypatch):
     assert seeds[0] == 5 and len(set(seeds)) == 3
 
 
+class Watched(CellNetwork):
+    """Appends to a file of its process what it is shown in training, and a digest of its weights at that moment."""
+
+    folder = ''
+
+    def forward(self, images):
+        if self.training:
+            digest = hashlib.sha256(b''.join(weight.detach().numpy().tobytes() for weight in self.parameters()))
+            with (Path(self.folder) / f'{torch.distributed.get_rank()}.txt').open('a') as file:
+                print(digest.hexdigest(), *(round(total) for total in images.sum((1, 2, 3)).mul(1e3).tolist()), file=file)
+        return super().forward(images)
+
+
+class Deadly(Digits):
+    """The second process meets an error, or its end, in the second epoch."""
+
+    error: Exception | None = None
+    rank = 0
+
+    def shared_out(self, rank, devices):
+        shared = super().shared_out(rank, devices)
+        shared.rank = rank
+        return shared
+
+    def set_epoch(self, epoch):
+        super().set_epoch(epoch)
+        if self.rank == 1 and epoch == 1:
+            if self.error is not None:
+                raise self.error
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize('numbers', [{'momentum': 0.9}, {'optimizer': 'adamw', 'lr': 0.01, 'ema_decay': 0.8}], ids=str)
+@pytest.mark.parametrize('numbers', [{}, {'optimizer': 'nesterov', 'ema_decay': 0.8}], ids=str)
 def test_two_are_one(tmp_path, numbers):
     """Without batch norm the same weights, history and average; 151 examples do not share out evenly."""
     quick = {**QUICK, 'epochs': 3, 'lr': 0.1, 'gradient_clip': 0.5, 'label_smoothing': 0.1, **numbers}
@@ -135,26 +161,33 @@ def test_two_are_one(tmp_path, numbers):
     assert RunDirectory(tmp_path).read_history() == two.history
 
 
-RANKS = """
-import sys
-sys.path.insert(0, {folder!r})
-import torch
-from test_retraining_devices import Noted, digits
-from nni_wcnas.evaluation.retraining import retrain
-from nni_wcnas.spaces.architecture import Architecture
-from tiny_data import DARTS_V2
-"""
-
-
-class Noted(Retraining):
-    """Writes down, for each process, what it saw and the weights that it ended with."""
+@pytest.mark.slow
+def test_cells_on_two_devices(architecture, tmp_path):
+    """Each image of an epoch is shown once, to one of two networks whose weights are the same bits at every step."""
+    network, data = Watched(architecture, 2, 3, 10), digits(augment=False, cutout=0)
+    network.folder = str(tmp_path)
+    numbers = {**SMALL, 'drop_path': 0.5, 'precision': 'bf16', 'ema_decay': 0.5, 'devices': 2}
+    trained = retrain(network, data, **numbers)
+    assert [row['epoch'] for row in trained.history] == [0, 1]
+    lines = [[line.split() for line in (tmp_path / f'{rank}.txt').read_text().splitlines()] for rank in (0, 1)]
+    digests = [[line[0] for line in each] for each in lines]
+    assert digests[0] == digests[1] and len(set(digests[0])) == len(digests[0]) == 2 * 5
+    batches = [batch.images.sum((1, 2, 3)).mul(1e3) for batch in data.evaluation_dataloader('train')]
+    expected = sorted(round(total) for total in torch.cat(batches).tolist())
+    for epoch in (slice(0, 5), slice(5, 10)):
+        assert sorted(int(total) for each in lines for line in each[epoch] for total in line[1:]) == expected
 
 
 @pytest.mark.slow
-def test_resumed_ends_in_the_same_bits(architecture, tmp_path):
-    """With cells, drop path, an average and attacks; nothing but the run's own files is left, nor a process."""
-    numbers = {**SMALL, 'ema_decay': 0.5, 'adversarial_steps': 1, 'drop_path': 0.5, 'devices': 2}
-    whole = retrain(architecture, digits(), directory=tmp_path / 'whole', **numbers)
-    shutil.copytree(tmp_path / 'whole', tmp_path / 'again')
-    again = retrain(architecture, digits(), directory=tmp_path / 'again', resume=True, **numbers)
-    assert torch.equal(weights(again.network), weights(whole.network)) and again.history == whole.history
+def test_what_a_process_meets(architecture, tmp_path):
+    """An error of the second process is told as if it were this one's; its end ends the other."""
+    data = Deadly(limit=60, batch_size=30)
+    data.error = DataError('The image a.png cannot be read; replace it.')
+    with pytest.raises(DataError, match='^The image a.png cannot be read; replace it.$'):
+        retrain(architecture, data, directory=tmp_path, devices=2, **SMALL)
+    data.error = None
+    with pytest.raises(ProcessExitedException, match='process 1 terminated with signal SIGKILL'):
+        retrain(architecture, data, directory=tmp_path, devices=2, resume=True, **SMALL)
+    assert not multiprocessing.active_children()
+    with pytest.raises(RetrainingError, match='last.ckpt was made with devices=2, not 1: give the same'):
+        retrain(architecture, data, directory=tmp_path, resume=True, **SMALL)
