@@ -49,6 +49,7 @@ from nni_wcnas.evaluation.record import (
 )
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluation.report import write_report
+from nni_wcnas.evaluation.retraining import with_stem
 from nni_wcnas.evaluation.robustness import attack_curve, attack_errors
 from nni_wcnas.options import build
 from nni_wcnas.spaces.architecture import load_architecture
@@ -175,8 +176,9 @@ def retrained(run: RunDirectory) -> RunDirectory:
     inner = RunDirectory(run.path / 'retraining')
     if 'retrain' in run.read_settings() and inner.checkpoint.exists():
         if not inner.settings.exists():
-            inner.write_settings(run.read_settings())
-            inner.write_architecture(load_architecture(run.architecture))
+            settings = run.read_settings()
+            inner.write_settings(settings)
+            inner.write_architecture(with_stem(load_architecture(run.architecture), settings['retrain'].get('stem')))
         return inner
     if not run.checkpoint.exists() or 'retrain' not in run.read_settings():
         raise CommandError(f'{run.path} holds no retrained network; make one with `nni-wcnas retrain`')
