@@ -22,12 +22,11 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from nni_wcnas.cli.members import Strict
-from nni_wcnas.evaluation.retraining_recipe import RecipeNumbers
 
 __all__ = ['DifficultySource', 'RetrainNumbers', 'SearchNumbers', 'Settings', 'versions']
 
@@ -77,9 +76,9 @@ class RetrainNumbers(Strict):
     compile: bool = False
     fast_cell: bool = True
 
-    def numbers(self) -> RecipeNumbers:
+    def numbers(self) -> dict[str, Any]:
         """As keyword arguments of ``retrain``."""
-        return cast(RecipeNumbers, self.model_dump(exclude={'recipe'}))
+        return self.model_dump(exclude={'recipe'})
 
 
 class DifficultySource(Strict):

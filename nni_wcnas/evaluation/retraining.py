@@ -4,7 +4,8 @@ Learning rate, drop path, batches and random state are functions of the epoch an
 only hold the weights, the momentum buffers and the history, and an interrupted training goes on from the last whole
 epoch as if nothing had happened. Lightning's own resume is not used: it saves an epoch before the schedule moved on.
 
-The same bits need the same CPU and number of threads. Deviation from the papers' code: no epoch looks at test data;
+The same bits need the same CPU and number of threads; those of several devices are others than one device's, see
+:mod:`nni_wcnas.evaluation.retraining_devices`. Deviation from the papers' code: no epoch looks at test data;
 measure the result with :func:`nni_wcnas.evaluation.measures.measure`. The papers' numbers are in
 :mod:`nni_wcnas.evaluation.retraining_recipe`.
 """
@@ -81,7 +82,8 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
         As in Lightning's Trainer.
     devices
         How many share the batch, on this machine: GPUs, or processes with ``accelerator='cpu'``. More than one ask for
-        data with ``shared_out``, as ours: see :mod:`nni_wcnas.evaluation.retraining_devices`.
+        data with ``shared_out``, as ours, and a script that keeps its calls behind ``if __name__ == '__main__'``: see
+        :mod:`nni_wcnas.evaluation.retraining_devices`.
     progress
         Whether to show a progress bar.
     numbers

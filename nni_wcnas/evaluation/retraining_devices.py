@@ -22,9 +22,10 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from multiprocessing import get_context
+from multiprocessing import get_context, get_start_method, set_start_method
 from multiprocessing.queues import SimpleQueue
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import torch
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
@@ -98,13 +99,13 @@ def train_on_devices(job: Job, devices: int) -> list[dict[str, float]]:
 @contextmanager
 def _started(job: Job, devices: int, errors: SimpleQueue[ValueError]) -> Iterator[ProcessContext]:
     """The processes of a training, none of which outlives the context."""
-    threads = max(1, torch.get_num_threads() // devices)
+    share = _Share(devices, find_free_network_port(), max(1, torch.get_num_threads() // devices),
+                   get_start_method(allow_none=True))
     logger = logging.getLogger('torch.multiprocessing.spawn')
     level = logger.level
     try:
         with _surroundings():
-            processes = start_processes(
-                _train_share, (job, devices, find_free_network_port(), threads, errors), devices, join=False)
+            processes = start_processes(_train_share, (job, share, errors), devices, join=False)
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise ValueError(f'the network and data go to one process a device, but cannot be pickled ({error}): define '
                          'their classes at the top of a module, or give devices=1') from error
@@ -134,17 +135,32 @@ def _surroundings() -> Iterator[None]:
         os.environ |= before
 
 
-def _train_share(rank: int, job: Job, devices: int, port: int, threads: int, errors: SimpleQueue[ValueError]) -> None:
-    """What one process does; it ends at once on Ctrl-C, and when the one that started it is no more."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    os.environ |= {'LOCAL_RANK': str(rank), 'NODE_RANK': '0', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
-    if job.accelerator == 'cpu':
-        torch.set_num_threads(threads)
+class _Share(NamedTuple):
+    """What each process is told."""
+
+    devices: int
+    port: int
+    threads: int
+    start_method: str | None
+
+    def settle(self, rank: int, accelerator: str) -> None:
+        """Make this process one of them; it ends at once on Ctrl-C, and when the one that started it is no more."""
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        set_start_method(self.start_method, force=True)  # Those that load data would be slow to spawn in each epoch.
+        os.environ |= {
+            'LOCAL_RANK': str(rank), 'NODE_RANK': '0', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(self.port)}
+        if accelerator == 'cpu':
+            torch.set_num_threads(self.threads)
+
+
+def _train_share(rank: int, job: Job, share: _Share, errors: SimpleQueue[ValueError]) -> None:
+    """What one process does."""
+    share.settle(rank, job.accelerator)
     network = copy.deepcopy(job.network)  # What came here lies in memory that all processes share.
-    data = job.data.shared_out(rank, devices)  # type: ignore[attr-defined]
+    data = job.data.shared_out(rank, share.devices)  # type: ignore[attr-defined]
     try:
-        replace(job, network=network, data=data, progress=job.progress and rank == 0).train(devices)
+        replace(job, network=network, data=data, progress=job.progress and rank == 0).train(share.devices)
     except ValueError as error:
         errors.put(error)
         os._exit(1)  # The interpreter's way out would wait for the other processes.

@@ -127,7 +127,7 @@ class Watched(CellNetwork):
         if self.training:
             digest = hashlib.sha256(b''.join(weight.detach().numpy().tobytes() for weight in self.parameters()))
             with (Path(self.folder) / f'{torch.distributed.get_rank()}.txt').open('a') as file:
-                print(digest.hexdigest(), *digits_of(images), file=file)
+                print(digest.hexdigest(), multiprocessing.get_start_method(), *digits_of(images), file=file)
         return super().forward(images)
 
 
@@ -169,7 +169,7 @@ def test_two_are_one(tmp_path, numbers):
 @pytest.mark.slow
 def test_cells_on_two_devices(architecture, tmp_path):
     """Each image of an epoch is shown once, to one of two networks whose weights are the same bits at every step."""
-    network, data = Watched(architecture, 2, 3, 10), digits(augment=False, cutout=0)
+    network, data = Watched(architecture, 2, 3, 10), digits(augment=False, cutout=0, num_workers=1)
     network.folder = str(tmp_path)
     numbers = {**SMALL, 'drop_path': 0.5, 'precision': 'bf16', 'ema_decay': 0.5, 'devices': 2}
     trained = retrain(network, data, **numbers)
@@ -179,7 +179,8 @@ def test_cells_on_two_devices(architecture, tmp_path):
     assert digests[0] == digests[1] and len(set(digests[0])) == len(digests[0]) == 2 * 5
     expected = sorted(each for batch in data.evaluation_dataloader('train') for each in digits_of(batch.images))
     for epoch in (slice(0, 5), slice(5, 10)):
-        assert sorted(int(total) for each in lines for line in each[epoch] for total in line[1:]) == expected
+        assert sorted(int(total) for each in lines for line in each[epoch] for total in line[2:]) == expected
+    assert {line[1] for each in lines for line in each} == {multiprocessing.get_start_method()}  # Of data loaders.
 
 
 @pytest.mark.slow
