@@ -20,11 +20,15 @@ from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluation.report import write_report
 from nni_wcnas.evaluation.retraining import RetrainingError, build_network, retrain, with_stem
 from nni_wcnas.evaluation.retraining_checkpoint import identity_of, read_checkpoint
+from nni_wcnas.evaluation.retraining_devices import check_devices
 from nni_wcnas.evaluation.retraining_recipe import Recipe, RecipeNumbers, named_recipe, recipe_numbers
 from nni_wcnas.evaluation.search_cost import search_cost
 from nni_wcnas.options import build, option
 
 __all__ = ['retrain_architecture']
+
+_SAME_BATCHES = {'root', 'download', 'num_workers', 'device'}
+"""Arguments of the data that change where images lie and who loads them, not what a batch holds."""
 
 
 def retrain_architecture(
@@ -36,6 +40,7 @@ def retrain_architecture(
     recipe: str | None = None,
     part: Literal['train', 'weights'] = 'train',
     resume: bool = False,
+    devices: int = 1,
     cpu: bool = False,
 ) -> RunDirectory:
     """Train a found architecture from scratch into a run directory.
@@ -48,7 +53,7 @@ def retrain_architecture(
         A name, or a YAML map; a named recipe fills in what the map leaves out and the data set takes.
     path
         Of the run directory.
-    numbers, recipe, part, resume
+    numbers, recipe, part, resume, devices
         As in :func:`nni_wcnas.evaluation.retraining.retrain`.
     cpu
         Whether to use no GPU.
@@ -65,8 +70,8 @@ def retrain_architecture(
         chosen = Recipe(**recipe_numbers(recipe, numbers))
         if recipe is not None:
             section = {**_taken(section['name'], named_recipe(recipe).data), **section}
-        settings = {'data': section, 'recipe': recipe, 'retrain': {**asdict(chosen), 'part': part},
-                    'versions': versions(), **_cost(architecture)}
+        told = {**asdict(chosen), 'part': part, 'devices': devices}
+        settings = {'data': section, 'recipe': recipe, 'retrain': told, 'versions': versions(), **_cost(architecture)}
         loaded = _data(section)
         trained = run.checkpoint.exists()
         if trained and not resume:
@@ -74,8 +79,11 @@ def retrain_architecture(
                 f'{run.path} holds a retraining already; continue it with --resume, or give another --run'
             )
         found = with_stem(found, chosen.stem)
-        network = build_network(found, loaded, chosen)  # What is wrong is told before anything is written.
-        read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part))
+        check_devices(devices, 'cpu' if cpu else 'gpu', loaded)  # What is wrong is told before anything is written.
+        network = build_network(found, loaded, chosen)
+        read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part, devices))
+        if trained:
+            _check_same_data(run, section)
         make_folder(run.path, 'give another with --run')
         run.write_architecture(found)
         run.write_settings(settings)
@@ -86,6 +94,7 @@ def retrain_architecture(
             directory=run.path,
             resume=resume,
             accelerator='cpu' if cpu or not has_gpu() else 'gpu',
+            devices=devices,
             progress=sys.stderr.isatty(),
             **asdict(chosen),
         )
@@ -95,6 +104,19 @@ def retrain_architecture(
         raise CommandError(for_settings(error)) from error
     write_report(run, title=f'Retraining {run.path.resolve().name}')
     return run
+
+
+def _check_same_data(run: RunDirectory, section: Mapping[str, Any]) -> None:
+    """Refuse to go on with images other than those that a retraining began with."""
+    earlier = run.read_settings().get('data')
+    if not isinstance(earlier, dict):
+        return
+    for key in sorted((earlier.keys() | section.keys()) - _SAME_BATCHES):
+        was, given = earlier.get(key), section.get(key)
+        if was != (list(given) if isinstance(given, tuple) else given):
+            raise CommandError(
+                f'{run.settings} was made with data.{key}={was!r}, not {given!r}; give the same, or another --run'
+            )
 
 
 def _cost(source: str | Path) -> dict[str, dict[str, float]]:

@@ -137,6 +137,7 @@ def _retrain(arguments: argparse.Namespace) -> int:
             recipe=arguments.recipe,
             part=arguments.part,
             resume=arguments.resume,
+            devices=arguments.devices,
             cpu=arguments.cpu,
         )
     print(f'network: {run.checkpoint}\nnow: nni-wcnas evaluate {shlex.quote(str(run.path))}')

@@ -55,6 +55,7 @@ _EXAMPLES = {
 _NUMBERS = {
     'decay': 'of the learning rate',
     'warmup': 'epochs in which the rate rises',
+    'optimizer': "sgd, the papers', or any of timm's by name; its sgd is nesterov here",
     'drop_path': 'chance of dropping a path at the end',
     'label_smoothing': 'share of the target spread over all classes',
     'ema_decay': 'of a moving average of the weights, evaluated in their place; 0 for none',
@@ -189,6 +190,10 @@ def _retrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--run', required=True, metavar='DIR', help='run directory of the retraining')
     parser.add_argument('--resume', action='store_true', help='go on from the last checkpoint of the run')
     parser.add_argument('--cpu', action='store_true', help='use no GPU')
+    parser.add_argument(
+        '--devices', type=int, default=1, metavar='N', help='GPUs, or with --cpu processes, that share each batch '
+        '(default: 1)'
+    )
     _recipe(parser)
     parser.add_argument(
         '--part',

@@ -1,4 +1,4 @@
-"""The papers' numbers for a preset, where a settings file has none of its own."""
+"""The papers' numbers for a preset and for a retraining, where a settings file has none of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from nni_wcnas.cli.document import Document
 from nni_wcnas.cli.members import arguments_of
+from nni_wcnas.evaluation.retraining_recipe import RECIPES as RETRAINING
 from nni_wcnas.presets import PRESETS
 from nni_wcnas.recipes import ADJUSTMENTS, RECIPES, Recipe
 from nni_wcnas.spaces.architecture import OWN_CELL_SPACES
@@ -17,11 +18,12 @@ _SPACE = ('width', 'num_cells')
 
 
 def fill_in(document: Document) -> None:
-    """Write the numbers of the preset's recipe into a document, each where there is none.
+    """Write the numbers of the preset's recipe, and of the retraining's, into a document, each where there is none.
 
     A warm-up keeps its share of the epochs. Nothing is written for a method without a preset, or for names that are
     not known: these are told later.
     """
+    _fill_in_retraining(document)
     method = document.values.get('method')
     if not isinstance(method, dict) or not isinstance(method.get('preset'), str):
         return
@@ -40,6 +42,13 @@ def fill_in(document: Document) -> None:
     epochs = _section(document, 'search').get('epochs')
     if isinstance(epochs, int):
         _write(document, ('search', 'warmup'), recipe.warmup_of(epochs), place)
+
+
+def _fill_in_retraining(document: Document) -> None:
+    name = _section(document, 'retrain').get('recipe')
+    if isinstance(name, str) and name in RETRAINING:
+        for key, number in RETRAINING[name].numbers.items():
+            _write(document, ('retrain', key), number, f'recipe {name}')
 
 
 def _recipe(document: Document, method: dict[str, Any], place: str) -> Recipe | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.data import ImageData
 from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.evaluation.retraining import with_stem
 from nni_wcnas.options import build
 from nni_wcnas.spaces.architecture import load_architecture
 
@@ -23,7 +24,7 @@ def retrained(run: RunDirectory) -> RunDirectory:
     settings = run.read_settings()
     if 'retrain' in settings and inner.checkpoint.exists():
         if not inner.settings.exists():
-            inner.write_architecture(load_architecture(run.architecture))
+            inner.write_architecture(with_stem(load_architecture(run.architecture), settings['retrain'].get('stem')))
             inner.write_settings(settings)
         return inner
     if not run.checkpoint.exists():

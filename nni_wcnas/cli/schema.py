@@ -10,7 +10,8 @@
     tester: {name: fq_gan, width: 32}           only used by objectives that need one; worst_case without it has an
                                                 augmentation_policy
     auxiliary: tied                             or a timm model's name; without it tied for fq_gan, else resnet18
-    retrain: {epochs: 5, channels: 8, cells: 5} the short training that a trial is judged by
+    retrain: {epochs: 5, channels: 8, cells: 5} the short training that a trial is judged by; all the numbers of
+                                                `nni-wcnas retrain`, and as `recipe: pc_darts` a paper's
     difficulty: {share: 0.1}                    which validation examples are the hard ones
     seed: 0
     device: auto                                cpu, cuda
@@ -45,18 +46,39 @@ class SearchNumbers(Strict):
 
 
 class RetrainNumbers(Strict):
-    """The short training of the found cell; names as in ``evaluation.retraining``, sizes for a trial."""
+    """The short training of the found cell: the fields of ``evaluation.retraining_recipe.Recipe``, sizes for a trial.
 
+    A recipe's numbers go before the defaults here, and those that are written before a recipe's. The data are the
+    search's, so a recipe's batch size and cutout are not taken; nor is there a seed but the trial's.
+    """
+
+    recipe: Literal['darts', 'p_darts', 'pc_darts', 'pr_darts', 'adversarial', 'imagenet', 'stl10'] | None = None
     epochs: int = Field(default=10, ge=1)
     channels: int = Field(default=16, ge=2)
     cells: int = Field(default=8, ge=3)
     lr: float = Field(default=0.025, gt=0)
     min_lr: float = Field(default=0.0, ge=0)
+    decay: Literal['cosine', 'linear'] = 'cosine'
+    warmup: int = Field(default=0, ge=0)
+    optimizer: str = 'sgd'
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=3e-4, ge=0)
     gradient_clip: float = Field(default=5.0, ge=0)
     auxiliary_weight: float = Field(default=0.4, ge=0)
     drop_path: float = Field(default=0.2, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    adversarial_steps: int = Field(default=0, ge=0)
+    stem: Literal['cifar', 'imagenet'] | None = None
+    max_macs: int = Field(default=0, ge=0)
+    precision: Literal['fp32', 'bf16'] = 'fp32'
+    channels_last: bool = False
+    compile: bool = False
+    fast_cell: bool = True
+
+    def numbers(self) -> dict[str, Any]:
+        """As keyword arguments of ``retrain``."""
+        return self.model_dump(exclude={'recipe'})
 
 
 class DifficultySource(Strict):

@@ -17,6 +17,7 @@ from nni_wcnas.cli.numbers import impossible_numbers
 from nni_wcnas.cli.problems import CommandError, Problem, SettingsError
 from nni_wcnas.cli.recipe_numbers import fill_in
 from nni_wcnas.cli.schema import SearchNumbers, Settings, versions
+from nni_wcnas.evaluation.retraining_recipe import Recipe
 from nni_wcnas.objective import WorstCase
 from nni_wcnas.options import AXES, OPTIONS, list_options, option
 from nni_wcnas.presets import PRESETS
@@ -342,13 +343,7 @@ def _check_numbers(document: Document, settings: Settings, broken: set[str]) -> 
                 'min_learning_rate',
             )
         )
-    if settings.retrain.min_lr > settings.retrain.lr:
-        problems.append(
-            document.problem(
-                f'is above lr ({settings.retrain.lr}), so the rate would rise; lower it', 'retrain', 'min_lr'
-            )
-        )
-    problems += _check_lengths(document) + _check_difficulty(document, settings)
+    problems += _check_lengths(document) + _check_difficulty(document, settings) + _check_retraining(document, settings)
     if not assembly.is_auxiliary(settings.auxiliary):
         problems.append(
             document.problem(f'{settings.auxiliary!r} is neither tied nor a classifier of timm; use tied', 'auxiliary')
@@ -382,6 +377,16 @@ def _check_difficulty(document: Document, settings: Settings) -> list[Problem]:
         for key, given in useless.items()
         if given and source.path is None
     ]
+
+
+def _check_retraining(document: Document, settings: Settings) -> list[Problem]:
+    """What only the recipe knows, whose errors begin with a name."""
+    try:
+        Recipe(**settings.retrain.numbers())
+    except ValueError as error:
+        key, _, rest = str(error).partition(' is ')
+        return [document.problem(f'is {rest}', 'retrain', key)]
+    return []
 
 
 def _flat(value: Any, prefix: str = '') -> dict[str, Any]:

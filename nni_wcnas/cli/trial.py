@@ -12,6 +12,7 @@ import torch
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.identity import TrialIdentity, preserved_identity
 from nni_wcnas.cli.peak import peak_memory
+from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.cli.search import Found, open_run, search
 from nni_wcnas.evaluation.measures import measure
@@ -72,17 +73,20 @@ def judge(settings: Settings, run: RunDirectory, found: Found) -> dict[str, floa
     """Retrain the found cell shortly on the weights' half and measure it on the architecture's half."""
     scores = assembly.difficulty_scores(settings, found.data, found.reference)
     folder = run.path / 'retraining'
-    retrained = retrain(
-        _network(settings, found),
-        found.data,
-        part='weights',
-        directory=folder,
-        resume=True,
-        seed=settings.seed,
-        accelerator=assembly.accelerator(settings),
-        progress=sys.stderr.isatty(),
-        **settings.retrain.model_dump(),
-    )
+    try:
+        retrained = retrain(
+            _network(settings, found),
+            found.data,
+            part='weights',
+            directory=folder,
+            resume=True,
+            seed=settings.seed,
+            accelerator=assembly.accelerator(settings),
+            progress=sys.stderr.isatty(),
+            **settings.retrain.numbers(),
+        )
+    except ValueError as error:  # A cell with more multiply-adds than max_macs, for instance.
+        raise CommandError(for_settings(error)) from error
     return measure(retrained.network, found.data, 'architecture', scores, settings.difficulty.share)
 
 

@@ -88,6 +88,8 @@ def normalise(images: Tensor, mean: tuple[float, float, float], std: tuple[float
 class Augmentation:
     """What is done to a training batch, on whichever device it is; random numbers are drawn on the CPU.
 
+    Images ``first`` to ``first + B`` of a batch of ``whole`` get what they would get in the whole batch.
+
     Parameters
     ----------
     padding
@@ -131,28 +133,30 @@ class Augmentation:
         with seeded_globals(seed, 'resized crop', number):
             return v2.functional.pil_to_tensor(v2.RandomResizedCrop(image_size)(image))
 
-    def pixels(self, images: Tensor, seed: int) -> Tensor:
+    def pixels(self, images: Tensor, seed: int, first: int = 0, whole: int | None = None) -> Tensor:
         """Crop, flip and recolour a batch ``(B, C, H, W)`` of pixels, before normalisation (the frame is black).
 
         Policy and colour jitter need bytes.
         """
+        count, part = _drawn(images, first, whole)
         if self.padding:
-            offsets = torch.randint(2 * self.padding + 1, (len(images), 2), generator=derive_generator(seed, 'crop'))
-            images = crop(images, offsets.to(images.device), self.padding)
+            offsets = torch.randint(2 * self.padding + 1, (count, 2), generator=derive_generator(seed, 'crop'))
+            images = crop(images, offsets[part].to(images.device), self.padding)
         if self.flip:
-            mirrored = torch.rand(len(images), generator=derive_generator(seed, 'flip')) < 0.5
-            images = flip(images, mirrored.to(images.device))
+            mirrored = torch.rand(count, generator=derive_generator(seed, 'flip')) < 0.5
+            images = flip(images, mirrored[part].to(images.device))
         if self.policy is not None or self.color_jitter:
-            images = torch.stack([self._recoloured(image, seed, number) for number, image in enumerate(images)])
+            images = torch.stack([self._recoloured(image, seed, number) for number, image in enumerate(images, first)])
         return images
 
-    def normalised(self, images: Tensor, seed: int) -> Tensor:
+    def normalised(self, images: Tensor, seed: int, first: int = 0, whole: int | None = None) -> Tensor:
         """Cut out of a normalised batch ``(B, C, H, W)``."""
         if not self.cutout:
             return images
+        count, part = _drawn(images, first, whole)
         generator = derive_generator(seed, 'cutout')
-        centres = [torch.randint(size, (len(images),), generator=generator) for size in images.shape[-2:]]
-        return cutout(images, torch.stack(centres, 1).to(images.device), self.cutout)
+        centres = torch.stack([torch.randint(size, (count,), generator=generator) for size in images.shape[-2:]], 1)
+        return cutout(images, centres[part].to(images.device), self.cutout)
 
     def _recoloured(self, pixels: Tensor, seed: int, number: int) -> Tensor:
         """One image ``(3, H, W)`` of bytes after the policy and the jitter, in timm's order."""
@@ -164,3 +168,8 @@ class Augmentation:
             with seeded_globals(seed, 'colour jitter', number):
                 image = v2.ColorJitter(*self.color_jitter)(image)
         return v2.functional.pil_to_tensor(image)
+
+
+def _drawn(images: Tensor, first: int, whole: int | None) -> tuple[int, slice]:
+    """For how many images to draw, and which of the draws are for these."""
+    return len(images) if whole is None else whole, slice(first, first + len(images))

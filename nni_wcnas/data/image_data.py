@@ -6,6 +6,7 @@ during the search, and no batch is dropped.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import pytorch_lightning
@@ -146,14 +147,7 @@ class ImageData(pytorch_lightning.LightningDataModule):
         self.augmentation = training_transform(images, augment=augment, cutout=cutout, **named)
         self.weight_indices, self.architecture_indices = halves(images.train.labels, self.num_classes, split, limit)
         self.test_indices = torch.arange(len(images.test))
-        self._samplers = {
-            purpose: self._sampler(indices, purpose, shuffle=True)
-            for purpose, indices in (
-                ('weights', self.weight_indices),
-                ('architecture', self.architecture_indices),
-                ('retrain', self.train_indices),
-            )
-        }
+        self._samplers = self._training_samplers()
 
     @property
     def train_indices(self) -> Tensor:
@@ -164,6 +158,36 @@ class ImageData(pytorch_lightning.LightningDataModule):
         """Choose the epoch whose batches come next, for all loaders, made before or after. A resumed run needs this."""
         for sampler in self._samplers.values():
             sampler.set_epoch(epoch)
+
+    def shared_out(self, rank: int, devices: int) -> ImageData:
+        """These data as one of several devices trains on them: with its share of each batch, augmented as in the whole.
+
+        Parameters
+        ----------
+        rank
+            Which of the devices, from 0.
+        devices
+            How many there are; together their shares are the batch.
+
+        Raises
+        ------
+        DataError
+            If a device could be left fewer than two examples of a batch, or the batches are made on one GPU.
+        """
+        smallest = min(self.batch_size, len(self.weight_indices))
+        if smallest < 2 * devices:
+            raise DataError(
+                f'A batch of {smallest} examples is too small for batch normalisation on {devices} devices; use at '
+                f'least {2 * devices}, or fewer devices.'
+            )
+        if self._train.labels.device.type != 'cpu':
+            raise DataError(
+                f'Batches made on {self._train.labels.device} cannot be shared out over {devices} devices; leave '
+                'device out.'
+            )
+        shared = copy.copy(self)
+        shared._samplers = self._training_samplers(rank, devices)
+        return shared
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the weights' half, augmented, in an order of its own each epoch."""
@@ -194,7 +218,7 @@ class ImageData(pytorch_lightning.LightningDataModule):
         DataError
             If there is no such part.
         """
-        sampler = self._sampler(self._positions(part), part, shuffle=False)
+        sampler = BatchSampler(self._positions(part), self.batch_size, seed=self.seed, purpose=part, shuffle=False)
         return self._loader(BatchDataset(self.images, self._store(part)), sampler)
 
     def examples(self, part: Part, per_class: int) -> Batch:
@@ -240,9 +264,16 @@ class ImageData(pytorch_lightning.LightningDataModule):
         """The images that hold a part."""
         return self._test if part == 'test' else self._train
 
-    def _sampler(self, indices: Tensor, purpose: str, *, shuffle: bool) -> BatchSampler:
-        """Batch requests for one purpose."""
-        return BatchSampler(indices, self.batch_size, seed=self.seed, purpose=purpose, shuffle=shuffle)
+    def _training_samplers(self, rank: int = 0, devices: int = 1) -> dict[str, BatchSampler]:
+        """One for each purpose, with one device's share of each batch."""
+        parts = {
+            'weights': self.weight_indices, 'architecture': self.architecture_indices, 'retrain': self.train_indices,
+        }
+        return {
+            purpose: BatchSampler(indices, self.batch_size, seed=self.seed, purpose=purpose, shuffle=True, rank=rank,
+                                  devices=devices)
+            for purpose, indices in parts.items()
+        }
 
     def _training_loader(self, purpose: str) -> DataLoader[Batch]:
         """Augmented batches for one purpose; its sampler is shared by all loaders for it."""

@@ -4,7 +4,8 @@ Learning rate, drop path, batches and random state are functions of the epoch an
 only hold the weights, the momentum buffers and the history, and an interrupted training goes on from the last whole
 epoch as if nothing had happened. Lightning's own resume is not used: it saves an epoch before the schedule moved on.
 
-The same bits need the same CPU and number of threads. Deviation from the papers' code: no epoch looks at test data;
+The same bits need the same CPU and number of threads; those of several devices are others than one device's, see
+:mod:`nni_wcnas.evaluation.retraining_devices`. Deviation from the papers' code: no epoch looks at test data;
 measure the result with :func:`nni_wcnas.evaluation.measures.measure`. The papers' numbers are in
 :mod:`nni_wcnas.evaluation.retraining_recipe`.
 """
@@ -24,9 +25,11 @@ from typing_extensions import Unpack
 
 from nni_wcnas.evaluation.network import CellNetwork, count_macs
 from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.evaluation.retraining_checkpoint import Recorder, RetrainingError, identity_of, read_checkpoint, restore
+from nni_wcnas.evaluation.retraining_checkpoint import RetrainingError, identity_of, read_checkpoint
+from nni_wcnas.evaluation.retraining_devices import check_devices, train_on_devices
+from nni_wcnas.evaluation.retraining_job import Job
 from nni_wcnas.evaluation.retraining_recipe import Recipe, RecipeNumbers, recipe_numbers
-from nni_wcnas.evaluation.retraining_step import RetrainData, Retraining, epoch_seed, fit
+from nni_wcnas.evaluation.retraining_step import RetrainData, Retraining, epoch_seed
 from nni_wcnas.spaces.architecture import Architecture
 
 __all__ = ['Recipe', 'RetrainData', 'Retrained', 'Retraining', 'RetrainingError', 'build_network', 'retrain',
@@ -55,9 +58,9 @@ class Retrained:
 
 def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe: str | None = None,
             part: Literal['train', 'weights'] = 'train', directory: str | os.PathLike[str] | None = None,
-            resume: bool = False, accelerator: str = 'auto', progress: bool = True,
+            resume: bool = False, accelerator: str = 'auto', devices: int = 1, progress: bool = True,
             **numbers: Unpack[RecipeNumbers]) -> Retrained:
-    """Train an architecture from scratch on one device; the caller's random state stays as it was.
+    """Train an architecture from scratch; the caller's random state stays as it was.
 
     Parameters
     ----------
@@ -77,6 +80,10 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
         Go on from the checkpoint in ``directory``, if there is one.
     accelerator
         As in Lightning's Trainer.
+    devices
+        How many share the batch, on this machine: GPUs, or processes with ``accelerator='cpu'``. More than one ask for
+        data with ``shared_out``, as ours, and a script that keeps its calls behind ``if __name__ == '__main__'``: see
+        :mod:`nni_wcnas.evaluation.retraining_devices`.
     progress
         Whether to show a progress bar.
     numbers
@@ -102,26 +109,16 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
         raise ValueError(f"part is {part!r}: give 'train' or 'weights'")
     if resume and directory is None:
         raise ValueError('resume is True, but there is no directory to resume from: give one')
+    check_devices(devices, accelerator, data)
     run = None if directory is None else RunDirectory(directory)
     with _forked_random_state():
         torch.manual_seed(epoch_seed(chosen.seed, 0))
         network = build_network(architecture, data, chosen)
-        identity = identity_of(architecture, network, data, chosen, part)
+        identity = identity_of(architecture, network, data, chosen, part, devices)
         state = read_checkpoint(run, resume, identity)
-        history = state['history'] if state else []
-        module = Retraining(network, data, chosen)
-        if state:
-            restore(module, state)
-        start = len(history)
-        if start < chosen.epochs:
-            data.set_epoch(start)  # Lightning may fetch the first batch before the first hook.
-            loader = data.full_train_dataloader() if part == 'train' else data.train_dataloader()
-            recorder = Recorder(history, run, identity)
-            fit(module, loader, recorder, start=start, accelerator=accelerator, progress=progress)
-        if len(history) < chosen.epochs:  # Lightning stops without a word where there is nothing to train on.
-            raise ValueError(f'part {part!r} of the data has no batches: give data with training examples')
-    if module.average is not None:
-        network.load_state_dict(module.average.module.state_dict())
+        job = Job(network, data, chosen, part, run, identity, accelerator, progress)
+        is_finished = state is not None and len(state['history']) == chosen.epochs
+        history = job.train() if devices == 1 or is_finished else train_on_devices(job, devices)
     return Retrained(network.eval(), history, run)
 
 

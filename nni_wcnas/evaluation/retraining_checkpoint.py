@@ -55,7 +55,7 @@ class Recorder(pl.Callback):
         """Record the epoch; the checkpoint first, so that the table never runs ahead of it."""
         module = cast(Retraining, pl_module)
         self.history.append(module.epoch_record())
-        if self.run is not None:
+        if self.run is not None and trainer.is_global_zero:
             state = {'format': _FORMAT, 'identity': self.identity, 'history': self.history,
                      'network': module.network.state_dict(), 'optimizer': trainer.optimizers[0].state_dict()}
             if module.average is not None:  # What is evaluated is 'network'.
@@ -65,13 +65,16 @@ class Recorder(pl.Callback):
 
 
 def identity_of(architecture: Architecture | nn.Module, network: nn.Module, data: RetrainData, recipe: Recipe,
-                part: str) -> dict[str, Any]:
-    """All that the trained weights depend on, in plain values; what is compared before a resume."""
+                part: str, devices: int = 1) -> dict[str, Any]:
+    """All that the trained weights depend on, in plain values; what is compared before a resume.
+
+    The devices are part of it: each norms its own share of a batch, and draws its own dropped paths.
+    """
     shapes = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
     cells = architecture.sample if isinstance(architecture, Architecture) else type(architecture).__qualname__
     numbers = {name: value for name, value in asdict(recipe).items() if name not in _TOLD_BY_SHAPES}
     return {
-        'architecture': json.dumps([cells, shapes], sort_keys=True), 'part': part, **numbers,
+        'architecture': json.dumps([cells, shapes], sort_keys=True), 'part': part, 'devices': devices, **numbers,
         **{f'data.{name}': getattr(data, name, None) for name in ('name', 'seed', 'batch_size')},
     }
 
@@ -92,7 +95,8 @@ def read_checkpoint(run: RunDirectory | None, resume: bool, identity: Mapping[st
     earlier = state['identity']
     if earlier['architecture'] != identity['architecture']:
         raise RetrainingError(f'{path} is of another architecture: give the same one, or another directory')
-    earlier = {**asdict(Recipe()), 'fast_cell': False, **earlier}  # Older ones do not name the newer numbers.
+    # Older ones do not name the newer numbers.
+    earlier = {**asdict(Recipe()), 'fast_cell': False, 'devices': 1, **earlier}
     for key, value in identity.items():
         if earlier.get(key) != value:
             raise RetrainingError(f'{path} was made with {key}={earlier.get(key)!r}, not {value!r}: '

@@ -33,6 +33,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypedDict
 
+from nni_wcnas.evaluation.retraining_optimizer import check_optimizer
+
 __all__ = ['RECIPES', 'RECIPE_CHOICES', 'NamedRecipe', 'Recipe', 'RecipeNumbers', 'named_recipe', 'recipe_numbers']
 
 _LAST = 5
@@ -55,6 +57,7 @@ class RecipeNumbers(TypedDict, total=False):
     min_lr: float
     decay: Literal['cosine', 'linear']
     warmup: int
+    optimizer: str
     momentum: float
     weight_decay: float
     gradient_clip: float
@@ -88,8 +91,10 @@ class Recipe:
         ``'cosine'``, or ``'linear'`` (see :meth:`lr_at`).
     warmup
         Epochs in which the rate rises linearly to ``lr``; the decay goes on beneath.
+    optimizer
+        ``'sgd'``, or one of timm's: see :mod:`nni_wcnas.evaluation.retraining_optimizer`.
     momentum, weight_decay
-        Of SGD.
+        Of the optimiser; one that has no momentum is given none.
     gradient_clip
         Largest norm of the gradient; 0 for no limit.
     auxiliary_weight
@@ -125,6 +130,7 @@ class Recipe:
     min_lr: float = 0.0
     decay: Literal['cosine', 'linear'] = 'cosine'
     warmup: int = 0
+    optimizer: str = 'sgd'
     momentum: float = 0.9
     weight_decay: float = 3e-4
     gradient_clip: float = 5.0
@@ -161,6 +167,7 @@ class Recipe:
                 raise ValueError(f'{name} is {getattr(self, name)!r}: give one of {", ".join(map(repr, known))}')
         if self.decay == 'linear' and self.epochs <= _LAST:
             raise ValueError(f'epochs is {self.epochs}, but the linear decay has {_LAST} last ones: give more')
+        check_optimizer(self)
 
     def lr_at(self, epoch: int) -> float:
         """Learning rate of an epoch e of E, counted from 0.

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +20,7 @@ from nni_wcnas.contracts import Batch
 from nni_wcnas.data.augmentation import normalise
 from nni_wcnas.evaluation.fast_cell import fast_cells
 from nni_wcnas.evaluation.network import DropPath
+from nni_wcnas.evaluation.retraining_optimizer import make_optimizer
 from nni_wcnas.evaluation.retraining_recipe import Recipe
 from nni_wcnas.evaluation.robustness import on_pixels
 from nni_wcnas.functional.attacks import adversarial_examples
@@ -27,13 +30,16 @@ __all__ = ['RetrainData', 'Retraining', 'epoch_seed', 'fit']
 
 _ATTACKS = 1 << 40
 """Where the seeds of attacks begin, beyond those of epochs."""
+_DEVICES = 1 << 50
+"""Where the seeds of each further device begin."""
 
 
 class RetrainData(Protocol):
     """What a retraining asks of its data; batches may depend on a seed and the epoch only.
 
     A training on attacked images also asks for ``mean`` and ``std`` of each channel, pixels in [0, 1]; a limit of
-    multiply-adds for ``image_size``.
+    multiply-adds for ``image_size``; one on several devices for ``shared_out(rank, devices)``, the same data with one
+    device's share of each batch.
     """
 
     num_classes: int
@@ -49,7 +55,7 @@ class RetrainData(Protocol):
 
 
 class Retraining(pl.LightningModule):
-    """SGD with everything that changes set at the start of each epoch.
+    """Training with everything that changes set at the start of each epoch.
 
     Parameters
     ----------
@@ -77,7 +83,7 @@ class Retraining(pl.LightningModule):
         self.average = ModelEmaV3(network, decay=recipe.ema_decay) if recipe.ema_decay else None
         """The moving average of the network, where there is one."""
         self.optimizer_state: dict[str, Any] | None = None
-        """Set before fitting to go on with earlier momentum buffers."""
+        """Set before fitting to go on with earlier momentum."""
         self._totals = torch.zeros(3)  # Loss times examples, correct ones, examples.
         self._call: Callable[[Tensor], Any] = lambda images: self.network(images)  # No module: that would be one twice.
         if recipe.compile:
@@ -87,10 +93,8 @@ class Retraining(pl.LightningModule):
             self._call = torch.compile(self._call)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build SGD; its learning rate is set at the start of each epoch."""
-        recipe = self.recipe
-        optimizer = torch.optim.SGD(
-            self.network.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, foreach=True)
+        """Build the recipe's; its learning rate is set at the start of each epoch."""
+        optimizer = make_optimizer(self.network.parameters(), self.recipe)
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)
         return optimizer
@@ -106,7 +110,7 @@ class Retraining(pl.LightningModule):
         """Set what depends on the epoch."""
         epoch = self.current_epoch
         self.data.set_epoch(epoch)
-        torch.manual_seed(epoch_seed(self.recipe.seed, epoch + 1))  # Drop path draws from it. 0 was the network's.
+        torch.manual_seed(self._seed(epoch + 1))  # Drop path draws from it. 0 was the network's.
         _set_drop_path(self.network, self.recipe.drop_path_at(epoch))
         for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
             group['lr'] = self.recipe.lr_at(epoch)
@@ -127,7 +131,7 @@ class Retraining(pl.LightningModule):
             loss = loss + recipe.auxiliary_weight * F.cross_entropy(
                 auxiliary, labels, label_smoothing=recipe.label_smoothing)
         self.log('loss', loss, prog_bar=True, logger=False, batch_size=len(logits))
-        return loss
+        return loss * self._weight(len(logits)) if self.trainer.world_size > 1 else loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Move the average."""
@@ -136,15 +140,26 @@ class Retraining(pl.LightningModule):
 
     def epoch_record(self) -> dict[str, float]:
         """What to remember of the epoch: its number, rates, and mean loss and accuracy in training mode."""
-        loss, correct, count = self._totals.tolist()
+        loss, correct, count = self.trainer.strategy.reduce(self._totals, reduce_op='sum').tolist()
         epoch = self.current_epoch
         return {'epoch': epoch, 'loss': loss / max(count, 1), 'accuracy': correct / max(count, 1),
                 'lr': self.recipe.lr_at(epoch), 'drop_path': self.recipe.drop_path_at(epoch)}
 
+    def _seed(self, number: int) -> int:
+        """A seed of this device."""
+        return epoch_seed(self.recipe.seed, number + _DEVICES * self.global_rank)
+
+    def _weight(self, count: int) -> Tensor:
+        """What a mean over this device's share counts in the mean over the batch, times the number of devices.
+
+        The devices' gradients are averaged, and their shares need not be of one size.
+        """
+        share = torch.tensor(float(count), device=self.device)
+        return share / self.trainer.strategy.reduce(share.clone(), reduce_op='mean')
+
     def _attacked(self, batch: Batch, index: int) -> Tensor:
         """Normalised images that PGD led the network astray with, in evaluation mode."""
-        generator = torch.Generator().manual_seed(
-            epoch_seed(self.recipe.seed, _ATTACKS + (self.current_epoch << 20) + index))
+        generator = torch.Generator().manual_seed(self._seed(_ATTACKS + (self.current_epoch << 20) + index))
         mean, std = self.data.mean, self.data.std  # type: ignore[attr-defined]
         model = on_pixels(self.network, mean, std)
         with evaluation_mode(self.network):
@@ -154,7 +169,7 @@ class Retraining(pl.LightningModule):
 
 
 def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, start: int, accelerator: str,
-        progress: bool) -> None:
+        progress: bool, devices: int = 1) -> None:
     """Run the epochs from ``start`` on.
 
     Parameters
@@ -169,6 +184,8 @@ def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, s
         The first epoch.
     accelerator, progress
         As in :func:`nni_wcnas.evaluation.retraining.retrain`.
+    devices
+        How many processes train; this is one of them, as the environment tells.
 
     Raises
     ------
@@ -179,7 +196,8 @@ def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, s
     is_fast = recipe.fast_cell and recipe.precision == 'fp32' and not recipe.compile
     with _quiet(), fast_cells(module.network) if is_fast else nullcontext():
         trainer = pl.Trainer(
-            max_epochs=recipe.epochs, accelerator=accelerator, devices=1, callbacks=[recorder],
+            max_epochs=recipe.epochs, accelerator=accelerator, devices=devices, callbacks=[recorder],
+            strategy=_together() if devices > 1 else 'auto', use_distributed_sampler=False,
             precision='bf16-mixed' if recipe.precision == 'bf16' else '32-true', enable_progress_bar=progress,
             logger=False, enable_checkpointing=False, enable_model_summary=False)
         done = {'ready': start, 'started': start, 'processed': start, 'completed': start}
@@ -191,6 +209,15 @@ def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, s
             if recorder.interrupted:  # type: ignore[attr-defined]
                 raise KeyboardInterrupt from None
             raise
+
+
+def _together() -> DDPStrategy:
+    """Lightning's, for processes that are there already.
+
+    A cell may leave an input unused, and with it weights without a gradient; a search for these at each step also
+    keeps the gradients in the same buckets, so that a resumed training adds them up in the same order.
+    """
+    return DDPStrategy(cluster_environment=LightningEnvironment(), find_unused_parameters=True)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -216,6 +243,7 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings('ignore', message='.*does not have many workers')
         warnings.filterwarnings('ignore', message='.*GPU available but not used')
         warnings.filterwarnings('ignore', message='.*LeafSpec', module='pytorch_lightning')  # Its own use of torch.
+        warnings.filterwarnings('ignore', message='Grad strides do not match')  # Those of 1x1 kernels.
         try:
             for logger in loggers:
                 logger.setLevel(logging.WARNING)

@@ -128,6 +128,22 @@ def test_wrong_augmentation(argument: str, message: str, finished: Path, tmp_pat
     assert done.returncode == 2 and message in done.stderr and done.stderr.count('\n') == 1
 
 
+@pytest.mark.parametrize(
+    ('key', 'data'),
+    [
+        ('limit', '{name: digits, limit: 40, batch_size: 30}'),
+        ('cutout', '{name: digits, limit: 60, batch_size: 30, cutout: 8}'),
+    ],
+)
+def test_other_data_are_not_gone_on_with(key: str, data: str, finished: Path, tmp_path: Path, here: Any) -> None:
+    before = retrained(here, finished, tmp_path / 'run')
+    done = here('retrain', finished, '--data', data, '--run', tmp_path / 'run', *SMALL, '--resume')
+    assert done.returncode == 2
+    assert re.search(rf'settings.yml was made with data.{key}=.*; give the same, or another --run', done.stderr)
+    assert yaml.safe_load((tmp_path / 'run' / 'settings.yml').read_text()) == before
+    retrained(here, finished, tmp_path / 'run', '--resume', data=DATA.replace('}', ', num_workers: 1}'))
+
+
 def test_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         make_parser().parse_args(['retrain', '--help'])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -12,7 +14,9 @@ from nni_wcnas import Search
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.building import SECTIONS
 from nni_wcnas.cli.problems import CommandError, SettingsError
+from nni_wcnas.cli.schema import RetrainNumbers
 from nni_wcnas.cli.settings import differing_key, load_settings, resolved
+from nni_wcnas.evaluation.retraining_recipe import RECIPES, Recipe
 from nni_wcnas.options import AXES
 from nni_wcnas.presets import BASES
 from nni_wcnas.transform import PartialChannels
@@ -98,7 +102,7 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
         (
             'search: {epochs: 2}',
             'retrain: {lr: 0.1, min_lr: 0.2}',
-            's.yml:4: retrain.min_lr: is above lr (0.1), so the rate would rise; lower it',
+            's.yml:4: retrain.min_lr: is 0.2, above lr (0.1), so the rate would rise: lower it',
         ),
         ('name: fq_gan', 'name: gan', "s.yml:5: tester.name: 'gan' is not a known tester"),
         (
@@ -171,6 +175,29 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
             's.yml:5: tester.generator_weight_decay: must be a finite number, not nan; change it',
         ),
         ('search:', 'retrain: {cells: 2}\nsearch:', 's.yml:4: retrain.cells: must be at least 3, not 2; change it'),
+        (
+            'search:',
+            'retrain: {recipe: pcdarts}\nsearch:',
+            "s.yml:4: retrain.recipe: 'pcdarts' is not one of darts, p_darts, pc_darts, pr_darts, adversarial, "
+            'imagenet, stl10; did you mean pc_darts?',
+        ),
+        (
+            'search:',
+            'retrain:\n  epochs: 5\n  recipe: imagenet\nsearch:',
+            's.yml:5: retrain.epochs: is 5, but the linear decay has 5 last ones: give more',
+        ),
+        (
+            'search:',
+            'retrain: {optimizer: adamv}\nsearch:',
+            "s.yml:4: retrain.optimizer: is 'adamv', which is none of those of timm that can be used here: did you "
+            "mean 'adam'?",
+        ),
+        (
+            'search:',
+            'retrain: {ema_decay: 1.0}\nsearch:',
+            's.yml:4: retrain.ema_decay: must be less than 1.0, not 1.0; change it',
+        ),
+        ('search:', 'retrain: {seed: 1}\nsearch:', 's.yml:4: retrain.seed: is not a known key here; known are rec'),
         ('search:', 'sead: 1\nsearch:', 's.yml:4: sead: is not a known key here; did you mean seed?'),
         ('search:', 'seed: 1\nseed: 2\nsearch:', 's.yml:5: seed: is written twice; keep one of them'),
         ('search:', 'device: gpu\nsearch:', "s.yml:4: device: 'gpu' is not one of auto, cpu, cuda"),
@@ -316,6 +343,26 @@ def test_lengths_given_twice(tmp_path: Path) -> None:
     assert load_settings(tmp_path / 'again.yml').search == settings.search
     (line,) = complaints(tmp_path / 's.yml', 'data: digits\nspace: darts\n' + schedule + 'search: {epochs: 5}\n')
     assert line == 's.yml:3: method.schedule.epochs: is 3 here and 5 in search.epochs; keep one of them'
+
+
+def test_retraining(tmp_path: Path) -> None:
+    """All numbers of a recipe; what is written goes before a named recipe's, and that before a trial's sizes."""
+    fields = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name != 'seed'}
+    sizes = {'epochs': 10, 'channels': 16, 'cells': 8}
+    assert RetrainNumbers().numbers() == {**fields, **sizes}
+    assert get_args(get_args(get_type_hints(RetrainNumbers)['recipe'])[0]) == tuple(RECIPES)
+    path = tmp_path / 's.yml'
+    for written, expected in (
+        ('{recipe: adversarial, ema_decay: 0.9}', {**sizes, **RECIPES['adversarial'].numbers, 'ema_decay': 0.9}),
+        ('{recipe: imagenet, cells: 5, stem: cifar, optimizer: lamb}',
+         {**RECIPES['imagenet'].numbers, 'cells': 5, 'stem': 'cifar', 'optimizer': 'lamb'}),
+    ):
+        path.write_text(TINY + f'retrain: {written}\n')
+        settings = load_settings(path)
+        assert settings.retrain.numbers() == {**fields, **expected}
+        (tmp_path / 'again.yml').write_text(yaml.safe_dump(resolved(settings)))
+        assert load_settings(tmp_path / 'again.yml').retrain == settings.retrain
+    assert load_settings(path, ['retrain.recipe=p_darts']).retrain.epochs == 10
 
 
 def test_set(tmp_path: Path) -> None:
