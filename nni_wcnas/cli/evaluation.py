@@ -22,7 +22,7 @@ from nni_wcnas.cli.measured_table import print_measures
 from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.cli.retrained import retrained
 from nni_wcnas.data import ImageData
-from nni_wcnas.data.difficulty import DifficultyScores, hardest, load_difficulty
+from nni_wcnas.data.difficulty import DifficultyScores, Kind, hardest, load_difficulty
 from nni_wcnas.data.reference import reference_models
 from nni_wcnas.data.store import TensorStore
 from nni_wcnas.evaluation.autoattack import require_autoattack
@@ -58,6 +58,8 @@ from nni_wcnas.options import build
 
 __all__ = ['AttackPlan', 'CorruptionPlan', 'evaluate_run']
 
+_SHARE = 0.1
+"""Of the hardest examples, where nothing says another."""
 _HARDEST_SHOWN = 16
 """Test images whose predictions go into the record."""
 _STARTS = {
@@ -128,8 +130,8 @@ def evaluate_run(
     path: str | Path,
     *,
     difficulty: str | None = None,
-    kind: Literal['scores', 'votes', 'agreement'] = 'scores',
-    share: float = 0.1,
+    kind: Kind = 'scores',
+    share: float | None = None,
     groups: str | None = None,
     group_names: str | None = None,
     corruptions: CorruptionPlan | None = None,
@@ -153,6 +155,7 @@ def evaluate_run(
         if attacks.names or attacks.epsilons:
             _check_attacks(attacks, data.num_classes)
         scores = load_difficulty(difficulty, data.images.test.labels, kind=kind) if difficulty else _reference(data)
+        share = _share(scores, share)
         evaluation = _Evaluation(run, _begun(run, data), network, data)
         _test(evaluation, scores, share, labelled)
         if images is not None:
@@ -210,6 +213,16 @@ def _reference(data: ImageData) -> DifficultyScores:
     return DifficultyScores(reference.test_scores, reference.name)
 
 
+def _share(scores: DifficultyScores, share: float | None) -> float:
+    """That of the hard examples; a file that lists them has its own."""
+    if scores.share is None:
+        return _SHARE if share is None else share
+    if share is not None:
+        raise CommandError(f'--share {share:g} has no meaning with --kind indices, whose file says which images are '
+                           'hard; leave it out')
+    return scores.share
+
+
 def _test(evaluation: _Evaluation, scores: DifficultyScores, share: float, groups: Groups | None) -> None:
     """The clean test set: one pass, made each time."""
     network, data = evaluation.network, evaluation.data
@@ -217,7 +230,7 @@ def _test(evaluation: _Evaluation, scores: DifficultyScores, share: float, group
     labels, names = (None, None) if groups is None else (groups.values, groups.names)
     measures = measure_predictions(predictions, scores, share, labels, names)
     measures |= {'parameters': float(count_parameters(network)), 'macs': float(count_macs(network, size))}
-    shown = hardest(scores.values, data.test_indices, min(1.0, _HARDEST_SHOWN / len(data.test_indices)))
+    shown = hardest(scores.values, data.test_indices, min(share, _HARDEST_SHOWN / len(data.test_indices)))
     examples = show_examples(predictions, data.images.test.read(shown), shown)
     source = '' if groups is None else groups.source
     evaluation.begin('test', {'difficulty': scores.source, 'share': share, 'groups': source})

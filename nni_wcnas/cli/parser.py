@@ -209,11 +209,12 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--kind',
-        choices=('scores', 'votes', 'agreement'),
+        choices=('scores', 'votes', 'agreement', 'indices'),
         default='scores',
-        help='what the file holds (default: scores)',
+        help='what the file holds (default: scores); indices are the hard images themselves, also as a text with one '
+        'a line',
     )
-    parser.add_argument('--share', type=float, default=0.1, help='share of the hardest examples (default: 0.1)')
+    parser.add_argument('--share', type=float, help='share of the hardest examples (default: 0.1)')
     parser.add_argument('--groups', metavar='FILE', help='.npy file with a group, an integer, for each test example')
     parser.add_argument('--group-names', metavar='FILE', help='JSON map from group to name')
     parser.add_argument(
