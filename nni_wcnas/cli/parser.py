@@ -205,7 +205,8 @@ def _recipe(parser: argparse.ArgumentParser) -> None:
 def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('run', metavar='RUN', help='run directory of a retraining, or of a trial')
     parser.add_argument(
-        '--difficulty', metavar='FILE', help=".npy file of the test set's difficulty (default: the reference models)"
+        '--difficulty', metavar='FILE', help=".npy file of the test set's difficulty, or `reference` for the reference "
+        'models (default: what the run was measured with, else these)',
     )
     parser.add_argument(
         '--kind',
@@ -214,7 +215,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         help='what the file holds (default: scores); indices are the hard images themselves, also as a text with one '
         'a line',
     )
-    parser.add_argument('--share', type=float, help='share of the hardest examples (default: 0.1)')
+    parser.add_argument('--share', type=float, help='share of the hardest examples (default: that of before, else 0.1)')
     parser.add_argument('--groups', metavar='FILE', help='.npy file with a group, an integer, for each test example')
     parser.add_argument('--group-names', metavar='FILE', help='JSON map from group to name')
     parser.add_argument(

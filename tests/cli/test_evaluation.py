@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nni_wcnas.cli import main
+from nni_wcnas.cli import evaluation, main
 from nni_wcnas.evaluation.recording import RunDirectory
 
 DATA = '{name: digits, limit: 60, batch_size: 30}'
@@ -63,3 +63,79 @@ def test_the_hard_images_of_a_list(run: RunDirectory, tmp_path: Path, evaluate: 
     refused = here('evaluate', run.path, '--cpu', '--difficulty', hard, '--kind', 'indices', '--share', '0.2')
     assert refused.returncode == 2 and refused.stderr.count('\n') == 1
     assert '--share 0.2 has no meaning with --kind indices' in refused.stderr
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Parts of the data that were predicted."""
+    found: list[str] = []
+    real = evaluation.predict
+
+    def spied(network: Any, data: Any, part: str) -> Any:
+        found.append(part)
+        return real(network, data, part)
+
+    monkeypatch.setattr(evaluation, 'predict', spied)
+    return found
+
+
+def judged(measures: dict[str, float]) -> dict[str, float]:
+    """What depends on the difficulty or on the groups."""
+    return {name: value for name, value in measures.items() if '_hard' in name or '_rest' in name or 'group' in name}
+
+
+def test_difficulty_and_groups_are_kept(
+    run: RunDirectory, tmp_path: Path, evaluate: Any, here: Any, passes: list[str]
+) -> None:
+    order = np.arange(TESTED)
+    scores, groups = array(tmp_path / 'scores.npy', order / TESTED), array(tmp_path / 'groups.npy', order % 3)
+    first, said = evaluate('--difficulty', scores, '--share', '0.25', '--groups', groups)
+    assert passes == ['test'] and not said and 'error_worst_group' in first
+    hardest = json.loads((run.path / 'record.json').read_text())['hardest']
+    again, said = evaluate('--attacks', 'fgsm', '--attack-limit', '10')
+    assert passes == ['test'] and not said and judged(again) == judged(first)
+    assert 'error_attack_fgsm' in again
+    evaluate('--difficulty', scores, '--share', '0.25', '--groups', groups)
+    assert passes == ['test']
+    refused = here('evaluate', run.path, '--cpu', '--share', '0.5')
+    assert refused.returncode == 2 and '--share 0.5 needs the difficulty that was measured with (scores of scores.npy' \
+        in refused.stderr
+    other, said = evaluate('--difficulty', array(scores, -order), '--share', '0.25')
+    assert passes == ['test'] * 2 and said.count('\n') == 1
+    assert said.startswith("test: difficulty is 'scores of scores.npy ") and said.endswith('is replaced\n')
+    assert other['error_hard'] != first['error_hard'] and other['error_worst_group'] == first['error_worst_group']
+    record = json.loads((run.path / 'record.json').read_text())
+    assert record['hardest'] != hardest and len(record['hardest']) == 16
+    assert record['hardest'][0]['position'] == 0
+
+
+def test_other_groups_replace_the_first(tmp_path: Path, evaluate: Any, passes: list[str]) -> None:
+    """Their names tell them apart, too."""
+    groups, names = array(tmp_path / 'groups.npy', np.arange(TESTED) % 3), tmp_path / 'names.json'
+    first, _ = evaluate()
+    numbered, said = evaluate('--groups', groups)
+    assert not said and {**first, **numbered} == numbered and 'error_group_0' in numbered
+    names.write_text('{"0": "day"}')
+    named, said = evaluate('--groups', groups, '--group-names', names)
+    assert 'error_group_day' in named and 'error_group_0' not in named
+    assert said.startswith('groups: source is ') and said.count('\n') == 1
+    assert passes == ['test'] * 3
+
+
+def test_the_curve_does_not_depend_on_the_attacks_epsilon(evaluate: Any) -> None:
+    first, _ = evaluate('--attacks', 'fgsm', '--attack-epsilons', '0,2', '--attack-limit', '20')
+    again, said = evaluate('--attacks', 'fgsm', '--attack-epsilon', '0.5', '--attack-limit', '20')
+    points = ('error_attack_pgd_20_at_0', 'error_attack_pgd_20_at_2')
+    assert [first[point] for point in points] == [again[point] for point in points]
+    assert said == 'attacks: epsilon is 0.5, no longer 8.0; what was measured with that is replaced\n'
+    assert again['error_attack_fgsm'] <= first['error_attack_fgsm']
+    fewer, _ = evaluate('--attack-epsilons', '2', '--attack-limit', '10')
+    assert points[0] not in fewer and fewer['error_attack_fgsm'] == again['error_attack_fgsm']
+
+
+def test_other_data_are_measured_again(run: RunDirectory, evaluate: Any, passes: list[str]) -> None:
+    evaluate('--attacks', 'fgsm', '--attack-limit', '10')
+    run.write_settings({**run.read_settings(), 'data': {'name': 'digits', 'batch_size': 30}})
+    measures, said = evaluate()
+    assert passes == ['test'] * 2 and 'error_attack_fgsm' not in measures
+    assert said.endswith('record.json is of other weights or data: all is measured again\n')
