@@ -139,3 +139,25 @@ def test_other_data_are_measured_again(run: RunDirectory, evaluate: Any, passes:
     measures, said = evaluate()
     assert passes == ['test'] * 2 and 'error_attack_fgsm' not in measures
     assert said.endswith('record.json is of other weights or data: all is measured again\n')
+
+
+@pytest.mark.parametrize(('words', 'message'), [
+    ('--cifar-c nowhere', '--cifar-c does nothing without --corruptions; give that, too, or leave it out'),
+    ('--kind votes', '--kind does nothing without --difficulty; '),
+    ('--kind scores', '--kind does nothing without --difficulty; '),
+    ('--kind votes --difficulty reference', '--kind does nothing with --difficulty reference, which is no file; '),
+    ('--corruption-severities 3', '--corruption-severities does nothing without --corruptions; '),
+    ('--corruption-limit 20', '--corruption-limit does nothing without --corruptions; '),
+    ('--corruptions fog --corruption-severities ,', "--corruption-severities ',' lists nothing; "),
+    ('--corruptions ,', "--corruptions ',' lists nothing; "),
+    ('--attacks ,', "--attacks ',' lists nothing; "),
+    ('--attack-epsilons ,', "--attack-epsilons ',' lists nothing; "),
+    ('--attack-limit 20', '--attack-limit does nothing without --attacks or --attack-epsilons; '),
+    ('--attack-epsilon 4 --attack-epsilons 1', '--attack-epsilon does nothing without --attacks; '),
+    ('--attack-epsilon 4 --attacks cw_l2', '--attack-epsilon does nothing with --attacks cw_l2, which has none; '),
+    ('--group-names names.json', '--group-names names.json names no groups; give --groups, too'),
+])
+def test_options_that_would_do_nothing(words: str, message: str, run: RunDirectory, here: Any) -> None:
+    done = here('evaluate', run.path, '--cpu', *words.split())
+    assert done.returncode == 2 and done.stderr.count('\n') == 1 and done.stderr.startswith(message), done.stderr
+    assert not run.measures.exists()
