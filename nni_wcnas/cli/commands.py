@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.data import DataError
@@ -146,27 +146,29 @@ def _retrain(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.evaluation import AttackPlan, CorruptionPlan, evaluate_run
+    from nni_wcnas.cli.idle_options import refuse_idle_options
     from nni_wcnas.cli.measure_names import attack_names, corruption_names, numbers
-    from nni_wcnas.evaluation.corruption import Variant
+    from nni_wcnas.evaluation.corruption import SEVERITIES, Variant
 
+    refuse_idle_options(arguments)
+    severities = numbers(arguments.corruption_severities or '', '--corruption-severities')
     corruptions = CorruptionPlan(
         corruption_names(arguments.corruptions or ('benchmark' if arguments.imagenet_c else '')),
-        [int(number) for number in numbers(arguments.corruption_severities, '--corruption-severities')],
+        [int(number) for number in severities] or SEVERITIES,
         arguments.corruption_limit,
         arguments.cifar_c,
         arguments.imagenet_c,
     )
     attacks = AttackPlan(
-        attack_names(arguments.attacks),
-        arguments.attack_limit,
-        arguments.attack_epsilon,
-        numbers(arguments.attack_epsilons, '--attack-epsilons'),
+        attack_names(arguments.attacks or ''),
+        epsilons=numbers(arguments.attack_epsilons or '', '--attack-epsilons'),
+        **_given(limit=arguments.attack_limit, epsilon=arguments.attack_epsilon),
     )
     with _continued_with(done='what is measured'):
         evaluate_run(
             arguments.run,
             difficulty=arguments.difficulty,
-            kind=arguments.kind,
+            kind=arguments.kind or 'scores',
             share=arguments.share,
             groups=arguments.groups,
             group_names=arguments.group_names,
@@ -176,6 +178,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             cpu=arguments.cpu,
         )
     return 0
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Those that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _compare(arguments: argparse.Namespace) -> int:

@@ -1,7 +1,8 @@
 """``nni-wcnas evaluate``: measure a retrained network on test data, at its worst, under corruptions and under attack.
 
 What is measured is written at once, to ``measures.json`` and ``record.json`` of the run: a second call makes only what
-is missing, unless the weights or what a measure depends on have changed.
+is missing, unless the weights or what a measure depends on have changed; it keeps the difficulty and the groups of the
+first unless others are given.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from nni_wcnas.cli.assembly import has_gpu
 from nni_wcnas.cli.group_file import Groups, load_groups
-from nni_wcnas.cli.imagenet_images import VARIANT_STARTS, check_variants, imagenet_c, measure_variant
+from nni_wcnas.cli.hard_images import NONE, HardImages, hard_images
+from nni_wcnas.cli.imagenet_images import check_variants, imagenet_c, measure_variant
+from nni_wcnas.cli.kept_measures import CURVE, KeptMeasures
 from nni_wcnas.cli.measured_table import print_measures
 from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.cli.retrained import data_of, retrained
 from nni_wcnas.data import ImageData
-from nni_wcnas.data.difficulty import DifficultyScores, hardest, load_difficulty
-from nni_wcnas.data.reference import reference_models
+from nni_wcnas.data.difficulty import Kind, hardest
 from nni_wcnas.data.store import TensorStore
 from nni_wcnas.evaluation.autoattack import require_autoattack
 from nni_wcnas.evaluation.corruption import (
@@ -50,7 +51,6 @@ from nni_wcnas.evaluation.record import (
     fingerprint,
     load_record,
     record_path,
-    save_record,
     show_examples,
 )
 from nni_wcnas.evaluation.recording import RunDirectory
@@ -62,18 +62,6 @@ __all__ = ['AttackPlan', 'CorruptionPlan', 'evaluate_run']
 
 _HARDEST_SHOWN = 16
 """Test images whose predictions go into the record."""
-_STARTS = {
-    'test': (
-        'error_group_',
-        'error_worst_group',
-        *(f'{name}_{part}' for name in ('accuracy', 'error', 'loss', 'ece', 'ece_equal_width', 'brier')
-          for part in ('hard', 'rest')),
-    ),
-    'corruptions': ('error_corruption_', 'mce', 'relative_mce'),
-    'attacks': ('error_before_attacks', 'attacked_', 'error_attack_', 'distance_'),
-    **VARIANT_STARTS,
-}
-"""How the names of a group's measures begin, as far as a later call may not make them again."""
 _LARGEST_CIFAR_SIDE = 64
 """Pixels; larger images get ImageNet-C's severities."""
 
@@ -104,42 +92,12 @@ class AttackPlan:
     """Of the curve of PGD-20, of 255."""
 
 
-@dataclass
-class _Evaluation:
-    """One network, its data, and what is known of it so far."""
-
-    run: RunDirectory
-    record: Record
-    network: nn.Module
-    data: ImageData
-
-    def begin(self, group: str, depends_on: dict[str, Any]) -> None:
-        """Forget a group's measures where they depended on something else."""
-        if self.record.measured_with.get(group, depends_on) != depends_on:
-            self._forget(_STARTS[group])
-        self.record = replace(self.record, measured_with={**self.record.measured_with, group: depends_on})
-
-    def add(self, measures: Mapping[str, float], **parts: Any) -> None:
-        """Keep some measures, on disk too."""
-        self.record = replace(self.record, measures={**self.record.measures, **measures}, **parts)
-        self.run.write_measures(self.record.measures)
-        save_record(self.record, record_path(self.run))
-
-    def missing(self, name: str) -> bool:
-        """Whether a measure is still to be made."""
-        return name not in self.record.measures
-
-    def _forget(self, starts: tuple[str, ...]) -> None:
-        kept = {name: value for name, value in self.record.measures.items() if not name.startswith(starts)}
-        self.record = replace(self.record, measures=kept)
-
-
 def evaluate_run(
     path: str | Path,
     *,
     difficulty: str | None = None,
-    kind: Literal['scores', 'votes', 'agreement'] = 'scores',
-    share: float = 0.1,
+    kind: Kind = 'scores',
+    share: float | None = None,
     groups: str | None = None,
     group_names: str | None = None,
     corruptions: CorruptionPlan | None = None,
@@ -164,20 +122,22 @@ def evaluate_run(
         shown = check_variants(variants or {}, data)
         if attacks.names or attacks.epsilons:
             _check_attacks(attacks, data.num_classes)
-        scores = _scores(data, difficulty, kind)
-        evaluation = _Evaluation(run, _begun(run, data), network, data)
-        _test(evaluation, scores, share, labelled)
+        evaluation = KeptMeasures(run, _begun(run, data), network, data)
+        known = evaluation.record.measured_with.get('test')
+        hard = hard_images(data, known, difficulty=difficulty, kind=kind, share=share)
+        _test(evaluation, hard, labelled)
         if images is not None:
             _corruptions(evaluation, images, corruptions)
         for variant, depends_on in shown.items():
             _variant(evaluation, variant, (variants or {})[variant], depends_on)
         if attacks.names or attacks.epsilons:
             _attacks(evaluation, attacks)
+        evaluation.add({})  # Also where all was known: the run's files are whole again.
     except (ValueError, ModuleNotFoundError) as error:
         raise CommandError(for_settings(error)) from error
     measures = evaluation.record.measures
     write_report(run, measures, title=f'Retraining {run.path.resolve().name}')
-    print_measures(run, measures, share)
+    print_measures(run, measures, hard.share)
     return measures
 
 
@@ -193,40 +153,39 @@ def _network(run: RunDirectory, data: ImageData) -> CellNetwork:
 
 
 def _begun(run: RunDirectory, data: ImageData) -> Record:
-    """The run's record; without measures if they were made with other weights."""
+    """The run's record; without measures if they were made with other weights or data."""
     path = run.path.resolve()
     record = describe(run, path.parent.name if path.name == 'retraining' else path.name)
     weights, known = fingerprint(run.checkpoint), record_path(run)
-    if known.exists() and (earlier := load_record(known)).checkpoint == weights:
-        record = replace(record, measures=earlier.measures, measured_with=earlier.measured_with)
+    if known.exists():
+        earlier = load_record(known)
+        if (earlier.checkpoint, earlier.settings.get('data')) == (weights, record.settings['data']):
+            record = replace(record, measures=earlier.measures, measured_with=earlier.measured_with,
+                             hardest=earlier.hardest)
+        elif earlier.measures:
+            print(f'{known} is of other weights or data: all is measured again', file=sys.stderr)
     return replace(record, measures={**record.measures, **search_cost(run)}, checkpoint=weights, data=data.name,
                    class_names=list(data.class_names))
 
 
-def _scores(data: ImageData, difficulty: str | None, kind: Literal['scores', 'votes', 'agreement']
-            ) -> DifficultyScores | None:
-    """Those of a file, the reference models' scores, named by the models, or none."""
-    if difficulty == 'none':
-        return None
-    if difficulty not in (None, 'reference'):
-        return load_difficulty(difficulty, data.images.test.labels, kind=kind)
-    reference = reference_models(data, progress=sys.stderr.isatty())
-    return DifficultyScores(reference.test_scores, reference.name)
-
-
-def _test(evaluation: _Evaluation, scores: DifficultyScores | None, share: float, groups: Groups | None) -> None:
-    """The clean test set: one pass, made each time."""
+def _test(evaluation: KeptMeasures, hard: HardImages, groups: Groups | None) -> None:
+    """The clean test set: one pass, where there is something to make of it."""
     network, data = evaluation.network, evaluation.data
+    depends_on: dict[str, dict[str, Any]] = {'test': {'difficulty': hard.source, 'share': hard.share}}
+    if groups is not None:
+        depends_on['groups'] = {'source': groups.source}
+    if not any(evaluation.differs(*item) for item in depends_on.items()):
+        return
     predictions, size = predict(network, data, 'test')
     labels, names = (None, None) if groups is None else (groups.values, groups.names)
-    measures = measure_predictions(predictions, scores, share, labels, names)
+    measures = measure_predictions(predictions, hard.scores, hard.share, labels, names)
     measures |= {'parameters': float(count_parameters(network)), 'macs': float(count_macs(network, size))}
-    examples = []
-    if scores is not None:
-        shown = hardest(scores.values, data.test_indices, min(1.0, _HARDEST_SHOWN / len(data.test_indices)))
+    examples = [] if hard.source == NONE else evaluation.record.hardest
+    if hard.scores is not None:
+        shown = hardest(hard.scores, data.test_indices, min(hard.share, _HARDEST_SHOWN / len(data.test_indices)))
         examples = show_examples(predictions, data.images.test.read(shown), shown)
-    difficulty, source = 'none' if scores is None else scores.source, '' if groups is None else groups.source
-    evaluation.begin('test', {'difficulty': difficulty, 'share': share, 'groups': source})
+    for item in depends_on.items():
+        evaluation.begin(*item)
     evaluation.add(measures, hardest=examples)
 
 
@@ -261,7 +220,7 @@ def _limited(data: ImageData, limit: int) -> ImageData:
     return ImageData(replace(data.images, test=store), batch_size=data.batch_size, seed=data.seed)
 
 
-def _corruptions(evaluation: _Evaluation, images: CorruptedImages, plan: CorruptionPlan) -> None:
+def _corruptions(evaluation: KeptMeasures, images: CorruptedImages, plan: CorruptionPlan) -> None:
     """Corruption by corruption, then the mean where it is defined."""
     source = 'published arrays' if plan.cifar_c else 'published folders' if plan.imagenet_c else 'test set'
     evaluation.begin('corruptions', {'scale': images.scale, 'source': source, 'images': len(images), 'seed': 0})
@@ -286,7 +245,7 @@ def _corruptions(evaluation: _Evaluation, images: CorruptedImages, plan: Corrupt
             evaluation.add({'mce': mean_corruption_error(errors), 'relative_mce': relative})
 
 
-def _variant(evaluation: _Evaluation, variant: Variant, folder: str, depends_on: dict[str, Any]) -> None:
+def _variant(evaluation: KeptMeasures, variant: Variant, folder: str, depends_on: dict[str, Any]) -> None:
     """One of ImageNet's variants."""
     evaluation.begin(variant, depends_on)
     if evaluation.missing(f'error_{variant}'):
@@ -308,20 +267,23 @@ def _check_attacks(plan: AttackPlan, num_classes: int) -> None:
         require_autoattack()
 
 
-def _attacks(evaluation: _Evaluation, plan: AttackPlan) -> None:
-    """Attack by attack, then point by point of the curve."""
-    evaluation.begin('attacks', {'limit': plan.limit, 'epsilon': plan.epsilon, 'seed': 0})
+def _attacks(evaluation: KeptMeasures, plan: AttackPlan) -> None:
+    """Attack by attack, then point by point of the curve, whose epsilons are its own."""
     network, data, progress = evaluation.network, evaluation.data, sys.stderr.isatty()
+    if plan.names:
+        evaluation.begin('attacks', {'limit': plan.limit, 'epsilon': plan.epsilon, 'seed': 0})
     for name in plan.names:
         if evaluation.missing(f'error_attack_{name}'):
             found = attack_errors(
                 network, data, (name,), limit=plan.limit, epsilon=plan.epsilon / 255, progress=progress
             )
             evaluation.add({_attack_key(key, name): value for key, value in found.items()})
+    if plan.epsilons:
+        evaluation.begin('curve', {'limit': plan.limit, 'seed': 0})
     for epsilon in plan.epsilons:
-        if evaluation.missing(f'error_attack_pgd_20_at_{epsilon:.6g}'):
+        if evaluation.missing(f'{CURVE}{epsilon:.6g}'):
             found = attack_curve(network, data, (epsilon / 255,), limit=plan.limit, progress=progress)
-            evaluation.add({f'error_attack_pgd_20_at_{epsilon:.6g}': value for value in found.values()})
+            evaluation.add({f'{CURVE}{epsilon:.6g}': value for value in found.values()})
 
 
 def _attack_key(key: str, name: str) -> str:

@@ -57,8 +57,10 @@ def load_groups(path: str | None, names: str | None, count: int) -> Groups | Non
     if not isinstance(values, np.ndarray) or values.dtype.kind not in 'iu' or values.shape != (count,):
         found = f'{values.dtype} of shape {values.shape}' if isinstance(values, np.ndarray) else 'several arrays'
         raise CommandError(f'--groups {path}: holds {found}; give one integer for each of the {count} test examples')
-    source = f'{Path(path).name} {hashlib.sha256(values.tobytes()).hexdigest()[:16]}'
-    return Groups(torch.from_numpy(values.astype(np.int64)), _names(names), source)
+    named = _names(names)
+    content = values.tobytes() + (json.dumps(named, sort_keys=True).encode() if named else b'')
+    source = f'{Path(path).name} {hashlib.sha256(content).hexdigest()[:16]}'
+    return Groups(torch.from_numpy(values.astype(np.int64)), named, source)
 
 
 def _names(path: str | None) -> dict[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import nan
 from statistics import fmean
 from typing import get_args
 
@@ -16,13 +17,13 @@ __all__ = ['print_measures']
 
 
 def print_measures(run: RunDirectory, measures: Mapping[str, float], share: float) -> None:
-    """Print a table of errors, and where all measures are."""
+    """Print a table of errors, and where all measures are; what is not finite is in no record."""
     table = Table('', 'test error', 'loss', 'calibration error', title=str(run.path))
     for label, suffix in (('all examples', ''), (f'hardest {share:.0%}', '_hard'), ('the rest', '_rest')):
         if f'error{suffix}' in measures:
-            error, loss, calibration = (measures[f'{name}{suffix}'] for name in ('error', 'loss', 'ece'))
+            error, loss, calibration = (measures.get(f'{name}{suffix}', nan) for name in ('error', 'loss', 'ece'))
             table.add_row(label, f'{error:.2%}', f'{loss:.3f}', f'{calibration:.2%}')
-    table.add_row(f'worst {share:.0%} of losses', '', f'{measures["loss_cvar"]:.3f}', '')
+    table.add_row(f'worst {share:.0%} of losses', '', f'{measures.get("loss_cvar", nan):.3f}', '')
     table.add_row('worst class', f'{measures["error_worst_class"]:.2%}', '', '')
     if 'error_worst_group' in measures:
         table.add_row('worst group', f'{measures["error_worst_group"]:.2%}', '', '')

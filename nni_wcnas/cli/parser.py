@@ -232,16 +232,16 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--difficulty',
         metavar='FILE',
-        help=".npy file of the test set's difficulty; reference for that by six small nets, trained once on the CPU; "
-        'none to leave the hardest images out (default: reference)',
+        help=".npy file of the test set's difficulty; `reference` for that by six small nets, trained once on the CPU; "
+        '`none` to leave the hardest images out (default: what the run was measured with, else reference)',
     )
     parser.add_argument(
         '--kind',
-        choices=('scores', 'votes', 'agreement'),
-        default='scores',
-        help='what the file holds (default: scores)',
+        choices=('scores', 'votes', 'agreement', 'indices'),
+        help='what the file holds (default: scores); indices are the hard images themselves, also as a text with one '
+        'a line',
     )
-    parser.add_argument('--share', type=float, default=0.1, help='share of the hardest examples (default: 0.1)')
+    parser.add_argument('--share', type=float, help='share of the hardest examples (default: that of before, else 0.1)')
     parser.add_argument('--groups', metavar='FILE', help='.npy file with a group, an integer, for each test example')
     parser.add_argument('--group-names', metavar='FILE', help='JSON map from group to name')
     parser.add_argument(
@@ -253,7 +253,7 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         'it (default: none)',
     )
     parser.add_argument(
-        '--corruption-severities', default='1,2,3,4,5', metavar='NUMBERS', help='of 1 to 5 (default: all)'
+        '--corruption-severities', metavar='NUMBERS', help='of 1 to 5 (default: all)'
     )
     parser.add_argument(
         '--corruption-limit', type=int, metavar='N', help='test images to corrupt, as many of each class (default: all)'
@@ -261,16 +261,16 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--cifar-c', metavar='DIR', help='folder of the published CIFAR-10-C or CIFAR-100-C arrays')
     _imagenet(parser)
     parser.add_argument(
-        '--attacks', default='', metavar='NAMES', help='fgsm, pgd_N with N steps, cw_l2, autoattack; commas between'
+        '--attacks', metavar='NAMES', help='fgsm, pgd_N with N steps, cw_l2, autoattack; commas between'
     )
     parser.add_argument(
-        '--attack-limit', type=int, default=1000, metavar='N', help='test images to attack (default: 1000)'
+        '--attack-limit', type=int, metavar='N', help='test images to attack (default: 1000)'
     )
     parser.add_argument(
-        '--attack-epsilon', type=float, default=8.0, help='largest change of a pixel, of 255 (default: 8)'
+        '--attack-epsilon', type=float, help='largest change of a pixel, of 255 (default: 8)'
     )
     parser.add_argument(
-        '--attack-epsilons', default='', metavar='NUMBERS', help='points of the curve of PGD-20, of 255, e.g. 0,1,2,4,8'
+        '--attack-epsilons', metavar='NUMBERS', help='points of the curve of PGD-20, of 255, e.g. 0,1,2,4,8'
     )
     parser.add_argument('--cpu', action='store_true', help='use no GPU')
 

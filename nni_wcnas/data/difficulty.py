@@ -5,19 +5,21 @@ One fixed score per example judges every trial and every method on the same hard
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .error import DataError
+from .hard_indices import read_indices
 
-__all__ = ['DifficultyScores', 'hardest', 'load_difficulty']
+__all__ = ['DifficultyScores', 'Kind', 'hardest', 'load_difficulty']
 
-Kind = Literal['scores', 'votes', 'agreement']
+Kind = Literal['scores', 'votes', 'agreement', 'indices']
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,14 @@ class DifficultyScores:
     values
         Shape ``(N,)``, finite, in the order of the data set.
     source
-        Where they come from, for reports.
+        Where they come from, for reports; of a file with what its content is told by.
+    share
+        Which part is the hard one, where the source says so itself.
     """
 
     values: Tensor
     source: str
+    share: float | None = None
 
     def hardest(self, indices: Tensor, share: float = 0.1) -> Tensor:
         """Choose the hardest of ``indices``; see :func:`hardest`."""
@@ -88,7 +93,7 @@ def hardest(scores: Tensor, indices: Tensor, share: float = 0.1) -> Tensor:
 def load_difficulty(
     path: str | Path, labels: Tensor, *, kind: Kind = 'scores', models: int | None = None
 ) -> DifficultyScores:
-    """Read the difficulty of each example from a ``.npy`` file.
+    """Read the difficulty of each example from a ``.npy`` file, or from a list of the hard ones.
 
     Parameters
     ----------
@@ -101,13 +106,15 @@ def load_difficulty(
         ``'votes'``: shape ``(N, C)``, how many people chose each class, as CIFAR-10H; the score is
         1 - the true class's share.
         ``'agreement'``: shape ``(N,)``, how many of M models are right; the score is 1 - count / M.
+        ``'indices'``: which K examples are hard, integers, also as a text with one a line; their score is 1, that of
+        the others 0, and the share K / N.
     models
         M, only with ``'agreement'``; the highest count by default.
 
     Returns
     -------
     DifficultyScores
-        For votes and agreement in [0, 1].
+        For all but scores in [0, 1].
 
     Raises
     ------
@@ -115,10 +122,26 @@ def load_difficulty(
         If the file is missing, unreadable, does not fit the labels, or holds impossible values.
     """
     path = Path(path)
-    if kind not in ('scores', 'votes', 'agreement'):
-        raise DataError(f"kind={kind!r} is unknown; use 'scores', 'votes' or 'agreement'.")
+    if kind not in get_args(Kind):
+        raise DataError(f"kind={kind!r} is unknown; use 'scores', 'votes', 'agreement' or 'indices'.")
     if models is not None and kind != 'agreement':
         raise DataError(f"models={models} has no meaning with kind={kind!r}; leave it out or use kind='agreement'.")
+    count, share = len(labels), None
+    if kind == 'indices':
+        chosen = read_indices(path, count)
+        values, share = torch.zeros(count, dtype=torch.float64).index_fill(0, chosen, 1), len(chosen) / count
+    elif kind == 'votes':
+        values = _from_votes(path, _read_table(path, kind, count), labels)
+    elif kind == 'agreement':
+        values = _from_agreement(path, _read_table(path, kind, count), models)
+    else:
+        values = _read_table(path, kind, count)
+    content = hashlib.sha256(values.numpy().tobytes()).hexdigest()[:16]
+    return DifficultyScores(values, f'{kind} of {path.name} {content}', share)
+
+
+def _read_table(path: Path, kind: Kind, count: int) -> Tensor:
+    """Read an array with a row an example."""
     table = _read(path)
     dimensions = 2 if kind == 'votes' else 1
     if table.ndim != dimensions:
@@ -126,20 +149,14 @@ def load_difficulty(
             f'{path} holds an array of shape {tuple(table.shape)}, but kind={kind!r} needs {dimensions} '
             f'dimension{"s" * (dimensions > 1)}; choose the kind that fits the file.'
         )
-    if len(table) != len(labels):
+    if len(table) != count:
         raise DataError(
-            f'{path} holds {len(table)} rows but there are {len(labels)} labels; '
+            f'{path} holds {len(table)} rows but there are {count} labels; '
             f'pass the labels of the data set that the file describes.'
         )
     if not table.isfinite().all() or (kind != 'scores' and (table < 0).any()):
         raise DataError(f'{path} holds negative or non-finite values, which are no {kind}; repair the file.')
-    if kind == 'votes':
-        values = _from_votes(path, table, labels)
-    elif kind == 'agreement':
-        values = _from_agreement(path, table, models)
-    else:
-        values = table
-    return DifficultyScores(values, f'{kind} of {path.name}')
+    return table
 
 
 def _read(path: Path) -> Tensor:

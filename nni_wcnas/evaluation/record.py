@@ -20,6 +20,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from nni_wcnas.evaluation.earlier_record import updated
 from nni_wcnas.evaluation.predictions import Predictions
 from nni_wcnas.evaluation.recording import RecordError, RunDirectory
 from nni_wcnas.spaces.architecture import Architecture, write_atomically
@@ -62,7 +63,8 @@ class Record:
     measures
         Value by name; :func:`unit` gives the unit.
     measured_with
-        By group of measures (``test``, ``corruptions``, ``attacks``) what they depend on beside the network.
+        By group of measures (``test``, ``groups``, ``corruptions``, ``attacks``, ``curve``) what they depend on beside
+        the network.
     checkpoint
         sha256 of the file of the weights.
     class_names
@@ -225,6 +227,7 @@ def _checked(document: dict[str, Any], path: Path) -> Record:
     }
     names = [each.name for each in fields(Record)]
     try:
+        document = updated(document)
         for name in names:
             if not isinstance(document[name], kinds.get(name, dict)):
                 raise ValueError(f'{name} is a {type(document[name]).__name__}')

@@ -25,3 +25,9 @@ def test_mean_over_corruptions(
     print_measures(RunDirectory(tmp_path), {**KNOWN, **more}, 0.1)
     lines = [line for line in capsys.readouterr().out.splitlines() if ' corruptions' in line]
     assert len(lines) == 1 and all(part in lines[0] for part in row)
+
+
+def test_what_is_not_finite_is_in_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    known = {name: value for name, value in KNOWN.items() if not name.startswith('loss')}
+    print_measures(RunDirectory(tmp_path), known, 0.1)
+    assert capsys.readouterr().out.count('nan') == 4

@@ -1,6 +1,7 @@
 """Difficulty from files, against values worked out by hand."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_scores_are_taken_as_they_are(saved):
 def test_votes(saved):
     scores = load_difficulty(saved([[3, 1], [5, 0], [0, 9]]), LABELS, kind='votes')
     assert scores.values.tolist() == [0.25, 1.0, 0.0]
-    assert scores.source == 'votes of table.npy'
+    assert re.fullmatch('votes of table.npy [0-9a-f]{16}', scores.source)
     assert scores.hardest(torch.tensor([0, 2]), 0.5).tolist() == [0]
 
 
@@ -37,6 +38,44 @@ def test_agreement(saved):
     path = saved([4, 1, 0])
     assert load_difficulty(path, LABELS, kind='agreement').values.tolist() == [0.0, 0.75, 1.0]
     assert load_difficulty(path, LABELS, kind='agreement', models=8).values.tolist() == [0.5, 0.875, 1.0]
+
+
+def test_indices_are_exactly_the_hard_ones(saved, tmp_path):
+    labels = torch.zeros(7, dtype=torch.long)
+    text = tmp_path / 'hard.txt'
+    text.write_text('6\n\n2\n3\n')
+    found = [load_difficulty(path, labels, kind='indices') for path in (saved([6, 2, 3]), text)]
+    for scores in found:
+        assert scores.share == 3 / 7
+        assert scores.hardest(torch.arange(7), scores.share).tolist() == [2, 3, 6]
+    assert found[0].source.split()[-1] == found[1].source.split()[-1]
+
+
+def test_a_source_is_told_by_what_the_file_holds(saved):
+    first, again, other = (load_difficulty(saved(each), LABELS).source for each in ([1, 2, 3], [1, 2, 3], [3, 2, 1]))
+    assert first == again != other
+
+
+@pytest.mark.parametrize(('values', 'message'), [
+    ([1, 1], 'lists example 1 2 times; list each one once.'),
+    ([0, 3], 'lists example 3, but there are 0 to 2; use indices of this set.'),
+    ([-1], 'lists example -1, but there are 0 to 2; use indices of this set.'),
+    ([0, 1, 2], 'lists 3 of 3 examples; list at least one, and leave a rest.'),
+    ([0.5], 'holds float64 of shape (1,), but indices are integers in one dimension; save them as such.'),
+    ([True, False, True], 'holds bool of shape (3,), but indices are integers in one dimension; save them as such.'),
+])
+def test_indices_that_cannot_be(saved, tmp_path, values, message):
+    path = saved(values)
+    with pytest.raises(DataError) as caught:
+        load_difficulty(path, LABELS, kind='indices')
+    assert str(caught.value) == f'{path} {message}'
+
+
+@pytest.mark.parametrize('text', ['1\n0.5\n', '1 2\n', '99999999999999999999\n'])
+def test_texts_that_are_no_indices(tmp_path, text):
+    (tmp_path / 'hard.txt').write_text(text)
+    with pytest.raises(DataError, match='hard.txt is no text of indices .*; write one integer a line.'):
+        load_difficulty(tmp_path / 'hard.txt', LABELS, kind='indices')
 
 
 def test_hardest_counts_and_breaks_ties_by_index():
@@ -100,7 +139,7 @@ def test_an_example_without_votes(saved):
 
 
 def test_arguments_that_make_no_sense(saved, tmp_path):
-    with pytest.raises(DataError, match="kind='vote' is unknown; use 'scores', 'votes' or 'agreement'."):
+    with pytest.raises(DataError, match="kind='vote' is unknown; use 'scores', 'votes', 'agreement' or 'indices'."):
         load_difficulty(saved([1, 2, 3]), LABELS, kind='vote')
     with pytest.raises(DataError, match="models=3 has no meaning with kind='scores'"):
         load_difficulty(saved([1, 2, 3]), LABELS, models=3)

@@ -55,6 +55,16 @@ def test_bad_records(tmp_path, change, words):
     assert str(path) in str(caught.value)
 
 
+def test_records_of_earlier_releases(tmp_path):
+    """Groups and the curve were no groups of measures of their own."""
+    path = save_record(replace(CLEAR[0], measured_with={
+        'test': {'difficulty': 'x', 'share': 0.1, 'groups': 'g.npy 12'},
+        'attacks': {'limit': 10, 'epsilon': 8.0, 'seed': 0}}), tmp_path / 'record.json')
+    assert load_record(path).measured_with == {
+        'test': {'difficulty': 'x', 'share': 0.1}, 'groups': {'source': 'g.npy 12'},
+        'attacks': {'limit': 10, 'epsilon': 8.0, 'seed': 0}, 'curve': {'limit': 10, 'seed': 0}}
+
+
 def test_truncated_record(tmp_path):
     path = save_record(CLEAR[0], tmp_path / 'record.json')
     path.write_text(path.read_text()[:300])
