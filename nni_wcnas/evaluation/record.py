@@ -51,11 +51,13 @@ class Record:
     name
         Of the run, for the reader.
     method
-        That found the architecture; runs of one method are averaged over their seeds.
+        That found the architecture; runs of one method are averaged over both seeds.
     seed
-        Of the search.
+        Of the search; None where it is not known, as of a published cell.
     data
         Name of the data set that was measured on.
+    retraining_seed
+        Of the initial weights of the network.
     settings
         Of the ``search``, the ``data`` and the ``retrain``.
     architecture
@@ -80,8 +82,9 @@ class Record:
 
     name: str
     method: str
-    seed: int
+    seed: int | None
     data: str
+    retraining_seed: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     architecture: dict[str, Any] = field(default_factory=dict)
     measures: dict[str, float] = field(default_factory=dict)
@@ -126,11 +129,13 @@ def describe(run: RunDirectory, name: str | None = None) -> Record:
     architecture = run.read_architecture()
     origin = {} if architecture is None else architecture.provenance
     name = name or run.path.resolve().name
+    seed = origin.get('seed', settings.get('seed'))
     return Record(
         name=name,
         method=_method(origin, name),
-        seed=int(origin.get('seed', settings.get('seed', settings['retrain'].get('seed', 0)))),
+        seed=None if seed is None else int(seed),
         data=str(data.get('name')),
+        retraining_seed=int(settings['retrain'].get('seed', settings.get('seed', 0))),
         settings={'search': origin, 'data': data, 'retrain': settings['retrain']},
         architecture=_plain(architecture),
         history=run.read_history(),
@@ -222,8 +227,8 @@ def _document(path: Path) -> dict[str, Any]:
 def _checked(document: dict[str, Any], path: Path) -> Record:
     """Refuse keys and types that no record has."""
     kinds: Mapping[str, type | tuple[type, ...]] = {
-        'name': str, 'method': str, 'seed': int, 'data': str, 'checkpoint': str, 'commit': (str, type(None)),
-        'class_names': list, 'hardest': list, 'history': list,
+        'name': str, 'method': str, 'seed': (int, type(None)), 'data': str, 'retraining_seed': int,
+        'checkpoint': str, 'commit': (str, type(None)), 'class_names': list, 'hardest': list, 'history': list,
     }
     names = [each.name for each in fields(Record)]
     try:

@@ -77,7 +77,7 @@ def test_what_cannot_be_compared():
         ({'data': 'cifar10'}, 'different data .data set: cifar10 and digits'),
         ({'class_names': ['a']}, 'different data .classes'),
         ({'measured_with': {'test': {'share': 0.2, 'difficulty': 'x'}}}, 'share is 0.2 and 0.1'),
-        ({'method': 'theirs', 'seed': 1}, 'are both theirs of seed 1'),
+        ({'method': 'theirs', 'seed': 1}, 'are both theirs of search seed 1, retraining seed 0: leave one out'),
     ):
         with pytest.raises(ComparisonError, match=words):
             group_records([*CLEAR[:3], replace(CLEAR[3], **changes)])
