@@ -59,7 +59,7 @@ class Record:
     retraining_seed
         Of the initial weights of the network.
     settings
-        Of the ``search``, the ``data`` and the ``retrain``.
+        Of the ``search``, the ``data`` and the ``retrain``, and the name of the ``recipe``, None if it had none.
     architecture
         As in an architecture file; empty in a space without one.
     measures
@@ -77,7 +77,7 @@ class Record:
     history
         Rows of the retraining's ``metrics.csv``.
     versions, commit
-        Of the packages, and of this one's repository.
+        Of the packages in the training, and of this one's repository when the record was made.
     """
 
     name: str
@@ -136,7 +136,7 @@ def describe(run: RunDirectory, name: str | None = None) -> Record:
         seed=None if seed is None else int(seed),
         data=str(data.get('name')),
         retraining_seed=int(settings['retrain'].get('seed', settings.get('seed', 0))),
-        settings={'search': origin, 'data': data, 'retrain': settings['retrain']},
+        settings={'search': origin, 'data': data, 'retrain': settings['retrain'], 'recipe': settings.get('recipe')},
         architecture=_plain(architecture),
         history=run.read_history(),
         versions=settings.get('versions', {}),
@@ -236,6 +236,9 @@ def _checked(document: dict[str, Any], path: Path) -> Record:
         for name in names:
             if not isinstance(document[name], kinds.get(name, dict)):
                 raise ValueError(f'{name} is a {type(document[name]).__name__}')
+        for part in ('data', 'retrain'):
+            if not isinstance(document['settings'].get(part, {}), dict):
+                raise ValueError(f'{part} of the settings is a {type(document["settings"][part]).__name__}')
         document['measures'] = {name: float(entry['value']) for name, entry in document['measures'].items()}
         for value in document['measures'].values():
             if not math.isfinite(value):

@@ -44,7 +44,7 @@ def test_round_trip(tmp_path):
 @pytest.mark.parametrize(('change', 'words'), [
     ({'version': 2}, 'is of version 2, but this release reads 1: update'),
     ({'format': 'x'}, 'is no record'), ({'seed': '1'}, 'seed is a str'),
-    ({'measures': {'error': 1}}, 'no whole record'),
+    ({'measures': {'error': 1}}, 'no whole record'), ({'settings': {'retrain': 3}}, 'retrain of the settings is a int'),
     ({'hardest': [{'position': 1}]}, "there is no 'image'"), ({'architecture': {'space': 'x'}}, 'no whole record'),
 ])
 def test_bad_records(tmp_path, change, words):

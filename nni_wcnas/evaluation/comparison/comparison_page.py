@@ -21,6 +21,7 @@ from nni_wcnas.evaluation.comparison.table import (
     error_table,
     worst_case_table,
 )
+from nni_wcnas.evaluation.comparison.training_differences import training_differences
 from nni_wcnas.evaluation.corruption import BENCHMARK
 from nni_wcnas.evaluation.page import escape, page, table
 from nni_wcnas.evaluation.record import Record
@@ -55,6 +56,7 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
         f'<h1>{escape(title)}</h1>', f'<p class="soft">{escape(_subtitle(methods))}</p>',
         f'<p class="verdict">{escape(conclusion(methods, comparisons, share))}</p>',
         f'<p class="soft">{escape(seeds_note([(method.name, method.records) for method in methods]))}</p>',
+        training_differences(methods),
         _section('Error on hard images', 'Share of wrong predictions, %, mean ± standard deviation over the seeds; the '
                  'lowest mean is bold, which alone means nothing.', error_table(methods, share), _error_plots(methods)),
         _section('Size and cost', 'Parameters without the auxiliary tower; multiply-adds of one image; the search on '
@@ -171,5 +173,5 @@ def _records(methods: Sequence[Method]) -> str:
             rows.append([escape(record.name), escape(method.name), '–' if record.seed is None else str(record.seed),
                          str(record.retraining_seed), escape(size), escape((record.commit or '–')[:10]), escape(torch),
                          f'<code>{escape(record.checkpoint[:10] or "–")}</code>'])
-    return table(('run', 'method', 'search seed', 'retraining seed', 'retrained', 'commit', 'torch', 'weights'), rows,
-                 frozenset({2, 3}))
+    heads = ('run', 'method', 'search seed', 'retraining seed', 'retrained', 'commit at evaluation', 'torch', 'weights')
+    return table(heads, rows, frozenset({2, 3}))
