@@ -111,11 +111,12 @@ def _methods(names: Sequence[str], runs: Sequence[str]) -> dict[str, str]:
 
 
 def _files(folder: Path, records: Sequence[Record]) -> dict[Path, Record]:
-    """A file for each record, named by its method and seed."""
+    """A file for each record, named by its method and seeds."""
     files: dict[Path, Record] = {}
     for record in records:
         safe = ''.join(letter if letter.isalnum() or letter in '-_' else '-' for letter in record.method)
-        path = folder / f'{safe}-seed-{record.seed}.json'
+        search = '' if record.seed is None else f'-seed-{record.seed}'
+        path = folder / f'{safe}{search}-retraining-{record.retraining_seed}.json'
         while path in files:  # Of a method whose name differs in other letters only.
             path = path.with_stem(f'{path.stem}-')
         files[path] = record

@@ -51,13 +51,15 @@ class Record:
     name
         Of the run, for the reader.
     method
-        That found the architecture; runs of one method are averaged over their seeds.
+        That found the architecture; runs of one method are averaged over both seeds.
     seed
-        Of the search.
+        Of the search; None where it is not known, as of a published cell.
     data
         Name of the data set that was measured on.
+    retraining_seed
+        Of the initial weights of the network.
     settings
-        Of the ``search``, the ``data`` and the ``retrain``.
+        Of the ``search``, the ``data`` and the ``retrain``, and the name of the ``recipe``, None if it had none.
     architecture
         As in an architecture file; empty in a space without one.
     measures
@@ -75,13 +77,14 @@ class Record:
     history
         Rows of the retraining's ``metrics.csv``.
     versions, commit
-        Of the packages, and of this one's repository.
+        Of the packages in the training, and of this one's repository when the record was made.
     """
 
     name: str
     method: str
-    seed: int
+    seed: int | None
     data: str
+    retraining_seed: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
     architecture: dict[str, Any] = field(default_factory=dict)
     measures: dict[str, float] = field(default_factory=dict)
@@ -126,12 +129,14 @@ def describe(run: RunDirectory, name: str | None = None) -> Record:
     architecture = run.read_architecture()
     origin = {} if architecture is None else architecture.provenance
     name = name or run.path.resolve().name
+    seed = origin.get('seed', settings.get('seed'))
     return Record(
         name=name,
         method=_method(origin, name),
-        seed=int(origin.get('seed', settings.get('seed', settings['retrain'].get('seed', 0)))),
+        seed=None if seed is None else int(seed),
         data=str(data.get('name')),
-        settings={'search': origin, 'data': data, 'retrain': settings['retrain']},
+        retraining_seed=int(settings['retrain'].get('seed', settings.get('seed', 0))),
+        settings={'search': origin, 'data': data, 'retrain': settings['retrain'], 'recipe': settings.get('recipe')},
         architecture=_plain(architecture),
         history=run.read_history(),
         versions=settings.get('versions', {}),
@@ -222,8 +227,8 @@ def _document(path: Path) -> dict[str, Any]:
 def _checked(document: dict[str, Any], path: Path) -> Record:
     """Refuse keys and types that no record has."""
     kinds: Mapping[str, type | tuple[type, ...]] = {
-        'name': str, 'method': str, 'seed': int, 'data': str, 'checkpoint': str, 'commit': (str, type(None)),
-        'class_names': list, 'hardest': list, 'history': list,
+        'name': str, 'method': str, 'seed': (int, type(None)), 'data': str, 'retraining_seed': int,
+        'checkpoint': str, 'commit': (str, type(None)), 'class_names': list, 'hardest': list, 'history': list,
     }
     names = [each.name for each in fields(Record)]
     try:
@@ -231,6 +236,9 @@ def _checked(document: dict[str, Any], path: Path) -> Record:
         for name in names:
             if not isinstance(document[name], kinds.get(name, dict)):
                 raise ValueError(f'{name} is a {type(document[name]).__name__}')
+        for part in ('data', 'retrain'):
+            if not isinstance(document['settings'].get(part, {}), dict):
+                raise ValueError(f'{part} of the settings is a {type(document["settings"][part]).__name__}')
         document['measures'] = {name: float(entry['value']) for name, entry in document['measures'].items()}
         for value in document['measures'].values():
             if not math.isfinite(value):

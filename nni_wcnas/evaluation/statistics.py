@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -89,14 +89,14 @@ class Comparison:
     verdict: str
 
 
-def compare_methods(values: Mapping[str, Mapping[int, float]], *, baseline: str | None = None, alpha: float = 0.05,
+def compare_methods(values: Mapping[str, Mapping[Any, float]], *, baseline: str | None = None, alpha: float = 0.05,
                     lower_is_better: bool = True) -> Comparison:
     """Compare methods of which each was run with several seeds.
 
     Parameters
     ----------
     values
-        Value of each seed of each method, e.g. test errors.
+        Value of each seed of each method, e.g. test errors; a seed is a number, or what stands for several.
     baseline
         Method that all others are compared with; None compares all pairs.
     alpha
@@ -125,7 +125,7 @@ def compare_methods(values: Mapping[str, Mapping[int, float]], *, baseline: str 
     return comparison
 
 
-def compare_measures(values: Mapping[str, Mapping[str, Mapping[int, float]]], *, baseline: str | None = None,
+def compare_measures(values: Mapping[str, Mapping[str, Mapping[Any, float]]], *, baseline: str | None = None,
                      alpha: float = 0.05, lower_is_better: bool = True) -> dict[str, Comparison]:
     """Compare methods in several measures, which are one family for the correction.
 
@@ -167,7 +167,7 @@ def _pairs(methods: Iterable[str], baseline: str | None) -> list[tuple[str, str]
     return [(method, baseline) for method in methods if method != baseline]
 
 
-def _check_comparison(values: Mapping[str, Mapping[int, float]], baseline: str | None, alpha: float) -> None:
+def _check_comparison(values: Mapping[str, Mapping[Any, float]], baseline: str | None, alpha: float) -> None:
     """Refuse what cannot be compared."""
     if len(values) < 2:
         raise ValueError(f'there are {len(values)} methods to compare: give at least two')
@@ -183,7 +183,7 @@ def _check_comparison(values: Mapping[str, Mapping[int, float]], baseline: str |
                 raise ValueError(f'seed {seed} of method {method!r} is {value}: leave it out, or run it again')
 
 
-def _compare(values: Mapping[str, Mapping[int, float]], method: str, baseline: str, alpha: float) -> ComparisonRow:
+def _compare(values: Mapping[str, Mapping[Any, float]], method: str, baseline: str, alpha: float) -> ComparisonRow:
     """A row without correction and judgement."""
     paired = values[method].keys() == values[baseline].keys()
     one = list(values[method].values())

@@ -299,7 +299,7 @@ def test_records_of_an_earlier_comparison(
     out = tmp_path / 'out'
     both = ('compare', whole, run.path, '--name', f'{whole}=first method', '--name', f'{run.path}=first-method')
     assert here(*both, '--out', out).returncode == 0
-    names = ['first-method-seed-0-.json', 'first-method-seed-0.json']
+    names = ['first-method-retraining-0-.json', 'first-method-retraining-0.json']
     assert sorted(path.name for path in (out / 'records').iterdir()) == names
     (out / 'records' / 'notes.json').write_text('{"seed": 3}')
     one = ('compare', run.path, '--name', f'{run.path}=second', '--out', out)
@@ -310,7 +310,7 @@ def test_records_of_an_earlier_comparison(
         (out / 'records' / name).unlink()
     for _ in range(2):  # Its own are replaced.
         assert here(*one).returncode == 0
-        assert sorted(path.name for path in (out / 'records').iterdir()) == ['notes.json', 'second-seed-0.json']
+        assert sorted(path.name for path in (out / 'records').iterdir()) == ['notes.json', 'second-retraining-0.json']
 
 
 def test_killed_while_corruptions_are_measured(

@@ -57,7 +57,7 @@ def test_cost_of_the_search_goes_along(finished: Path, tmp_path: Path, here: Any
         assert 'search_cost' not in retrained(here, source, tmp_path / f'from_{source.name}')
     assert here('evaluate', tmp_path / 'run', '--cpu').returncode == 0
     assert here('compare', tmp_path / 'run', '--out', tmp_path / 'out').returncode == 0
-    record = json.loads((tmp_path / 'out' / 'records' / 'wcnas-seed-0.json').read_text())
+    record = json.loads((tmp_path / 'out' / 'records' / 'wcnas-seed-0-retraining-0.json').read_text())
     assert record['measures']['search_seconds'] == {'value': pytest.approx(seconds), 'unit': 's'}
     html = (tmp_path / 'out' / 'compare.html').read_text()
     row = re.search(r'<th class="number">search, s</th>.*?</table>', html, re.DOTALL)

@@ -314,7 +314,7 @@ def test_evaluate_and_compare(finished: Path, tmp_path: Path, here: Command) -> 
     other = here('evaluate', folder, '--attacks', 'fgsm', '--attack-limit', '20', '--attack-epsilon', '4', '--cpu')
     assert other.returncode == 0 and json.loads((folder / 'measures.json').read_text())['error_attack_fgsm'] != 0.125
     assert (done := here('compare', folder, '--out', tmp_path / 'out')).returncode == 0, done.stderr
-    assert [path.name for path in (tmp_path / 'out' / 'records').iterdir()] == ['wcnas-seed-0.json']
+    assert [path.name for path in (tmp_path / 'out' / 'records').iterdir()] == ['wcnas-seed-0-retraining-0.json']
     assert 'One method alone' in (tmp_path / 'out' / 'compare.html').read_text()
     np.save(tmp_path / 'groups.npy', np.zeros(3, dtype=int))
     refused(here('evaluate', folder, '--groups', tmp_path / 'groups.npy'), 'shape (3,)', 'each of the 364 test')

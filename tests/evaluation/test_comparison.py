@@ -44,7 +44,7 @@ def test_round_trip(tmp_path):
 @pytest.mark.parametrize(('change', 'words'), [
     ({'version': 2}, 'is of version 2, but this release reads 1: update'),
     ({'format': 'x'}, 'is no record'), ({'seed': '1'}, 'seed is a str'),
-    ({'measures': {'error': 1}}, 'no whole record'),
+    ({'measures': {'error': 1}}, 'no whole record'), ({'settings': {'retrain': 3}}, 'retrain of the settings is a int'),
     ({'hardest': [{'position': 1}]}, "there is no 'image'"), ({'architecture': {'space': 'x'}}, 'no whole record'),
 ])
 def test_bad_records(tmp_path, change, words):
@@ -77,7 +77,7 @@ def test_what_cannot_be_compared():
         ({'data': 'cifar10'}, 'different data .data set: cifar10 and digits'),
         ({'class_names': ['a']}, 'different data .classes'),
         ({'measured_with': {'test': {'share': 0.2, 'difficulty': 'x'}}}, 'share is 0.2 and 0.1'),
-        ({'method': 'theirs', 'seed': 1}, 'are both theirs of seed 1'),
+        ({'method': 'theirs', 'seed': 1}, 'are both theirs of search seed 1, retraining seed 0: leave one out'),
     ):
         with pytest.raises(ComparisonError, match=words):
             group_records([*CLEAR[:3], replace(CLEAR[3], **changes)])

@@ -13,7 +13,7 @@ from nni_wcnas.spaces import published
 
 
 def test_runs_of_a_published_cell_are_of_its_method(tmp_path):
-    """Seeds of their training, as there is none of a search."""
+    """Their seeds are those of their training, as there is none of a search."""
     records = []
     for seed in range(2):
         run = RunDirectory(tmp_path / f'run-{seed}')
@@ -21,7 +21,8 @@ def test_runs_of_a_published_cell_are_of_its_method(tmp_path):
         run.write_settings({'data': {'name': 'digits'}, 'retrain': {'seed': seed}})
         records.append(describe(run))
     (method,) = group_records(records)
-    assert method.name == 'PC-DARTS' and [each.seed for each in method.records] == [0, 1]
+    assert method.name == 'PC-DARTS'
+    assert [(each.seed, each.retraining_seed) for each in method.records] == [(None, 0), (None, 1)]
 
 
 def test_curves_name_the_methods_that_they_have(tmp_path):

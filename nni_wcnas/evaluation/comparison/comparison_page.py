@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
 from nni_wcnas.evaluation.comparison.method import Method, group_records
 from nni_wcnas.evaluation.comparison.number import scale_of
 from nni_wcnas.evaluation.comparison.picture import cells, hardest_images
 from nni_wcnas.evaluation.comparison.plot import Point, bars, curves
+from nni_wcnas.evaluation.comparison.seeds import seeds_note
 from nni_wcnas.evaluation.comparison.significance import compare, conclusion, significance_table
 from nni_wcnas.evaluation.comparison.style import STYLE
 from nni_wcnas.evaluation.comparison.table import (
@@ -20,6 +22,7 @@ from nni_wcnas.evaluation.comparison.table import (
     variant_table,
     worst_case_table,
 )
+from nni_wcnas.evaluation.comparison.training_differences import training_differences
 from nni_wcnas.evaluation.corruption import BENCHMARK
 from nni_wcnas.evaluation.page import escape, page, table
 from nni_wcnas.evaluation.record import Record
@@ -53,6 +56,8 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
     body = [
         f'<h1>{escape(title)}</h1>', f'<p class="soft">{escape(_subtitle(methods))}</p>',
         f'<p class="verdict">{escape(conclusion(methods, comparisons, share))}</p>',
+        f'<p class="soft">{escape(seeds_note([(method.name, method.records) for method in methods]))}</p>',
+        training_differences(methods),
         _section('Error on hard images', 'Share of wrong predictions, %, mean ± standard deviation over the seeds; the '
                  'lowest mean is bold, which alone means nothing.', error_table(methods, share), _error_plots(methods)),
         _section('Size and cost', 'Parameters without the auxiliary tower; multiply-adds of one image; the search on '
@@ -67,12 +72,14 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
                  *_corruptions(methods), variant_table(methods)),
         _section('Under attack', 'Share of wrong predictions, %, when each image is attacked through the network.',
                  attack_table(methods), _attack_curve(methods)),
-        _section('Significance', "Double-sided t-tests of every pair, by seed (paired) where both have the same seeds, "
-                 "else Welch's; the difference is that of the means. Holm's correction is over the whole table; * is "
-                 "below 0.05 after it. One sample: the paper's test of the method's seeds against the other's mean, "
-                 'which ignores how that one varies; no verdict rests on it.', significance_table(comparisons)),
+        _section('Significance', 'Double-sided t-tests of every pair, by seed (paired) where both have the same seeds '
+                 "of search and retraining, else Welch's; the difference is that of the means. Holm's correction is "
+                 "over the whole table; * is below 0.05 after it. One sample: the paper's test of the method's seeds "
+                 "against the other's mean, which ignores how that one varies; no verdict rests on it.",
+                 significance_table(comparisons)),
         _section('Found cells', '', cells(methods)),
-        _section('Hardest images', 'The same test images for all; each network with its seed, class and confidence.',
+        _section('Hardest images', 'The same test images for all; each network with its seeds (of the search / of the '
+                 'retraining), class and confidence.',
                  hardest_images(methods)),
         _section('Records', '', _records(methods)),
     ]
@@ -120,7 +127,7 @@ def _averaged(method: Method, keys: Sequence[str]) -> Method:
     for record in method.records:
         known = all(key in record.measures for key in keys)
         mean = {'error_mean': fmean(record.measures[key] for key in keys)} if known else {}
-        records.append(Record(record.name, record.method, record.seed, record.data, measures=mean))
+        records.append(replace(record, measures=mean))
     return Method(method.name, tuple(records))
 
 
@@ -164,7 +171,8 @@ def _records(methods: Sequence[Method]) -> str:
             torch = record.versions.get('torch', '?')
             recipe = record.settings.get('retrain', {})
             size = ', '.join(f'{recipe[key]} {key}' for key in ('epochs', 'cells', 'channels') if key in recipe)
-            rows.append([escape(record.name), escape(method.name), str(record.seed), escape(size),
-                         escape((record.commit or '–')[:10]), escape(torch),
+            rows.append([escape(record.name), escape(method.name), '–' if record.seed is None else str(record.seed),
+                         str(record.retraining_seed), escape(size), escape((record.commit or '–')[:10]), escape(torch),
                          f'<code>{escape(record.checkpoint[:10] or "–")}</code>'])
-    return table(('run', 'method', 'seed', 'retrained', 'commit', 'torch', 'weights'), rows, frozenset({2}))
+    heads = ('run', 'method', 'search seed', 'retraining seed', 'retrained', 'commit at evaluation', 'torch', 'weights')
+    return table(heads, rows, frozenset({2, 3}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nni_wcnas.evaluation.comparison.seeds import SeedPair, pair, pair_text
 from nni_wcnas.evaluation.record import Record
 from nni_wcnas.evaluation.significance import summarise
 
@@ -17,7 +18,7 @@ class ComparisonError(ValueError):
 
 @dataclass(frozen=True)
 class Method:
-    """The records of one method, by seed.
+    """The records of one method, by the seeds of search and retraining.
 
     Parameters
     ----------
@@ -30,9 +31,9 @@ class Method:
     name: str
     records: tuple[Record, ...]
 
-    def by_seed(self, measure: str) -> dict[int, float]:
-        """The value of each seed of which the measure is known."""
-        return {record.seed: record.measures[measure] for record in self.records if measure in record.measures}
+    def by_seed(self, measure: str) -> dict[SeedPair, float]:
+        """The value of each pair of seeds of which the measure is known."""
+        return {pair(record): record.measures[measure] for record in self.records if measure in record.measures}
 
     def values(self, measure: str) -> list[float]:
         """One value a record that has the measure."""
@@ -50,7 +51,7 @@ class Method:
 
 
 def group_records(records: Sequence[Record]) -> list[Method]:
-    """Group records by method, in the order of their first record; seeds ascend.
+    """Group records by method, in the order of their first record; seeds ascend, those of the search first.
 
     Raises
     ------
@@ -62,17 +63,22 @@ def group_records(records: Sequence[Record]) -> list[Method]:
     _check_alike([record for record in records if record.checkpoint])
     names = dict.fromkeys(record.method for record in records)
     methods = [
-        Method(name, tuple(sorted((record for record in records if record.method == name), key=lambda each: each.seed)))
+        Method(name, tuple(sorted((record for record in records if record.method == name), key=_place)))
         for name in names
     ]
     for method in methods:
         for one, next_one in zip(method.records, method.records[1:]):
-            if one.seed == next_one.seed:
+            if pair(one) == pair(next_one):
                 raise ComparisonError(
-                    f'{one.name} and {next_one.name} are both {method.name} of seed {one.seed}: leave one out, or tell '
-                    'them apart with --name RUN=NAME'
+                    f'{one.name} and {next_one.name} are both {method.name} of {pair_text(one)}: leave one out, or '
+                    'tell them apart with --name RUN=NAME'
                 )
     return methods
+
+
+def _place(record: Record) -> tuple[int, int]:
+    """Of a record among those of its method."""
+    return -1 if record.seed is None else record.seed, record.retraining_seed
 
 
 def _check_alike(records: Sequence[Record]) -> None:

@@ -22,11 +22,13 @@ def cells(methods: Sequence[Method]) -> str:
     drawn: dict[str, list[str]] = {}
     for method in methods:
         for record in method.records:
-            drawn.setdefault(_figures(record), []).append(f'{method.name}, seed {record.seed}')
+            seed = '' if record.seed is None else f', seed {record.seed}'
+            drawn.setdefault(_figures(record), []).append(f'{method.name}{seed}')
     parts = []
     for place, (figures, names) in enumerate(drawn.items()):
         body = figures or '<p class="soft">A space without cells, or no architecture in the record.</p>'
-        parts.append(f'<details{" open" if place < 2 else ""}><summary>{escape("; ".join(names))}</summary>'
+        summary = escape('; '.join(dict.fromkeys(names)))
+        parts.append(f'<details{" open" if place < 2 else ""}><summary>{summary}</summary>'
                      f'<div class="cells">{body}</div></details>')
     return '\n'.join(parts)
 
@@ -61,8 +63,9 @@ def hardest_images(methods: Sequence[Method]) -> str:
         for (method, record), each in zip(records, said, strict=True):
             answer = each[example['position']]
             right = answer['predicted'] == answer['label']
+            seeds = f'{"–" if record.seed is None else record.seed}/{record.retraining_seed}'
             rows.append(f'<tr class="{"right" if right else "wrong"}"><td>{escape(method.name)} '
-                        f'<span class="sd">{record.seed}</span></td><td>{"✓" if right else "✗"} '
+                        f'<span class="sd">{seeds}</span></td><td>{"✓" if right else "✗"} '
                         f'{escape(names[answer["predicted"]])}</td>'
                         f'<td class="number">{100 * answer["confidence"]:.0f} %</td></tr>')
         truth = escape(names[example['label']])
