@@ -107,7 +107,7 @@ def test_other_data_are_refused(images: Path, digits: Path, here: Command) -> No
         assert done.returncode == 2 and done.stderr.count('\n') == 1
         assert "digits has 10 classes, '0' among them, and not ImageNet's 1000" in done.stderr
     for words, message in (
-        (('--cifar-c', images), '--cifar-c and --imagenet-c are of different data sets; give one of them'),
+        (('--cifar-c', images, '--corruptions', 'fog'), '--cifar-c and --imagenet-c are of different data sets; give'),
         (('--corruption-limit', '20'), '--corruption-limit 20 does not limit published folders; leave it out'),
     ):
         done = here('evaluate', digits, '--imagenet-c', images / 'c', *words, '--cpu')
