@@ -11,7 +11,7 @@ __all__ = ['refuse_idle_options']
 
 _NEEDS = {
     'kind': ('difficulty',),
-    'cifar_c': ('corruptions', 'imagenet_c'),  # Which refuses it.
+    'cifar_c': ('corruptions',),
     'corruption_severities': ('corruptions', 'imagenet_c'),
     'corruption_limit': ('corruptions', 'imagenet_c'),
     'attack_limit': ('attacks', 'attack_epsilons'),

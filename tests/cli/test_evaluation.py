@@ -142,10 +142,11 @@ def test_other_data_are_measured_again(run: RunDirectory, evaluate: Any, passes:
 
 
 @pytest.mark.parametrize(('words', 'message'), [
-    ('--cifar-c nowhere', '--cifar-c does nothing without --corruptions or --imagenet-c; give that, too, or leave it out'),
+    ('--cifar-c nowhere', '--cifar-c does nothing without --corruptions; give that, too, or leave it out'),
     ('--kind votes', '--kind does nothing without --difficulty; '),
     ('--kind scores', '--kind does nothing without --difficulty; '),
     ('--kind votes --difficulty reference', '--kind does nothing with --difficulty reference, which is no file; '),
+    ('--kind votes --difficulty none', '--kind does nothing with --difficulty none, which is no file; '),
     ('--corruption-severities 3', '--corruption-severities does nothing without --corruptions or --imagenet-c; '),
     ('--corruption-limit 20', '--corruption-limit does nothing without --corruptions or --imagenet-c; '),
     ('--corruptions fog --corruption-severities ,', "--corruption-severities ',' lists nothing; "),
