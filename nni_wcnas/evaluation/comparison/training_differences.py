@@ -36,7 +36,7 @@ def training_differences(methods: Sequence[Method]) -> str:
 def _training(record: Record) -> dict[str, str]:
     """Flat keys, values as texts; what an earlier release did not know of is at its default."""
     settings = record.settings
-    retraining = {**asdict(Recipe()), **settings['retrain']} if 'retrain' in settings else {}
+    retraining = {**asdict(Recipe()), 'devices': 1, **settings['retrain']} if 'retrain' in settings else {}
     sections: dict[str, dict[str, Any]] = {'retrain': retraining, 'data': settings.get('data', {})}
     flat = {f'{section}.{key}': value for section, values in sections.items() for key, value in values.items()
             if key != 'seed'}
