@@ -107,6 +107,8 @@ def test_difficulty_and_groups_are_kept(
     record = json.loads((run.path / 'record.json').read_text())
     assert record['hardest'] != hardest and len(record['hardest']) == 16
     assert record['hardest'][0]['position'] == 0
+    _, said = evaluate('--difficulty', 'reference')
+    assert passes == ['test'] * 3 and said.startswith("test: difficulty is 'reference-digits-")
 
 
 def test_other_groups_replace_the_first(tmp_path: Path, evaluate: Any, passes: list[str]) -> None:
@@ -156,7 +158,6 @@ def test_other_data_are_measured_again(run: RunDirectory, evaluate: Any, passes:
     ('--attack-limit 20', '--attack-limit does nothing without --attacks or --attack-epsilons; '),
     ('--attack-epsilon 4 --attack-epsilons 1', '--attack-epsilon does nothing without --attacks; '),
     ('--attack-epsilon 4 --attacks cw_l2', '--attack-epsilon does nothing with --attacks cw_l2, which has none; '),
-    ('--group-names names.json', '--group-names names.json names no groups; give --groups, too'),
 ])
 def test_options_that_would_do_nothing(words: str, message: str, run: RunDirectory, here: Any) -> None:
     done = here('evaluate', run.path, '--cpu', *words.split())
