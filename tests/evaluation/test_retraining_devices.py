@@ -48,10 +48,11 @@ def plain(seed=0):
     return Plain()
 
 
-@pytest.mark.parametrize('devices', [2, 3])
-def test_shares_are_the_batch(devices):
+@pytest.mark.parametrize(('devices', 'changes'), [
+    (2, {}), (3, {}), (2, {'crop': 'resized', 'color_jitter': 0.4, 'auto_augment': 'rand-m9-mstd0.5'})])
+def test_shares_are_the_batch(devices, changes):
     """Bit for bit, augmentation included; neither the data nor their other loaders notice."""
-    data = digits()
+    data = digits(**changes)
     shares = [data.shared_out(rank, devices) for rank in range(devices)]
     for epoch in (0, 3):
         for each in (data, *shares):
