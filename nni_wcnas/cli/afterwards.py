@@ -22,13 +22,11 @@ from nni_wcnas.evaluation.retraining import RetrainingError, build_network, retr
 from nni_wcnas.evaluation.retraining_checkpoint import identity_of, read_checkpoint
 from nni_wcnas.evaluation.retraining_devices import check_devices
 from nni_wcnas.evaluation.retraining_recipe import Recipe, RecipeNumbers, named_recipe, recipe_numbers
+from nni_wcnas.evaluation.same_data import same_data
 from nni_wcnas.evaluation.search_cost import search_cost
 from nni_wcnas.options import build, option
 
 __all__ = ['retrain_architecture']
-
-_SAME_BATCHES = {'root', 'download', 'num_workers', 'device'}
-"""Arguments of the data that change where images lie and who loads them, not what a batch holds."""
 
 
 def retrain_architecture(
@@ -79,7 +77,7 @@ def retrain_architecture(
                 f'{run.path} holds a retraining already; continue it with --resume, or give another --run'
             )
         found = with_stem(found, chosen.stem)
-        check_devices(devices, 'cpu' if cpu else 'gpu', loaded)  # What is wrong is told before anything is written.
+        _check_devices(devices, cpu, loaded)  # What is wrong is told before anything is written.
         network = build_network(found, loaded, chosen)
         read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part, devices))
         if trained:
@@ -106,13 +104,25 @@ def retrain_architecture(
     return run
 
 
+def _check_devices(devices: int, cpu: bool, data: ImageData) -> None:
+    """As for Python's callers, with the command's own remedy."""
+    try:
+        check_devices(devices, 'cpu' if cpu else 'gpu', data)
+    except ValueError as error:
+        raise CommandError(for_settings(error).replace("accelerator='cpu'", '--cpu')) from error
+
+
 def _check_same_data(run: RunDirectory, section: Mapping[str, Any]) -> None:
     """Refuse to go on with images other than those that a retraining began with."""
     earlier = run.read_settings().get('data')
     if not isinstance(earlier, dict):
-        return
-    for key in sorted((earlier.keys() | section.keys()) - _SAME_BATCHES):
-        was, given = earlier.get(key), section.get(key)
+        raise CommandError(
+            f'{run.settings} does not tell what the checkpoint beside it was trained on; restore it, or give another '
+            '--run'
+        )
+    before, now = same_data(earlier), same_data(section)
+    for key in sorted(before.keys() | now.keys()):
+        was, given = before.get(key), now.get(key)
         if was != (list(given) if isinstance(given, tuple) else given):
             raise CommandError(
                 f'{run.settings} was made with data.{key}={was!r}, not {given!r}; give the same, or another --run'

@@ -196,8 +196,9 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.export import export
 
-    is_trained = export(arguments.source, arguments.file, image_size=arguments.image_size, channels=arguments.channels,
-                        cells=arguments.cells, num_classes=arguments.num_classes)
+    given = {name: getattr(arguments, name) for name in ('channels', 'cells', 'num_classes')}
+    sizes = {name: value for name, value in given.items() if value is not None}
+    is_trained = export(arguments.source, arguments.file, image_size=arguments.image_size, **sizes)
     print(f'network: {arguments.file} ({"trained" if is_trained else "new"} weights)')
     return 0
 

@@ -223,7 +223,10 @@ def _limited(data: ImageData, limit: int) -> ImageData:
 def _corruptions(evaluation: KeptMeasures, images: CorruptedImages, plan: CorruptionPlan) -> None:
     """Corruption by corruption, then the mean where it is defined."""
     source = 'published arrays' if plan.cifar_c else 'published folders' if plan.imagenet_c else 'test set'
-    evaluation.begin('corruptions', {'scale': images.scale, 'source': source, 'images': len(images), 'seed': 0})
+    folder = plan.cifar_c or plan.imagenet_c
+    where = {} if folder is None else {'folder': str(Path(folder).resolve())}
+    told = {'scale': images.scale, 'source': source, 'images': len(images), 'seed': 0, **where}
+    evaluation.begin('corruptions', told)
     for name in plan.names:
         left = [severity for severity in plan.severities if evaluation.missing(f'error_corruption_{name}_{severity}')]
         if left:

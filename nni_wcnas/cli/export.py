@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.problems import CommandError, for_settings
@@ -16,8 +17,17 @@ _SIDE = 32
 """Of the images of new weights, pixels."""
 
 
-def export(source: str, file: str, *, image_size: int | None, channels: int, cells: int, num_classes: int) -> bool:
+def export(source: str, file: str, *, image_size: int | None, **sizes: Any) -> bool:
     """Export the trained network of a run, or an architecture with new weights; returns whether it is trained.
+
+    Parameters
+    ----------
+    source, file
+        What to export, and where to.
+    image_size
+        Side of the images, pixels; None for what the network was trained on.
+    sizes
+        ``channels``, ``cells`` and ``num_classes`` of new weights.
 
     Raises
     ------
@@ -30,12 +40,15 @@ def export(source: str, file: str, *, image_size: int | None, channels: int, cel
         raise CommandError(f'--image-size is {image_size}; give at least 8')
     run = RunDirectory(source)
     is_trained = run.path.is_dir() and not _is_bare(run)
+    if is_trained and sizes:
+        option = next(iter(sizes)).replace('_', '-')
+        raise CommandError(f'--{option} is of new weights, but {source} holds trained ones; leave it out')
     try:
         if is_trained:
             inner = retrained(run)
             network, side = trained(inner.path), image_size or _side(inner)
         else:
-            network, side = build(source, channels, cells, num_classes), image_size or _SIDE
+            network, side = build(source, **sizes), image_size or _SIDE
         make_folder(Path(file).parent, 'name another file')
         export_onnx(network, file, side)
     except ValueError as error:

@@ -70,6 +70,9 @@ def hard_images(
     if difficulty == REFERENCE or known is None or (another and known['difficulty'].startswith(REFERENCE)):
         reference = reference_models(data, progress=sys.stderr.isatty())
         return HardImages(reference.name, _SHARE if share is None else share, reference.test_scores)
+    if another and known['difficulty'] == NONE:
+        raise CommandError(f'--share {share:g} needs hard images, and there are none since --difficulty none; give '
+                           'another --difficulty, too')
     if another:
         raise CommandError(f'--share {share:g} needs the difficulty that was measured with ({known["difficulty"]}); '
                            'give its --difficulty and --kind, too')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -53,8 +54,9 @@ def check_variants(folders: Mapping[Variant, str], data: ImageData) -> dict[Vari
     if not folders:
         return {}
     ids = wordnet_ids(data.class_names, data.name)
-    return {variant: {'images': count_images(variant, folder, ids), 'resize': _shorter_side(data),
-                      'image_size': data.image_size} for variant, folder in folders.items()}
+    return {variant: {'folder': str(Path(folder).resolve()), 'images': count_images(variant, folder, ids),
+                      'resize': _shorter_side(data), 'image_size': data.image_size}
+            for variant, folder in folders.items()}
 
 
 def measure_variant(network: nn.Module, variant: Variant, folder: str, data: ImageData, *,

@@ -241,7 +241,8 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
         help='what the file holds (default: scores); indices are the hard images themselves, also as a text with one '
         'a line',
     )
-    parser.add_argument('--share', type=float, help='share of the hardest examples (default: that of before, else 0.1)')
+    parser.add_argument('--share', type=float, help='share of the hardest examples (default: 0.1; without '
+                        '--difficulty that of before)')
     parser.add_argument('--groups', metavar='FILE', help='.npy file with a group, an integer, for each test example')
     parser.add_argument('--group-names', metavar='FILE', help='JSON map from group to name')
     parser.add_argument(
@@ -314,4 +315,4 @@ def _export(parser: argparse.ArgumentParser) -> None:
         'new weights)'
     )
     for name, default in (('channels', 36), ('cells', 20), ('num-classes', 10)):
-        parser.add_argument(f'--{name}', type=int, default=default, help=f'of new weights (default: {default})')
+        parser.add_argument(f'--{name}', type=int, help=f'of new weights (default: {default})')

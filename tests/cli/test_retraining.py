@@ -144,6 +144,30 @@ def test_other_data_are_not_gone_on_with(key: str, data: str, finished: Path, tm
     retrained(here, finished, tmp_path / 'run', '--resume', data=DATA.replace('}', ', num_workers: 1}'))
 
 
+def test_another_folder_of_images_is_not_gone_on_with(finished: Path, tmp_path: Path, here: Any) -> None:
+    """Of one name, too; and without settings nothing tells."""
+    for parent in ('a', 'b'):
+        for label in range(2):
+            folder = tmp_path / parent / 'images' / str(label)
+            folder.mkdir(parents=True)
+            for number in range(10):
+                Image.new('RGB', (16, 16), (100 * label, 10 * number, 0)).save(folder / f'{number}.png')
+    data = '{name: image_folder, root: %s, image_size: 16, batch_size: 8}'
+    first, other = (data % (tmp_path / parent / 'images') for parent in 'ab')
+    run = tmp_path / 'run'
+    retrained(here, finished, run, data=first)
+    done = here('retrain', finished, '--data', other, '--run', run, *SMALL, '--resume')
+    assert done.returncode == 2 and 'was made with data.root=' in done.stderr
+    (run / 'settings.yml').unlink()
+    done = here('retrain', finished, '--data', first, '--run', run, *SMALL, '--resume')
+    assert done.returncode == 2 and 'does not tell what the checkpoint beside it was trained on' in done.stderr
+
+
+def test_several_devices_without_a_gpu_name_the_commands_remedy(finished: Path, tmp_path: Path, here: Any) -> None:
+    done = here('retrain', finished, '--data', DATA, '--run', tmp_path / 'run', *SMALL, '--devices', '99')
+    assert done.returncode == 2 and 'give fewer, or --cpu for as many processes on the CPU' in done.stderr
+
+
 def test_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         make_parser().parse_args(['retrain', '--help'])

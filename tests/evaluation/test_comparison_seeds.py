@@ -83,6 +83,9 @@ def test_the_page_says_what_the_spread_is_of(tmp_path):
     single = crossed('ours', OURS, [(0, 0), (0, 1), (0, 2)])
     text = page([*CLEAR[:3], *single], tmp_path).text
     assert 'ours: 1 search retrained with 3 seeds. The spread of ours is of the retraining, not of the search' in text
+    assert 'no method is named a winner: ours was searched with one seed; of the found cells, ours' in text
+    published = crossed('ours', OURS, [(None, 0), (None, 1), (None, 2)])
+    assert 'no method is named a winner' not in page([*CLEAR[:3], *published], tmp_path).text
     nested = crossed('ours', OURS, [(0, 0), (0, 1), (1, 0)])
     text = page([*CLEAR[:3], *nested], tmp_path).text
     assert 'Retrainings of one search count as values of their own in ours' in text

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from nni_wcnas.evaluation.comparison.method import Method
 from nni_wcnas.evaluation.comparison.number import formatted, scale_of
+from nni_wcnas.evaluation.comparison.seeds import is_of_one_search
 from nni_wcnas.evaluation.page import escape, table
 from nni_wcnas.evaluation.statistics import Comparison, ComparisonRow, compare_measures
 
@@ -40,15 +41,27 @@ def conclusion(methods: Sequence[Method], comparisons: Mapping[str, Comparison],
     found = comparisons[measure]
     means = ', '.join(f'{name} {formatted(summary.mean, measure)} %' for name, summary in found.summaries.items())
     where = f'On the hardest {share:.0%} of the test images' if measure == 'error_hard' else 'On all test images'
-    return f'{where}, {found.verdict}. Mean errors: {means}.{left}'
+    verdict = found.verdict if found.winner is None else _of_cells(methods, found.verdict)
+    return f'{where}, {verdict}. Mean errors: {means}.{left}'
+
+
+def _of_cells(methods: Sequence[Method], verdict: str) -> str:
+    """A winner among searches is none where one of them was made once: that cell may be luck."""
+    once = [method.name for method in methods
+            if method.records[0].seed is not None and is_of_one_search(method.records)]
+    if not once:
+        return verdict
+    verb = 'was' if len(once) == 1 else 'were'
+    return (f'no method is named a winner: {" and ".join(once)} {verb} searched with one seed; of the found cells, '
+            f'{verdict}')
 
 
 def significance_table(comparisons: Mapping[str, Comparison]) -> str:
     """A row a pair and measure."""
     rows = [(measure, row) for measure, found in comparisons.items() for row in found.rows]
     if not any(row.test for _, row in rows):
-        return ('<p class="soft">No test: two methods need two seeds each. Search, retrain and evaluate again with '
-                '<code>--set seed=1</code>.</p>')
+        return ('<p class="soft">No test: two methods need two seeds each. Search again with <code>--set '
+                'seed=1</code>, or retrain with <code>--seed 1</code>, then evaluate.</p>')
     header = ('measure', 'method', 'against', 'difference', 'test', 'p', 'p, Holm', 'p, one sample', "Hedges' g")
     return table(header, [_cells(measure, row) for measure, row in rows], frozenset((3, 5, 6, 7, 8)))
 

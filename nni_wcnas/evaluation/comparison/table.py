@@ -20,7 +20,7 @@ def error_table(methods: Sequence[Method], share: float) -> str:
     """The hardest images, the rest, and all: table 1."""
     return measure_table(methods, {
         'error_hard': f'hardest {share:.0%}', 'error_rest': 'the rest', 'error': 'all',
-    }, 'nni-wcnas evaluate RUN')
+    }, 'nni-wcnas evaluate RUN --difficulty FILE, or --difficulty reference')
 
 
 def cost_table(methods: Sequence[Method]) -> str:
@@ -40,7 +40,7 @@ def worst_case_table(methods: Sequence[Method], share: float) -> str:
     }
     if not any(method.values('error_worst_group') for method in methods):
         del columns['error_worst_group']
-    return measure_table(methods, columns, 'nni-wcnas evaluate RUN')
+    return measure_table(methods, columns, 'nni-wcnas evaluate RUN --difficulty FILE --groups FILE')
 
 
 def attack_table(methods: Sequence[Method]) -> str:

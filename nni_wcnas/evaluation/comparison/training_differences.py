@@ -10,6 +10,7 @@ from nni_wcnas.evaluation.comparison.method import Method
 from nni_wcnas.evaluation.page import escape, table
 from nni_wcnas.evaluation.record import Record
 from nni_wcnas.evaluation.retraining_recipe import Recipe
+from nni_wcnas.evaluation.same_data import same_data
 
 __all__ = ['training_differences']
 
@@ -37,7 +38,7 @@ def _training(record: Record) -> dict[str, str]:
     """Flat keys, values as texts; what an earlier release did not know of is at its default."""
     settings = record.settings
     retraining = {**asdict(Recipe()), 'devices': 1, **settings['retrain']} if 'retrain' in settings else {}
-    sections: dict[str, dict[str, Any]] = {'retrain': retraining, 'data': settings.get('data', {})}
+    sections: dict[str, dict[str, Any]] = {'retrain': retraining, 'data': same_data(settings.get('data', {}))}
     flat = {f'{section}.{key}': value for section, values in sections.items() for key, value in values.items()
             if key != 'seed'}
     return {key: _text(value) for key, value in {'recipe': settings.get('recipe'), **flat}.items() if value is not None}
