@@ -288,6 +288,9 @@ def test_export_of_a_bare_architecture(run: RunDirectory, tmp_path: Path, here: 
     assert (side(tmp_path / 'trained.onnx'), side(tmp_path / 'new.onnx')) == (16, 32)
     assert here('export', run.path, tmp_path / '24.onnx', '--image-size', '24').returncode == 0
     assert side(tmp_path / '24.onnx') == 24
+    idle = here('export', run.path, tmp_path / 'idle.onnx', '--num-classes', '5')
+    assert idle.returncode == 2 and '--num-classes is of new weights' in idle.stderr
+    assert not (tmp_path / 'idle.onnx').exists()
     run.write_settings({**run.read_settings(), 'data': {'name': 'image_folder', 'root': 'none', 'image_size': 64}})
     assert here('export', run.path, tmp_path / '64.onnx').returncode == 0 and side(tmp_path / '64.onnx') == 64
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +81,8 @@ def test_published_variants(run: Path, images: Path, here: Command) -> None:
 
     record = json.loads((run / 'record.json').read_text())
     assert {record['measures'][f'{kind}_imagenet_a']['unit'] for kind in ('error', 'accuracy')} == {'share'}
-    assert record['measured_with']['imagenet_a'] == {'images': 200, 'resize': 8, 'image_size': 8}
+    assert record['measured_with']['imagenet_a'] == {
+        'folder': str((images / 'a').resolve()), 'images': 200, 'resize': 8, 'image_size': 8}
     others = [name for name in ALEXNET_ERRORS if name != 'fog']
     record['measures'] |= {f'error_corruption_{name}_{severity}': {'value': ALEXNET_ERRORS[name], 'unit': 'share'}
                            for name in others for severity in SEVERITIES}
@@ -92,6 +94,10 @@ def test_published_variants(run: Path, images: Path, here: Command) -> None:
     rises = [(ALEXNET_ERRORS[name] - clean) / (ALEXNET_ERRORS[name] - ALEXNET_CLEAN_ERROR) for name in others]
     assert mean['relative_mce'] == pytest.approx(fmean([*rises, 0.0]))
     assert mean['error_imagenet_a'] == found['error_imagenet_a']  # Kept.
+    other = images.parent / 'other'
+    shutil.copytree(images / 'a', other)
+    replaced = here('evaluate', run, '--imagenet-a', other, '--cpu')
+    assert replaced.returncode == 0 and f"imagenet_a: folder is '{other.resolve()}'" in replaced.stderr
 
 
 def test_the_page_has_them(run: Path, here: Command, tmp_path: Path) -> None:
