@@ -129,3 +129,5 @@ def test_hard_images_are_forgotten_with_their_difficulty(digits: Path, here: Com
     record = json.loads((digits / 'record.json').read_text())
     assert not any(name.endswith(('_hard', '_rest')) for name in record['measures']) and not record['hardest']
     assert record['measured_with']['test']['difficulty'] == 'none'
+    refused = here('evaluate', digits, '--cpu', '--share', '0.3')
+    assert refused.returncode == 2 and 'there are none since --difficulty none; give another' in refused.stderr
