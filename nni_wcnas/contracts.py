@@ -427,6 +427,11 @@ class Tester(nn.Module, ABC):
         """What images are differentiable in: B, or a generator's parameters G, live."""
         return self.hyperparameters()
 
+    @property
+    def waits_for_b(self) -> bool:
+        """Whether the generator rests while B does, in the warm-up: it would learn to fool a B that stands still."""
+        return False
+
     def adversary_step(self, batch: Batch, *, update_generator: bool) -> Losses:
         """Let what is not B learn from one batch of real images; return the losses by name."""
         del batch, update_generator  # Unused: there is nothing but B.

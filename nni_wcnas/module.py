@@ -212,9 +212,11 @@ class SearchModule(DartsLightningModule):
         """Update A and B if they are due, then W, then the adversary."""
         due = batch_idx % self.objective.every == 0
         step = self._step(batch, batch_idx)
-        reused = self._architecture_phase(step) if due and self.trainer.current_epoch >= self.warmup_epochs else None
+        is_warm = self.trainer.current_epoch >= self.warmup_epochs
+        reused = self._architecture_phase(step) if due and is_warm else None
         output = self._weight_phase(step, batch['train'], batch_idx, reused)
-        self._log_losses(self.objective.adversary_step(step, update_generator=due), len(step.train.labels))
+        plays = due and (is_warm or step.tester is None or not step.tester.waits_for_b)
+        self._log_losses(self.objective.adversary_step(step, update_generator=plays), len(step.train.labels))
         self.advance_lr_schedulers(batch_idx)
         if batch_idx % self.log_prob_every_n_step == 0:
             # The only moment at which the processor waits for a GPU.

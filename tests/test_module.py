@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, LambdaCallback
 from torch.utils._python_dispatch import TorchDispatchMode
 from worst_case_search import make_parts, run
 
@@ -189,6 +189,19 @@ def test_warmup_leaves_a_and_b_but_trains_the_rest():
     run(wc.presets.wcnas(schedule=wc.SingleStage(warmup=1)), callbacks=[epochs], epochs=2)
     start, warm, end = epochs.states
     assert _moved(start, warm) == {'W', 'G', 'S', 'V'}
+    assert _moved(warm, end) == {'W', 'G', 'S', 'V', 'A', 'B'}
+
+
+def test_a_generator_waits_in_the_warmup_where_its_discriminator_is_b():
+    states = []
+    epochs = LambdaCallback(
+        on_train_epoch_start=lambda trainer, module: states.append(_snapshot(module)),
+        on_train_end=lambda trainer, module: states.append(_snapshot(module)),
+    )
+    tester = wc.FQGAN(10, image_size=16, width=4, latent=8, dictionary_size=8, learns='discriminator')
+    run(wc.presets.wcnas(schedule=wc.SingleStage(warmup=1)), callbacks=[epochs], epochs=2, tester=tester)
+    start, warm, end = states
+    assert _moved(start, warm) == {'W', 'V'}
     assert _moved(warm, end) == {'W', 'G', 'S', 'V', 'A', 'B'}
 
 

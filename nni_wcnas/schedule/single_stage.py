@@ -1,7 +1,7 @@
 """SingleStage: one supernet, trained from start to end, the schedule of DARTS.
 
 ``epochs`` overrides the evaluator's number of epochs; the first ``warmup`` epochs train the weights (and the
-adversary's own networks) but touch neither A nor B.
+adversary's own networks) but touch neither A nor B, nor a generator whose discriminator is B.
 """
 
 from __future__ import annotations

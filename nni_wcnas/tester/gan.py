@@ -207,6 +207,11 @@ class GAN(GenerativeTester):
         norms = torch._foreach_norm([value.detach() for value in self.hyperparameters().values()])
         return {'discriminator_norm': torch.stack(norms).norm().item()}
 
+    @property
+    def waits_for_b(self) -> bool:
+        """Where the discriminator is B."""
+        return self.learns == 'discriminator'
+
     # --------------------------------------------------------------------------------------------------------- training
 
     def optimizers(self, epochs: int, *, learns_b: bool = True) -> list[NamedOptimizer]:
