@@ -18,7 +18,7 @@ _WARNINGS = (
     '.*isinstance.treespec, LeafSpec',
     '.*The number of training batches',
     '.*Trying to infer the `batch_size`',
-    '.*lr_scheduler.step.. before .optimizer.step',
+    '.*lr_scheduler.step.* before .optimizer.step',
 )
 
 
