@@ -6,6 +6,9 @@ whether they mean anything.
 batch in the papers' tables. Cost of a step: one forward pass through trunk and head and one backward pass through the
 head, or one of each through the classifier.
 
+In its look-ahead a classifier normalises by the statistics of its batch, where it has batch normalisation, and does not
+see a tint that all images share; one without, such as ``nf_resnet26``, does (README, "What the testers do").
+
 References
 ----------
 The tied form is the parameter sharing of the worst-case search paper, section 3.3; its separate form there is
