@@ -1,6 +1,7 @@
 """The training step on real digits with a real GAN: who moves when, and nothing else."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -32,6 +33,11 @@ def _moved(before, after):
     return {
         name for name in before if any(not torch.equal(before[name][key], after[name][key]) for key in before[name])
     }
+
+
+def _dasgm(hyperparameter_lr, **arguments):
+    objective = wc.SynthesizedValidation(hyperparameter_lr=hyperparameter_lr)
+    return wc.presets.dasgm('darts_2nd', objective=objective, **arguments)
 
 
 class AtFirstBatch(Callback):
@@ -192,17 +198,26 @@ def test_warmup_leaves_a_and_b_but_trains_the_rest():
     assert _moved(warm, end) == {'W', 'G', 'S', 'V', 'A', 'B'}
 
 
-def test_a_generator_waits_in_the_warmup_where_its_discriminator_is_b():
+@pytest.mark.parametrize(
+    ('strategy', 'warm', 'afterwards'),
+    [
+        (wc.presets.wcnas, {'W', 'V'}, {'W', 'V', 'G', 'S', 'A', 'B'}),
+        (partial(_dasgm, 3e-4), {'W'}, {'W', 'G', 'S', 'A', 'B'}),
+        (partial(_dasgm, 0.0), {'W', 'G', 'S', 'B'}, {'W', 'G', 'S', 'A', 'B'}),  # S, which is B's name here, plays.
+    ],
+    ids=['worst case', 'synthesized', 'synthesized, B not learned'],
+)
+def test_a_generator_waits_in_the_warmup_where_its_discriminator_is_b(strategy, warm, afterwards):
     states = []
     epochs = LambdaCallback(
         on_train_epoch_start=lambda trainer, module: states.append(_snapshot(module)),
         on_train_end=lambda trainer, module: states.append(_snapshot(module)),
     )
     tester = wc.FQGAN(10, image_size=16, width=4, latent=8, dictionary_size=8, learns='discriminator')
-    run(wc.presets.wcnas(schedule=wc.SingleStage(warmup=1)), callbacks=[epochs], epochs=2, tester=tester)
-    start, warm, end = states
-    assert _moved(start, warm) == {'W', 'V'}
-    assert _moved(warm, end) == {'W', 'G', 'S', 'V', 'A', 'B'}
+    run(strategy(schedule=wc.SingleStage(warmup=1)), callbacks=[epochs], epochs=2, tester=tester)
+    start, warmed, end = states
+    assert _moved(start, warmed) == warm
+    assert _moved(warmed, end) == afterwards
 
 
 def test_learning_rates_follow_the_cosine_of_the_tables():

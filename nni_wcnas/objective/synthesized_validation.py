@@ -113,11 +113,12 @@ class SynthesizedValidation(Objective):
         return ArchitectureUpdate(alphas, losses, chain.hyperparameter_gradient(vector))
 
     def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
-        """One step of the GAN on the validation batch, whether or not the architecture has learned from this one."""
-        del update_generator  # Unused: the generator learns on every batch.
+        """One step of the GAN on the validation batch, whether or not the architecture has learned from this one; of a
+        generator whose discriminator is B only where that has."""
         if not self.trains_tester:
             return {}
-        return teach(_tester(step), step.val, update_generator=True)
+        tester = _tester(step)
+        return teach(tester, step.val, update_generator=update_generator or not tester.waits_for_b)
 
     def _batch(self, step: Step, generate: Callable[[Noise], Tensor]) -> tuple[Tensor, Tensor]:
         """Real images first, as many as their share, rounded down; as large as the validation batch."""

@@ -212,8 +212,8 @@ class GAN(GenerativeTester):
 
     @property
     def waits_for_b(self) -> bool:
-        """Where the discriminator is B."""
-        return self.learns == 'discriminator'
+        """Where the discriminator is B, and therefore does not play."""
+        return self._discriminator_optimizer is None
 
     # --------------------------------------------------------------------------------------------------------- training
 
