@@ -429,7 +429,7 @@ class Tester(nn.Module, ABC):
 
     @property
     def waits_for_b(self) -> bool:
-        """Whether the generator rests while B does, in the warm-up: it would learn to fool a B that stands still."""
+        """Whether the generator rests while B does, as in a warm-up: it would learn to fool a B that stands still."""
         return False
 
     def adversary_step(self, batch: Batch, *, update_generator: bool) -> Losses:
