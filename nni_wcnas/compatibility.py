@@ -54,11 +54,6 @@ def check_combination(search: Search) -> None:
     """
     relaxation, hypergradient, objective = search.relaxation, search.hypergradient, search.objective
     smoothing, schedule = search.smoothing, search.schedule
-    if not relaxation.is_twice_differentiable and getattr(hypergradient, 'by', None) == 'exact':
-        raise ValueError(
-            f'{_kind(relaxation)} has no second derivatives, which {_kind(hypergradient)} needs with '
-            "by='exact': use by='finite_difference'"
-        )
     if not relaxation.is_twice_differentiable and schedule.needs_second_derivatives:
         raise ValueError(
             f'{_kind(relaxation)} has no second derivatives, of which {_kind(schedule)} makes a Hessian: use '
@@ -117,20 +112,6 @@ def check_space(search: Search, space: nn.Module) -> None:
     for share in {_share(search), *(stage.share for stage in stages if stage.share is not None)}:
         for cell in cells:
             candidate_factories(_factories(cell), share)
-    _check_derivatives(search, space)
-
-
-_NOT_TWICE = (nn.Hardswish, nn.Hardsigmoid)
-"""Of which torch has no second derivatives."""
-
-
-def _check_derivatives(search: Search, space: nn.Module) -> None:
-    """Refuse operations that cannot be differentiated twice, where a member asks for it."""
-    exact = getattr(search.hypergradient, 'by', None) == 'exact'
-    odd = next((_kind(module) for module in space.modules() if isinstance(module, _NOT_TWICE)), None)
-    if odd is not None and (exact or search.schedule.needs_second_derivatives):
-        member = f"{_kind(search.hypergradient)}(by='exact')" if exact else _kind(search.schedule)
-        raise ValueError(f'{member} takes second derivatives, and the {odd} of this space has none: leave it out')
 
 
 def _is_built_again(stage: Stage) -> bool:

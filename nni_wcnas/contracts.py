@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nni_wcnas.functional.hypergradient import InnerGradient, Loss
+
 __all__ = [
     'Parameters',
     'Losses',
@@ -46,6 +48,7 @@ __all__ = [
     'Auxiliary',
     'Learner',
     'TrainingPass',
+    'Lookahead',
     'Hypergradient',
     'Step',
     'Objective',
@@ -210,7 +213,7 @@ class Weighting(ABC):
     on_simplex: bool = True
     """Whether each row of weights is a distribution, so that a smoothing can perturb it."""
     is_twice_differentiable: bool = True
-    """Whether double backward passes work, which ``Unrolled(by='exact')`` and Hessians need."""
+    """Whether Hessians in the logits can be taken. A product with weights, as in ``Unrolled``, differentiates once."""
     is_penalised: bool = False
     """Whether :meth:`penalty` is part of the architecture's loss."""
     is_sparse: bool = False
@@ -571,27 +574,36 @@ class TrainingPass(NamedTuple):
     """Detached."""
 
 
+class Lookahead(NamedTuple):
+    """The learner one step ahead."""
+
+    weights: Parameters
+    """W', leaves."""
+    indirect: Callable[[Parameters], Parameters]
+    """``dL/dW' -> -lr_w (d2 L_tr / dA dW) . dL/dW'``, by name of A: what leads to A through W'. To be called once."""
+    training: TrainingPass | None
+    """The pass behind W', where there was one."""
+
+
 class Hypergradient(ABC):
     """How the inner problem of the learner enters dA."""
 
     unrolls: bool
 
     @abstractmethod
-    def ahead(self, step: Step, *, reuse: bool = False) -> tuple[Parameters, TrainingPass | None]:
-        """W' and, where there was one, the training pass behind it.
+    def ahead(self, step: Step, *, reuse: bool = False) -> Lookahead:
+        """W', and the way back from it.
 
-        With ``reuse`` that pass stands for the weight step's own: running statistics move in it.
+        With ``reuse`` its training pass stands for the weight step's own: running statistics move in it.
         """
 
     @abstractmethod
-    def indirect(self, step: Step, vector: Parameters) -> Parameters:
-        """-lr_w (d2 L_tr / dA dW) . vector, by name of A."""
+    def inner(self, loss: Loss, parameters: Parameters, targets: Parameters) -> InnerGradient:
+        """The gradient of another inner problem, of the tester's chain, and its product by this member's method."""
 
     @abstractmethod
-    def product(
-        self, gradient: Callable[[Parameters, bool], Parameters], parameters: Parameters, vector: Parameters
-    ) -> Parameters:
-        """The implicit product with this member's method, for the tester's chain."""
+    def product(self, loss: Loss, parameters: Parameters, targets: Parameters, vector: Parameters) -> Parameters:
+        """The implicit product alone."""
 
 
 @dataclass

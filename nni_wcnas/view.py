@@ -12,6 +12,7 @@ from nni_wcnas.contracts import Batch, CellGenotype, CellScores, Supernet
 from nni_wcnas.functional.eigenvalue import hessian_product, largest_eigenvalue
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.hypergradient import full_precision
+from nni_wcnas.functional.second_pass import quick_second_pass
 from nni_wcnas.supernet.choices import cells_by_label
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class SupernetView(Supernet):
 
     def _eigenvalue(self, batch: Batch) -> float:
         module = self._module
-        with frozen_statistics(module.model):
+        with frozen_statistics(module.model), quick_second_pass(module.model):
             loss = torch.nn.functional.cross_entropy(module.model(batch.images), batch.labels)
             return largest_eigenvalue(*hessian_product(loss, module.architecture()))
 

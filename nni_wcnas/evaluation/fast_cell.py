@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nni_wcnas.evaluation.network import Cell, CellNetwork, DropPath
-from nni_wcnas.functional.depthwise import depthwise
+from nni_wcnas.functional.convolution import depthwise
 from nni_wcnas.functional.pointwise_norm import BatchStatistics, normalised
 from nni_wcnas.spaces.operations import FactorizedReduce
 from nni_wcnas.supernet.recognition import Candidate, Identity, Other, Pool, Separable, Stage, recognise

@@ -1,4 +1,4 @@
-"""Depthwise convolution whose backward pass on a CPU is made of forward passes.
+"""The derivatives of a depthwise convolution as forward passes of depthwise convolutions.
 
 oneDNN computes a depthwise convolution in channels-last fast, but not its derivatives: for the weights of a 5x5 kernel
 and for everything of a dilated one it pads each channel to a block of 16, and wastes an order of magnitude of
@@ -10,90 +10,38 @@ arithmetic. The derivatives are depthwise convolutions themselves::
 
 A dilation of 2 splits the image into four interleaved ones that do not meet, so its dw is that of a dense kernel on
 four times the images; with a stride of 2 as well only one of the four is read. Where torch's own derivative is as good
-(3x3 kernels, other devices, dtypes and layouts, autocast) it is used.
+(3x3 kernels) it is used.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-__all__ = ['depthwise', 'input_gradient', 'weight_gradient']
+__all__ = ['input_gradient', 'weight_gradient']
 
 
-def depthwise(x: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0, dilation: int = 1) -> Tensor:
-    """One square kernel for each channel: ``F.conv2d(x, weight, None, stride, padding, dilation, groups=C)``.
-
-    Parameters
-    ----------
-    x
-        Shape ``(N, C, H, W)``.
-    weight
-        Shape ``(C, 1, k, k)``.
-    stride, padding, dilation
-        Of both axes.
-
-    Returns
-    -------
-    Shape ``(N, C, H', W')``, as often differentiable as torch's.
-    """
-    if stride == dilation == 2 and padding % 2 == 0:
-        # All taps fall on every other pixel, counted from the first.
-        x = x[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
-        stride, padding, dilation = 1, padding // 2, 1
-    if _gains(x, weight):
-        return _Depthwise.apply(x, weight, stride, padding, dilation)
-    return F.conv2d(x, weight, None, stride, padding, dilation, len(weight))
-
-
-def _gains(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN computes this convolution."""
-    return (
-        x.device.type == 'cpu'
-        and x.dtype == weight.dtype == torch.float32
-        and bool(torch.backends.mkldnn.enabled)
-        and not torch.is_autocast_enabled('cpu')
-        and bool(x.is_contiguous(memory_format=torch.channels_last))
-    )
-
-
-class _Depthwise(torch.autograd.Function):
-    """The convolution with the derivatives below; its backward pass is differentiable."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.geometry = stride, padding, dilation
-        return F.conv2d(x, weight, None, stride, padding, dilation, len(weight))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        to_input = input_gradient(x, weight, gradient, *ctx.geometry) if ctx.needs_input_grad[0] else None
-        to_weight = weight_gradient(x, weight, gradient, *ctx.geometry) if ctx.needs_input_grad[1] else None
-        return to_input, to_weight, None, None, None
-
-
-def input_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
-    """dL/dx, shape of ``x``, given dL/dy of shape ``(N, C, H', W')``."""
+def input_gradient(
+    shape: torch.Size, weight: Tensor, gradient: Tensor, stride: int, padding: int, dilation: int
+) -> Tensor:
+    """dL/dx of a ``shape``, given dL/dy of shape ``(N, C, H', W')``."""
     reach = dilation * (weight.shape[-1] - 1)
     if stride == 1 and padding <= reach:
         return F.conv2d(gradient, weight.flip(2, 3), None, 1, reach - padding, dilation, len(weight))
-    return conv2d_input(x.shape, weight, gradient, stride, padding, dilation, len(weight))
+    return conv2d_input(shape, weight, gradient, stride, padding, dilation, len(weight))
 
 
-def weight_gradient(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
-    """dL/dw, shape of ``weight``, given dL/dy of shape ``(N, C, H', W')``."""
-    size = weight.shape[-1]
+def weight_gradient(
+    x: Tensor, shape: torch.Size, gradient: Tensor, stride: int, padding: int, dilation: int
+) -> Tensor:
+    """dL/dw of a ``shape``, given dL/dy of shape ``(N, C, H', W')``."""
+    size = shape[-1]
     if stride == 1 and dilation == 2 and padding == size - 1 and padding % 2 == 0:
         x, gradient, padding, dilation = _interleaved(x), _interleaved(gradient), padding // 2, 1
     if size == 3 and dilation == 1:
-        return conv2d_weight(x, weight.shape, gradient, stride, padding, dilation, len(weight))
+        return conv2d_weight(x, shape, gradient, stride, padding, dilation, shape[0])
     count, channels, height, width = x.shape
     images = x.permute(2, 3, 0, 1).reshape(1, height, width, -1).permute(0, 3, 1, 2)  # (1, N * C, H, W)
     kernels = gradient.reshape(count * channels, 1, *gradient.shape[2:])

@@ -1,4 +1,4 @@
-"""The whole of the multi-level mathematics: two functions on parameter dictionaries.
+"""The whole of the multi-level mathematics: a look-ahead and its derivative, on parameter dictionaries.
 
 One step of SGD stands for the solution of an inner problem, ``params'(target) = params - lr (momentum m + d L / d
 params + decay params)``, so the derivative of an outer loss F(params') in ``target`` is::
@@ -9,7 +9,7 @@ and every further level contributes one more factor, one more minus sign and one
 equations 7-16). Nothing here writes to live parameters: callers evaluate their losses with
 ``torch.func.functional_call``.
 
-Both functions expect losses that are deterministic: the caller freezes noise, gates, masks and batch-norm statistics
+All functions expect losses that are deterministic: the caller freezes noise, gates, masks and batch-norm statistics
 (:mod:`.frozen`) and leaves reduced precision off (:func:`full_precision`).
 """
 
@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, ParamSpec, TypeVar
+from functools import partial
+from typing import Literal, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,7 +26,10 @@ from torch import Tensor
 __all__ = [
     'Parameters',
     'By',
+    'InnerGradient',
+    'Loss',
     'RADIUS',
+    'inner_gradient',
     'lookahead',
     'implicit_product',
     'gradient',
@@ -39,6 +43,8 @@ __all__ = [
 
 Parameters = dict[str, Tensor]
 By = Literal['finite_difference', 'exact']
+Loss = Callable[[Parameters, Parameters], Tensor]
+"""A scalar loss of the parameters of an inner problem, and of targets that it depends on as well."""
 RADIUS = 0.01
 """Length of the perturbation of a finite difference (Liu et al., 2019)."""
 _Arguments = ParamSpec('_Arguments')
@@ -53,11 +59,13 @@ def gradient(loss: Tensor, parameters: Parameters, *, create_graph: bool = False
     return dict(zip(parameters, values))
 
 
-def gradients(output: Tensor, *groups: Parameters, cotangent: Tensor | None = None) -> list[Parameters]:
+def gradients(
+    output: Tensor, *groups: Parameters, cotangent: Tensor | None = None, retain_graph: bool = False
+) -> list[Parameters]:
     """Gradients in several groups of parameters by one backward pass; ``cotangent`` is dF/doutput where ``output`` is
     not a scalar."""
     flat = [value for group in groups for value in group.values()]
-    values = iter(torch.autograd.grad(output, flat, cotangent, materialize_grads=True))
+    values = iter(torch.autograd.grad(output, flat, cotangent, retain_graph, materialize_grads=True))
     return [{name: next(values) for name in group} for group in groups]
 
 
@@ -134,71 +142,92 @@ def leaves(parameters: Parameters) -> Parameters:
     return {name: value.detach().requires_grad_() for name, value in parameters.items()}
 
 
+class InnerGradient(NamedTuple):
+    """The gradient of an inner problem at one point, and how it changes with what the problem depends on."""
+
+    loss: Tensor
+    """Detached."""
+    gradients: Parameters
+    """dL/dparams by name, detached."""
+    product: Callable[[Parameters], Parameters]
+    """``vector -> (d2 L / d target d params) . vector``, by target name. With ``'exact'`` it can be called once."""
+
+
+def inner_gradient(
+    loss: Loss, parameters: Parameters, targets: Parameters, by: By = 'exact', radius: float = RADIUS
+) -> InnerGradient:
+    """Differentiate an inner problem so that its look-ahead can be differentiated: equations 7-9, then 12, 15 and 16.
+
+    Parameters
+    ----------
+    loss
+        Scalar ``loss(parameters, targets)``.
+    parameters, targets
+        Where the derivatives are taken.
+    by, radius
+        As in :func:`implicit_product`. ``'exact'`` keeps the graph of the gradient until its product is taken, so that
+        both together cost one forward and two backward passes.
+    """
+    if _check_by(by) == 'finite_difference':
+        point = leaves(parameters)
+        value = loss(point, _detached(targets))
+        product = partial(_by_finite_difference, loss, parameters, targets, radius=radius)
+        return InnerGradient(value.detach(), gradient(value, point), product)
+    point, by_target = leaves(parameters), leaves(targets)
+    value = loss(point, by_target)
+    gradients = gradient(value, point, create_graph=True)
+    return InnerGradient(value.detach(), _detached(gradients), partial(_by_double_backward, gradients, by_target))
+
+
 def implicit_product(
-    target_gradient: Callable[[Parameters, bool], Parameters],
+    loss: Loss,
     parameters: Parameters,
+    targets: Parameters,
     vector: Parameters,
-    by: By = 'finite_difference',
+    by: By = 'exact',
     radius: float = RADIUS,
 ) -> Parameters:
     """(d2 L / d target d params) . vector: equations 12, 15 and 16.
 
     Parameters
     ----------
-    target_gradient
-        ``target_gradient(params, create_graph)`` returns dL/dtarget at ``params``, by target name; with
-        ``create_graph`` the result must be differentiable in ``params``.
-    parameters
+    loss
+        Scalar ``loss(parameters, targets)``.
+    parameters, targets
         Where the second derivative is taken.
     vector
         One tensor for each parameter.
     by
-        ``'finite_difference'``: two evaluations at ``params +- epsilon vector`` with epsilon = radius / ||vector||; its
-        error is of order epsilon squared on smooth losses, while a network of rectifiers is smooth only between kinks,
-        which the published radius crosses. ``'exact'``: double backward, at the price of the memory of a second graph.
+        ``'exact'``: the gradient by the targets of the scalar (dL/dparams) . vector, by a second backward pass.
+        ``'finite_difference'``: dL/dtarget at ``params +- epsilon vector`` with epsilon = radius / ||vector||, as in the
+        papers; its error is of order epsilon squared on smooth losses, while a network of rectifiers is smooth only
+        between kinks, many of which lie within the published radius (docs: "Second-order terms").
     radius
-        Length of the perturbation of all parameters together; 0.01 in Liu et al., 2019. Float32 needs one well above
-        1e-3.
+        Length of the perturbation of all parameters together; 0.01 in Liu et al., 2019.
 
     Returns
     -------
     One tensor for each target name, detached; zeros when ``vector`` is zero.
     """
-    if by == 'exact':
-        return _by_double_backward(target_gradient, parameters, vector)
-    if by == 'finite_difference':
-        return _by_finite_difference(target_gradient, parameters, vector, radius)
-    raise ValueError(f"by must be 'finite_difference' or 'exact', not {by!r}")
+    if _check_by(by) == 'finite_difference':
+        return _by_finite_difference(loss, parameters, targets, vector, radius=radius)
+    return inner_gradient(loss, parameters, targets).product(vector)
 
 
-def _by_double_backward(
-    target_gradient: Callable[[Parameters, bool], Parameters], parameters: Parameters, vector: Parameters
-) -> Parameters:
-    point = leaves(parameters)
-    gradients = target_gradient(point, True)
-    products = {name: torch.zeros_like(value) for name, value in gradients.items()}
-    # A constant gradient, as that of a bias of a linear score, has no mixed derivative, and no graph.
-    varying = {name: value for name, value in gradients.items() if value.requires_grad}
-    if not varying:
-        return products
-    # d target . params is linear in a dummy cotangent u: differentiate u . g(params) in params against the vector, then
-    # in u.
-    cotangents = {name: torch.zeros_like(value, requires_grad=True) for name, value in varying.items()}
-    through = torch.autograd.grad(
-        list(varying.values()),
-        list(point.values()),
-        list(cotangents.values()),
-        create_graph=True,
-        materialize_grads=True,
-    )
-    total = torch.stack([(g * vector[name]).sum() for g, name in zip(through, point)]).sum()
-    if not total.requires_grad:  # L is separable: the mixed derivative vanishes identically
-        return products
-    return products | {name: value.detach() for name, value in gradient(total, cotangents).items()}
+def _check_by(by: By) -> By:
+    if by not in ('finite_difference', 'exact'):
+        raise ValueError(f"by must be 'finite_difference' or 'exact', not {by!r}")
+    return by
+
+
+def _by_double_backward(gradients: Parameters, targets: Parameters, vector: Parameters) -> Parameters:
+    # A constant gradient, as that of a bias of a linear score, has no graph; neither has a separable loss.
+    total = torch.stack([(value * vector[name]).sum() for name, value in gradients.items()]).sum()
+    return _detached(gradient(total, targets))
 
 
 def _by_finite_difference(
-    target_gradient: Callable[[Parameters, bool], Parameters], parameters: Parameters, vector: Parameters, radius: float
+    loss: Loss, parameters: Parameters, targets: Parameters, vector: Parameters, radius: float
 ) -> Parameters:
     names = list(parameters)
     point, direction = [parameters[name].detach() for name in names], [vector[name].detach() for name in names]
@@ -208,10 +237,15 @@ def _by_finite_difference(
 
     def at(sign: float) -> Parameters:
         moved = torch._foreach_add(point, torch._foreach_mul(direction, sign * epsilon))
-        return target_gradient(dict(zip(names, moved)), False)
+        by_target = leaves(targets)
+        return gradient(loss(dict(zip(names, moved)), by_target), by_target)
 
     plus, minus = at(1.0), at(-1.0)
     return {name: ((plus[name] - minus[name]) / (2 * epsilon)).detach() for name in plus}
+
+
+def _detached(parameters: Parameters) -> Parameters:
+    return {name: value.detach() for name, value in parameters.items()}
 
 
 def scaled(parameters: Parameters, factor: float) -> Parameters:

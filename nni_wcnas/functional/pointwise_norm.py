@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from nni_wcnas.functional.mixed_derivative import held
+
 __all__ = ['BatchStatistics', 'affine', 'normalised']
 
 
@@ -109,7 +111,7 @@ class _Normalised(torch.autograd.Function):
         matrix, shift, variance = affine(mean, covariance, weights, gain, epsilon)
         outputs = _products(total, features, matrix, shift + bias)
         statistics = _apply(weights, mean), variance
-        ctx.save_for_backward(mean, covariance, matrix, weights, gain, bias, *features)
+        ctx.save_for_backward(mean, covariance, weights, gain, *features)
         ctx.total, ctx.epsilon = total, epsilon
         ctx.mark_non_differentiable(*statistics)
         return *outputs, *statistics
@@ -121,18 +123,14 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     def _gradients(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        mean, covariance, matrix, weights, gain, bias, *features = ctx.saved_tensors
-        if torch.is_grad_enabled():  # Somebody differentiates twice: then mean, covariance and matrix are no constants.
-            # Aliases: one input may depend on another, and its gradient is not asked for here.
-            inputs = [x.view_as(x) for x in (weights, gain, bias, *features)]
-            outputs = _plain(ctx.total, ctx.epsilon, *inputs)
-            wanted = [x for x, needed in zip(inputs, ctx.needs_input_grad[2:]) if needed]
-            found = iter(torch.autograd.grad(outputs, wanted, gradients[:-2], create_graph=True))
-            return None, None, *(next(found) if needed else None for needed in ctx.needs_input_grad[2:])
+        mean, covariance, weights, gain, *features = ctx.saved_tensors
+        if torch.is_grad_enabled():  # Somebody differentiates twice: then the moments are no constants.
+            mean, covariance = _moments(features)
+            weights = held(weights)
         arriving = gradients[:1] * len(features) if ctx.total else gradients[:-2]
         to_shift = _stacked_once(arriving, ctx.total, lambda g: g.sum(0))
         to_matrix = torch.stack([g.T @ d for g, d in zip(arriving, features)])
-        small = _small_gradients((mean, covariance, weights, gain), ctx.epsilon, to_matrix, to_shift)
+        matrix, small = _small_gradients((mean, covariance, weights, gain), ctx.epsilon, to_matrix, to_shift)
         to_mean, to_covariance, to_weights, to_gain = small
         symmetric = (to_covariance + to_covariance.transpose(1, 2)) / len(features[0])
         row = to_mean / len(features[0]) - _apply(symmetric, mean)
@@ -141,13 +139,6 @@ class _Normalised(torch.autograd.Function):
             for i, (g, d, needed) in enumerate(zip(arriving, features, ctx.needs_input_grad[5:]))
         ]
         return None, None, to_weights, to_gain, to_shift, *to_features
-
-
-def _plain(total: bool, epsilon: float, weights: Tensor, gain: Tensor, bias: Tensor,
-           *features: Tensor) -> tuple[Tensor, ...]:
-    """The same in operations that autograd knows."""
-    matrix, shift, _ = affine(*_moments(features), weights, gain, epsilon)
-    return tuple(_products(total, features, matrix, shift + bias))
 
 
 def _moments(features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -180,10 +171,14 @@ def _stacked_once(gradients: Sequence[Tensor], same: bool, function: Any) -> Ten
 
 
 def _small_gradients(inputs: tuple[Tensor, ...], epsilon: float, to_matrix: Tensor,
-                     to_shift: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of (mean, covariance, weights, gain), given those of the affine map."""
+                     to_shift: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Q, and the gradients of (mean, covariance, weights, gain), given those of the affine map; differentiable where
+    gradients are on."""
+    differentiable = torch.is_grad_enabled()
     with torch.enable_grad():
-        leaves = [x.detach().requires_grad_() for x in inputs]
-        mean, covariance, weights, gain = leaves
+        # Aliases: one input may depend on another, and the gradient shall end at each.
+        aliases = [x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in inputs]
+        mean, covariance, weights, gain = aliases
         matrix, shift, _ = affine(mean, covariance, weights, gain, epsilon)
-        return torch.autograd.grad((matrix, shift), leaves, (to_matrix, to_shift))
+        small = torch.autograd.grad((matrix, shift), aliases, (to_matrix, to_shift), create_graph=differentiable)
+    return matrix, small

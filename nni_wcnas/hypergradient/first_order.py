@@ -1,8 +1,7 @@
 """FirstOrder: the architecture takes the weights as they are.
 
 W' = W and dW'/dA = 0. One forward and backward through the supernet for each validation term, nothing else.
-``Search()`` uses it. The tester's own chain (equations 15 and 16) still needs a product: it is taken by finite
-differences.
+``Search()`` uses it. The tester's own chain (equations 15 and 16) still needs products, which are exact.
 
 References
 ----------
@@ -11,13 +10,12 @@ Liu, Simonyan, Yang, "DARTS: Differentiable Architecture Search", ICLR 2019, sec
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from nni_wcnas.contracts import Hypergradient, Parameters, Step
-from nni_wcnas.functional.hypergradient import implicit_product, leaves
+from nni_wcnas.contracts import Hypergradient, Lookahead, Parameters, Step
+from nni_wcnas.functional.hypergradient import InnerGradient, Loss, implicit_product, inner_gradient, leaves
 
 __all__ = ['FirstOrder']
 
@@ -28,18 +26,20 @@ class FirstOrder(Hypergradient):
 
     unrolls = False
 
-    def ahead(self, step: Step, *, reuse: bool = False) -> tuple[Parameters, None]:
-        """The weights as they are."""
+    def ahead(self, step: Step, *, reuse: bool = False) -> Lookahead:
+        """The weights as they are, which do not depend on the architecture."""
         del reuse  # Unused: there is no pass to reuse.
-        return leaves(step.learner.weights), None
 
-    def indirect(self, step: Step, vector: Parameters) -> Parameters:
-        """Zero."""
-        del vector  # Unused: the weights do not depend on the architecture.
-        return {name: torch.zeros_like(alpha) for name, alpha in step.learner.alphas.items()}
+        def zero(vector: Parameters) -> Parameters:
+            del vector  # Unused: it leads nowhere.
+            return {name: torch.zeros_like(alpha) for name, alpha in step.learner.alphas.items()}
 
-    def product(
-        self, gradient: Callable[[Parameters, bool], Parameters], parameters: Parameters, vector: Parameters
-    ) -> Parameters:
-        """By finite differences."""
-        return implicit_product(gradient, parameters, vector, 'finite_difference')
+        return Lookahead(leaves(step.learner.weights), zero, None)
+
+    def inner(self, loss: Loss, parameters: Parameters, targets: Parameters) -> InnerGradient:
+        """With exact products."""
+        return inner_gradient(loss, parameters, targets)
+
+    def product(self, loss: Loss, parameters: Parameters, targets: Parameters, vector: Parameters) -> Parameters:
+        """Exact."""
+        return implicit_product(loss, parameters, targets, vector)

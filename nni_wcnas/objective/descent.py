@@ -21,12 +21,12 @@ def descent(
     -------
     dA, the loss, and its gradient by ``others``, which it also depends on.
     """
-    weights, _ = step.hypergradient.ahead(step)
+    ahead = step.hypergradient.ahead(step)
     alphas, others = leaves(step.learner.alphas), others or {}
-    value = loss(weights, alphas)
+    value = loss(ahead.weights, alphas)
     if not step.hypergradient.unrolls:
         direct, rest = gradients(value, alphas, others)
         return direct, value.detach(), rest
-    direct, vector, rest = gradients(value, alphas, weights, others)
-    indirect = step.hypergradient.indirect(step, vector)
+    direct, vector, rest = gradients(value, alphas, ahead.weights, others)
+    indirect = ahead.indirect(vector)
     return {name: direct[name] + indirect[name] for name in alphas}, value.detach(), rest

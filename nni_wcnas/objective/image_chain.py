@@ -14,8 +14,12 @@ papers/wcnas, equations 6, 8, 15 and 16; papers/dasgm, equations 4 and 7.
 
 from __future__ import annotations
 
+from typing import Any
+
+from torch import Tensor
+
 from nni_wcnas.contracts import GenerativeTester, Noise, Parameters, Step, Tester
-from nni_wcnas.functional.hypergradient import gradient, leaves, replayed, scaled, sgd_step
+from nni_wcnas.functional.hypergradient import leaves, replayed, scaled, sgd_step
 
 __all__ = ['ImageChain']
 
@@ -37,27 +41,26 @@ class ImageChain:
     """
 
     def __init__(self, step: Step, tester: Tester, training_noise: Noise) -> None:
-        self.tester, self._product, self._noise = tester, step.hypergradient.product, training_noise
+        self.tester = tester
         device = step.train.labels.device
         self.generate = replayed(tester.generate, device)
         live = tester.generator_parameters()
         if isinstance(tester, GenerativeTester):
-            self._loss = replayed(tester.generation_loss, device)
-            loss, self._statistics = self._loss(training_noise)
-            live = sgd_step(live, gradient(loss, live), **vars(tester.generator_step()))
+            generation_loss = replayed(tester.generation_loss, device)
+            statistics: Any = None  # Of the first evaluation, in all of them.
+
+            def loss(generator: Parameters, hyperparameters: Parameters) -> Tensor:
+                nonlocal statistics
+                value, statistics = generation_loss(training_noise, generator, hyperparameters, statistics)
+                return value
+
+            self._inner = step.hypergradient.inner(loss, live, tester.hyperparameters())
+            live = sgd_step(live, self._inner.gradients, **vars(tester.generator_step()))
         self.generator = leaves(live)
         """G', or B: what images are differentiable in."""
 
     def hyperparameter_gradient(self, vector: Parameters) -> Parameters:
-        """dB, given the gradient g_G of an objective by :attr:`generator`."""
-        tester = self.tester
-        if not isinstance(tester, GenerativeTester):
+        """dB, given the gradient g_G of an objective by :attr:`generator`; to be asked for once."""
+        if not isinstance(self.tester, GenerativeTester):
             return vector
-
-        def rise(generator: Parameters, create_graph: bool) -> Parameters:
-            hyperparameters = leaves(tester.hyperparameters())
-            loss, _ = self._loss(self._noise, generator, hyperparameters, self._statistics)
-            return gradient(loss, hyperparameters, create_graph=create_graph)
-
-        product = self._product(rise, tester.generator_parameters(), vector)
-        return scaled(product, -tester.generator_step().lr)
+        return scaled(self._inner.product(vector), -self.tester.generator_step().lr)

@@ -24,9 +24,9 @@ W2. With ``FirstOrder``, W1' = W1 and W2' = W2, and dA = a1 + a2.
 Cost in passes through the supernet, with the published numbers and unrolled: 1 + 20/5 + 9/3 = 8 a batch, 4.4 with
 ``FirstOrder``; the memory of W2 and its momentum. ``presets.sanas()`` is the paper's row.
 
-Finite differences through a network of rectifiers count the kinks between their ends, those in d most of all: on
-digits, in a supernet of 8 channels, c and w are some 20 times their exact size with the published radius of 0.01, and
-twice with ``Unrolled(radius=1.0)``. ``Unrolled(by='exact')`` counts none.
+Products are exact. Finite differences through a network of rectifiers count the kinks between their ends, those in d
+most of all: on digits, in a supernet of 8 channels, c and w are some 20 times their exact size with the published
+radius of 0.01, and twice with ``Unrolled(by='finite_difference', radius=1.0)``.
 
 Deviations: the last of the ``steps`` gradients is equation 2's plain step, as sign steps (table 7) have no derivative;
 the sign steps before it, constants to the gradient, stay within epsilon - step_size, and xi, which the paper does not
@@ -57,9 +57,10 @@ from nni_wcnas.functional.hypergradient import (
     gradient,
     gradients,
     leaves,
-    lookahead,
     scaled,
+    sgd_step,
 )
+from nni_wcnas.functional.mixed_derivative import weights_held
 from nni_wcnas.functional.saliency import Ascent, ascent, output_change, saliency
 from nni_wcnas.objective.second_learner import SecondLearner
 
@@ -130,7 +131,7 @@ class SaliencyAware(Objective):
         through, vector = chain.backward(second.weights)
         if first is not None:
             vector = _added([vector, scaled(first.weights, self.trade_off)])
-        return self._update(second, first, [through, step.hypergradient.indirect(step, vector)])
+        return self._update(second, first, [through, chain.ahead.indirect(vector)])
 
     def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
         """W2 learns from the salient parts of the training batch, when it is due."""
@@ -199,17 +200,18 @@ class _SaliencyChain:
     def __init__(self, objective: SaliencyAware, step: Step) -> None:
         self.step, self.pixels = step, _pixels(step.train)
         self.live, alphas = SecondLearner(step), _detached(step.learner.alphas)
-        self.first, _ = step.hypergradient.ahead(step)
+        self.ahead = step.hypergradient.ahead(step)
+        self.first = self.ahead.weights
         self.perturbation = objective.perturb(step, self.pixels, _detached(self.first), alphas)
-        self.second = lookahead(
-            lambda weights: self.salient_loss(self.perturbation.end, weights, alphas),
-            leaves(self.live.weights),
-            **vars(self.live.numbers),
-        )
+        targets = {**step.learner.alphas, _PERTURBATION: self.perturbation.end}
+        with weights_held():
+            self._inner = step.hypergradient.inner(self.salient_loss, self.live.weights, targets)
+        self.second = leaves(sgd_step(self.live.weights, self._inner.gradients, **vars(self.live.numbers)))
 
-    def salient_loss(self, perturbation: Tensor, weights: Parameters, alphas: Parameters) -> Tensor:
-        """L2."""
-        images = _salient(self.step, self.pixels, perturbation)
+    def salient_loss(self, weights: Parameters, targets: Parameters) -> Tensor:
+        """L2, of the architecture and the perturbation."""
+        images = _salient(self.step, self.pixels, targets[_PERTURBATION])
+        alphas = _without(targets, _PERTURBATION)
         return self.step.learner.loss(images, self.step.train.labels, weights, alphas)
 
     def change(self, perturbation: Tensor, weights: Parameters, alphas: Parameters) -> Tensor:
@@ -227,25 +229,19 @@ class _SaliencyChain:
 
     def past_second(self, vector: Parameters) -> Parameters:
         """- lr (d2 L2 / d(A, d') dW2) . vector, by name of A and for d': equations 11 and 13."""
-
-        def fall(weights: Parameters, create_graph: bool) -> Parameters:
-            targets = leaves({**self.step.learner.alphas, _PERTURBATION: self.perturbation.end})
-            loss = self.salient_loss(targets[_PERTURBATION], weights, _without(targets, _PERTURBATION))
-            return gradient(loss, targets, create_graph=create_graph)
-
-        product = self.step.hypergradient.product(fall, self.live.weights, vector)
-        return scaled(product, -self.live.numbers.lr)
+        return scaled(self._inner.product(vector), -self.live.numbers.lr)
 
     def past_perturbation(self, vector: Tensor) -> Parameters:
         """(d2 O / d(A, W1') dd) . (xi vector), by name of A and of W1': equations 15 and 17."""
 
-        def rise(perturbation: Parameters, create_graph: bool) -> Parameters:
-            alphas, weights = leaves(self.step.learner.alphas), leaves(self.first)
-            value = self.change(perturbation[_PERTURBATION], weights, alphas)
-            return gradient(value, {**alphas, **weights}, create_graph=create_graph)
+        def change(perturbation: Parameters, targets: Parameters) -> Tensor:
+            weights = {name: targets[name] for name in self.first}
+            alphas = {name: targets[name] for name in self.step.learner.alphas}
+            return self.change(perturbation[_PERTURBATION], weights, alphas)
 
         start, gained = self.perturbation.start, self.perturbation.gain * vector
-        return self.step.hypergradient.product(rise, {_PERTURBATION: start}, {_PERTURBATION: gained})
+        targets = {**self.step.learner.alphas, **self.first}
+        return self.step.hypergradient.product(change, {_PERTURBATION: start}, targets, {_PERTURBATION: gained})
 
 
 def _validate(step: Step, weights: Parameters) -> _Validation:

@@ -45,9 +45,9 @@ from nni_wcnas.functional.hypergradient import (
     gradient,
     gradients,
     leaves,
-    lookahead,
     replayed,
     scaled,
+    sgd_step,
 )
 from nni_wcnas.objective.adversary import teach
 from nni_wcnas.objective.image_chain import ImageChain
@@ -125,25 +125,33 @@ class WorstCase(Objective):
     def _descend(
         self, step: Step, images: Tensor, labels: Tensor
     ) -> tuple[Parameters, Tensor, Losses, Parameters | None]:
-        """dA, the gradient at the generated images, the losses, and the gradient for the weights to reuse."""
-        learner = step.learner
-        weights, training = step.hypergradient.ahead(step, reuse=self.reuse_gradient)
+        """dA, the gradient of L(W', A, images) at the images, the losses, and the gradient for the weights to reuse."""
+        learner, (weights, indirect, training) = step.learner, step.hypergradient.ahead(step, reuse=self.reuse_gradient)
         alphas = leaves(learner.alphas)
         worst, features = learner.loss_and_features(learner.renormalise(images), labels, weights, alphas)
-        objective = worst + self.decov * decorrelation(features) if self.decov else worst
-        direct, vector, by_images = gradients(objective, alphas, weights, {'images': images})
-        losses = {'A': worst.detach(), 'generated': worst.detach()}
+        direct, vector, by_images = gradients(
+            worst, alphas, weights, {'images': images}, retain_graph=self.decov > 0
+        )
+        losses, terms = {'A': worst.detach(), 'generated': worst.detach()}, []
+        if self.decov:
+            # By A and W' alone, in a backward pass of its own: B ascends the loss, not the penalty.
+            penalty = decorrelation(features)
+            losses['decov'] = penalty.detach()
+            terms.append((self.decov, penalty))
         if self.average_weight:
             average = learner.loss(step.val.images, step.val.labels, weights, alphas)
-            for group, more in zip((direct, vector), gradients(average, alphas, weights)):
+            losses['real'] = average.detach()
+            terms.append((self.average_weight, average))
+        for weight, term in terms:
+            losses['A'] = losses['A'] + weight * term.detach()
+            for group, more in zip((direct, vector), gradients(weight * term, alphas, weights)):
                 for name, value in more.items():
-                    group[name] = group[name] + self.average_weight * value
-            losses |= {'A': losses['A'] + self.average_weight * average.detach(), 'real': average.detach()}
-        indirect = step.hypergradient.indirect(step, vector)
+                    group[name] = group[name] + value
+        through_weights = indirect(vector)
         reused = training if self.reuse_gradient else None
         losses |= {'W': reused.loss} if reused else {}
         return (
-            {name: direct[name] + indirect[name] for name in alphas},
+            {name: direct[name] + through_weights[name] for name in alphas},
             by_images['images'],
             losses,
             reused.gradients if reused else None,
@@ -194,23 +202,17 @@ class _Meaning:
     def gradient(self) -> tuple[Tensor, Parameters]:
         """L(V', D_val), and -dL(V', D_val) / dG' = + lr_v (d2 L(V, f(G', z1)) / dG' dV) . v_V: two minus signs."""
         live, numbers = self._auxiliary.learnable(), self._auxiliary.sgd_step()
-        images = self._chain.generate(self._noise, self._chain.generator).detach()
-        ahead = lookahead(lambda auxiliary: self._loss(images, auxiliary), live, **vars(numbers))
+
+        def loss(auxiliary: Parameters, generator: Parameters) -> Tensor:
+            return self._evaluate(self._chain.generate(self._noise, generator), self._noise.labels, auxiliary)
+
+        inner = self._step.hypergradient.inner(loss, live, self._chain.generator)
+        ahead = leaves(sgd_step(live, inner.gradients, **vars(numbers)))
         val = self._step.val
         if val.clean is None:
             raise ValueError(
                 'WorstCase needs unaugmented validation images: use a SearchEvaluator with one of the data modules '
                 'of nni_wcnas.data'
             )
-        loss = self._evaluate(val.clean, val.labels, ahead)
-
-        def fall(auxiliary: Parameters, create_graph: bool) -> Parameters:
-            generator = leaves(self._chain.generator)
-            loss = self._loss(self._chain.generate(self._noise, generator), auxiliary)
-            return gradient(loss, generator, create_graph=create_graph)
-
-        product = self._step.hypergradient.product(fall, live, gradient(loss, ahead))
-        return loss.detach(), scaled(product, numbers.lr)
-
-    def _loss(self, images: Tensor, parameters: Parameters) -> Tensor:
-        return self._evaluate(images, self._noise.labels, parameters)
+        value = self._evaluate(val.clean, val.labels, ahead)
+        return value.detach(), scaled(inner.product(gradient(value, ahead)), numbers.lr)

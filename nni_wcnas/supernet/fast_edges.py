@@ -27,7 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nni_wcnas.functional.depthwise import depthwise
+from nni_wcnas.functional.batch_norm import batch_norm
+from nni_wcnas.functional.convolution import depthwise
 from nni_wcnas.functional.pointwise_norm import BatchStatistics, normalised
 from nni_wcnas.supernet.plain_edges import PlainEdges
 from nni_wcnas.supernet.recognition import Candidate, Identity, Nothing, Other, Pool, Separable, Stage, recognise
@@ -196,10 +197,10 @@ class _Pools:
         if key not in self._normalised:
             if norm.running_mean is not None:  # Statistics in half precision would be noise.
                 pooled = pooled.to(norm.running_mean.dtype)
-            self._normalised[key] = torch.native_batch_norm(pooled, None, None, None, None, True, 0.0, norm.eps)
+            self._normalised[key] = batch_norm(pooled, None, None, norm.eps)
         output, mean, inverse = self._normalised[key]
-        variance = (inverse.square().reciprocal() - norm.eps).detach()
-        self.averages.add(norm, mean.detach(), variance, output.numel() // output.shape[1])
+        variance = inverse.square().reciprocal() - norm.eps
+        self.averages.add(norm, mean, variance, output.numel() // output.shape[1])
         return output
 
 

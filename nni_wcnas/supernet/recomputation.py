@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+from nni_wcnas.functional.second_pass import has_quick_second_pass, quick_second_pass
 
 __all__ = ['recomputed']
 
@@ -44,11 +47,15 @@ def recomputed(
     norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
     modes = [_mode(norm) for norm in norms]
 
+    second_pass: Callable[[], AbstractContextManager[None]] = nullcontext
+    if has_quick_second_pass(module):
+        second_pass = partial(quick_second_pass, module)
+
     def call(*inputs: Any) -> Any:
         return functional_call(module, parameters, inputs, options)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _AsThen(norms, modes, within)
+        return nullcontext(), _AsThen(norms, modes, within, second_pass)
 
     return checkpoint(call, *inputs, use_reentrant=False, context_fn=contexts)
 
@@ -71,8 +78,9 @@ class _AsThen:
         norms: Sequence[_BatchNorm],
         modes: Sequence[tuple[bool, bool]],
         within: Callable[[], AbstractContextManager[None]],
+        second_pass: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self.norms, self.modes, self.within = norms, modes, within
+        self.norms, self.modes, self.within, self.second_pass = norms, modes, within, second_pass
         self.statistics = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
 
     def __enter__(self) -> None:
@@ -81,8 +89,11 @@ class _AsThen:
         self.modes_now = [_mode(norm) for norm in self.norms]
         self.values_now = [buffer.clone() for buffer in self.statistics]
         _set_modes(self.norms, self.modes)
+        self.layers = self.second_pass()  # Chosen by the modes.
+        self.layers.__enter__()
 
     def __exit__(self, *error: Any) -> None:
+        self.layers.__exit__(*error)
         self.context.__exit__(*error)
         _set_modes(self.norms, self.modes_now)
         with torch.no_grad():

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nni_wcnas.functional.depthwise import depthwise, input_gradient, weight_gradient
+from nni_wcnas.functional.convolution import Geometry, convolution, depthwise
+from nni_wcnas.functional.depthwise import input_gradient, weight_gradient
 
 GEOMETRIES = [  # kernel, stride, padding, dilation: those of the spaces, and some of none
     (3, 1, 1, 1), (5, 1, 2, 1), (7, 1, 3, 1), (3, 1, 2, 2), (5, 1, 4, 2),
@@ -32,8 +33,8 @@ def test_derivatives(shape, kernel, stride, padding, dilation):
     arriving = torch.randn_like(output)
     to_x, to_weight = torch.autograd.grad(output, (x, weight), arriving)
     geometry = stride, padding, dilation
-    torch.testing.assert_close(input_gradient(x, weight, arriving, *geometry), to_x, rtol=0, atol=1e-12)
-    torch.testing.assert_close(weight_gradient(x, weight, arriving, *geometry), to_weight, rtol=0, atol=1e-12)
+    torch.testing.assert_close(input_gradient(x.shape, weight, arriving, *geometry), to_x, rtol=0, atol=1e-12)
+    torch.testing.assert_close(weight_gradient(x, weight.shape, arriving, *geometry), to_weight, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
@@ -62,7 +63,7 @@ def test_second_derivatives_of_the_fast_form(kernel, stride, padding, dilation):
     for x, weight in (arguments, exact):
         make = depthwise if x.dtype == torch.float32 else _torchs
         output = make(x, weight, stride=stride, padding=padding, dilation=dilation)
-        assert ('_Depthwise' in output.grad_fn.name()) == (x.dtype == torch.float32)
+        assert ('_Convolution' in output.grad_fn.name()) == (x.dtype == torch.float32)
         first = torch.autograd.grad(output.pow(3).mean(), (x, weight), create_graph=True)
         found.append(torch.autograd.grad(sum(g.square().sum() for g in first), (x, weight)))
     for mine, theirs in zip(*found, strict=True):
@@ -89,5 +90,5 @@ def test_where_torch_is_as_good_it_is_torch(change):
         x = x.detach().contiguous().requires_grad_()
     with torch.autocast('cpu', torch.bfloat16, enabled=change == 'autocast'):
         output = depthwise(x, weight, padding=2)
-    assert '_Depthwise' not in output.grad_fn.name()
+    assert '_Convolution' not in output.grad_fn.name()
     assert output.dtype == (torch.bfloat16 if change == 'autocast' else x.dtype)

@@ -1,0 +1,108 @@
+"""Batch norm by the statistics of the batch, whose second backward pass is a few fused operations.
+
+With x^ = (x - mean) r, r = 1 / sqrt(variance + epsilon), M values a channel, and the self-adjoint map
+P g = r (g - mean(g) - x^ mean(g x^)), the first derivatives of y = gain x^ + bias are::
+
+    dx = gain P g        dgain = sum g x^        dbias = sum g
+
+and for cotangents c, u, b of these three, autograd's second pass is::
+
+    to g     gain P c + u x^ + b
+    to x     (u - gain r mean(c x^)) P g - gain r mean(g x^) P c - gain r mean(c P g) x^
+    to gain  sum c P g
+
+torch's own second pass has the same numbers out of some twenty elementwise operations, a third of the time of a second
+derivative in NAS-Bench-201's space on a CPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ['batch_norm']
+
+
+def batch_norm(x: Tensor, gain: Tensor | None, bias: Tensor | None, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise each channel by its own mean and biased variance.
+
+    Parameters
+    ----------
+    x
+        Shape ``(N, C, H, W)``.
+    gain, bias
+        Shape ``(C,)``, or both None.
+    epsilon
+        Added to the variances.
+
+    Returns
+    -------
+    The normalised ``x``, twice differentiable; the means and r, shape ``(C,)``, without gradient.
+    """
+    return _BatchNorm.apply(x, gain, bias, epsilon)
+
+
+class _BatchNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain: Tensor | None, bias: Tensor | None,
+                epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+        output, mean, inverse = torch.native_batch_norm(x, gain, bias, None, None, True, 0.0, epsilon)
+        ctx.save_for_backward(x, gain, mean, inverse)
+        ctx.epsilon = epsilon
+        ctx.mark_non_differentiable(mean, inverse)
+        return output, mean, inverse
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, gain, mean, inverse = ctx.saved_tensors
+        return *_Backward.apply(gradients[0], x, gain, mean, inverse, ctx.epsilon), None
+
+
+class _Backward(torch.autograd.Function):
+    """dx, dgain and dbias, given dy."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, x: Tensor, gain: Tensor | None, mean: Tensor, inverse: Tensor,
+                epsilon: float) -> tuple[Tensor | None, ...]:
+        projected, to_gain, to_bias = _projected(gradient, x, mean, inverse, epsilon)
+        ctx.save_for_backward(x, gain, mean, inverse, projected, to_gain)
+        ctx.epsilon = epsilon
+        if gain is None:
+            return projected, None, None
+        return projected * _per_channel(gain), to_gain, to_bias
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, c: Tensor, u: Tensor | None, b: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, gain, mean, inverse, projected, to_gain = ctx.saved_tensors
+        count = x.numel() // x.shape[1]
+        c_projected, c_to_gain, _ = _projected(c, x, mean, inverse, ctx.epsilon)
+        meeting = (c * projected).sum((0, 2, 3))  # sum c P g, shape (C,)
+        scale = inverse / count if gain is None else gain * inverse / count
+        weight_of_g = -scale * c_to_gain if u is None else u - scale * c_to_gain
+        # x^ = (x - mean) r enters as an affine map of x.
+        slope = -scale * meeting * inverse
+        to_x = torch.addcmul(_per_channel(-slope * mean), x, _per_channel(slope))
+        to_x = to_x.addcmul_(projected, _per_channel(weight_of_g)).addcmul_(c_projected, _per_channel(-scale * to_gain))
+        to_gradient = c_projected
+        if gain is not None:
+            to_gradient = to_gradient * _per_channel(gain)
+            if u is not None:
+                to_gradient.addcmul_(x, _per_channel(u * inverse)).sub_(_per_channel(u * inverse * mean))
+            if b is not None:
+                to_gradient.add_(_per_channel(b))
+        return to_gradient, to_x, None if gain is None else meeting, None, None, None
+
+
+def _projected(gradient: Tensor, x: Tensor, mean: Tensor, inverse: Tensor,
+               epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    """P g, sum g x^ and sum g."""
+    return torch.ops.aten.native_batch_norm_backward(
+        gradient, x, None, None, None, mean, inverse, True, epsilon, [True, True, True])
+
+
+def _per_channel(values: Tensor) -> Tensor:
+    return values.view(1, -1, 1, 1)
