@@ -301,7 +301,7 @@ class Stage:
     epochs: int | None
     """None takes what the evaluator has left."""
     warmup: int = 0
-    """The first epochs train neither A nor B."""
+    """The first epochs train neither A nor B, nor an adversary that :attr:`Objective.rests_in_warmup`."""
     num_cells: int | None = None
     """Depth of the supernet; None leaves it as it is."""
     share: int | None = None
@@ -651,6 +651,8 @@ class Objective(ABC):
     """Whether the tester must be a :class:`GenerativeTester`; an augmentation policy stands in for any other."""
     trains_generator: bool = True
     """Whether a generator goes on learning in the search."""
+    rests_in_warmup: bool = False
+    """Whether nothing but the weights learns in the warm-up."""
     needs_unrolling: bool = False
     """Whether the hypergradient must unroll."""
     needs_auxiliary: bool = False

@@ -215,8 +215,9 @@ class SearchModule(DartsLightningModule):
         is_warm = self.trainer.current_epoch >= self.warmup_epochs
         reused = self._architecture_phase(step) if due and is_warm else None
         output = self._weight_phase(step, batch['train'], batch_idx, reused)
-        plays = due and (is_warm or step.tester is None or not step.tester.waits_for_b)
-        self._log_losses(self.objective.adversary_step(step, update_generator=plays), len(step.train.labels))
+        if is_warm or not self.objective.rests_in_warmup:
+            plays = due and (is_warm or step.tester is None or not step.tester.waits_for_b)
+            self._log_losses(self.objective.adversary_step(step, update_generator=plays), len(step.train.labels))
         self.advance_lr_schedulers(batch_idx)
         if batch_idx % self.log_prob_every_n_step == 0:
             # The only moment at which the processor waits for a GPU.

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 __all__ = ['batch_norm']
 
@@ -40,7 +40,7 @@ def batch_norm(x: Tensor, gain: Tensor | None, bias: Tensor | None, epsilon: flo
 
     Returns
     -------
-    The normalised ``x``, twice differentiable; the means and r, shape ``(C,)``, without gradient.
+    The normalised ``x``, as often differentiable as torch's; the means and r, shape ``(C,)``, without gradient.
     """
     return _BatchNorm.apply(x, gain, bias, epsilon)
 
@@ -68,16 +68,17 @@ class _Backward(torch.autograd.Function):
     def forward(ctx: Any, gradient: Tensor, x: Tensor, gain: Tensor | None, mean: Tensor, inverse: Tensor,
                 epsilon: float) -> tuple[Tensor | None, ...]:
         projected, to_gain, to_bias = _projected(gradient, x, mean, inverse, epsilon)
-        ctx.save_for_backward(x, gain, mean, inverse, projected, to_gain)
+        ctx.save_for_backward(gradient, x, gain, mean, inverse, projected, to_gain)
         ctx.epsilon = epsilon
         if gain is None:
             return projected, None, None
         return projected * _per_channel(gain), to_gain, to_bias
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, c: Tensor, u: Tensor | None, b: Tensor | None) -> tuple[Tensor | None, ...]:
-        x, gain, mean, inverse, projected, to_gain = ctx.saved_tensors
+        gradient, x, gain, mean, inverse, projected, to_gain = ctx.saved_tensors
+        if torch.is_grad_enabled():  # Somebody differentiates in what arrives: torch can.
+            return *_by_torch(gradient, x, gain, ctx.epsilon, (c, u, b)), None, None, None
         count = x.numel() // x.shape[1]
         c_projected, c_to_gain, _ = _projected(c, x, mean, inverse, ctx.epsilon)
         meeting = (c * projected).sum((0, 2, 3))  # sum c P g, shape (C,)
@@ -95,6 +96,22 @@ class _Backward(torch.autograd.Function):
             if b is not None:
                 to_gradient.add_(_per_channel(b))
         return to_gradient, to_x, None if gain is None else meeting, None, None, None
+
+
+def _by_torch(gradient: Tensor, x: Tensor, gain: Tensor | None, epsilon: float,
+              cotangents: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    """The second pass to dy, x and gain, in operations that autograd knows."""
+    # Aliases: one may depend on another, and the gradient shall end at each.
+    gradient, x = (a.view_as(a) if a.requires_grad else a.detach().requires_grad_() for a in (gradient, x))
+    affine = []
+    if gain is not None:
+        affine = [gain.view_as(gain) if gain.requires_grad else gain.detach().requires_grad_()]
+        affine.append(torch.zeros_like(gain, requires_grad=True))
+    y = F.batch_norm(x, None, None, *(affine or (None, None)), True, 0.0, epsilon)
+    first = torch.autograd.grad(y, (x, *affine), gradient, create_graph=True)
+    wanted = (gradient, x, *affine[:1])
+    found = torch.autograd.grad(first, wanted, cotangents[: len(first)], create_graph=True, materialize_grads=True)
+    return found if affine else (*found, None)
 
 
 def _projected(gradient: Tensor, x: Tensor, mean: Tensor, inverse: Tensor,

@@ -6,25 +6,33 @@
 On every ``every``-th batch, with momentum and weight decay in each lookahead::
 
     W', G', V'  <- one step each                                              equations 7-9
-    v_W, g_img  <- backward of L(W', A, f(G', z2)) + decov R + gamma L(W', A, D_val)
+    v_W         <- backward of L(W', A, f(G', z2)) + decov R + gamma L(W', A, D_val)
+    g_img       <- backward of L(W', A, f(G', z2)) alone
     dA          <- direct part - lr_w (d2 L_tr / dA dW) . v_W                   equations 12-14
     v_V         <- backward of L(V', D_val)
     g_G         <- (d f / dG')^T g_img + lambda lr_v (d2 L(V, f(G', z1)) / dG' dV) . v_V
     dB          <- - lr_g (d2 L_dg / dB dG) . g_G                               equations 15-16
     A descends, B ascends; then W, S, G, V take their own steps
 
+In a warm-up W alone learns (papers/wcnas, section D.2.2). Logged: ``A``, what A descends, penalty included; ``B``, what B
+ascends; of these ``generated``, ``real``, ``meaning`` and ``decov``, without their weights.
+
 With a tester that has no generator, an augmentation policy P, images are f(P, x) of training images x (equation 6); B
 is P, G' is P as it is, and dB = g_G. The policy is what an evaluator without a tester is given.
 
-Cost in passes through the supernet, every-8 and unrolled: 1 + 5/8 a batch (1 + 4/8 with ``reuse_gradient``).
+Cost every-8 and unrolled: 1 + 3/8 forward passes through the supernet a batch (1 + 2/8 with ``reuse_gradient``), one
+backward pass each, and for each update of A one more for R and a second one for the product.
 ``presets.wcnas()`` is the paper's row.
 
 Tester and auxiliary model see the same random numbers (dropout, drop path) in every evaluation of one step, so that
 perturbed evaluations differ by the perturbation alone.
 
 Deviations: an auxiliary model that shares the discriminator's trunk takes it as a constant, also where the
-discriminator is B; the DeCov regulariser R is part of the objective that A minimises and B maximises (one backward pass
-serves both); with ``reuse_gradient`` A and W move together instead of A first.
+discriminator is B; the DeCov regulariser R, of which the paper gives no form, is a mean of squared correlations, and
+part of what A descends alone; dB is taken at the A of before its step and not of after it (algorithm 1), which would
+cost the look-ahead and the pass on generated images a second time: one step of Adam moves A by a thousandth of its
+range, and the two dB have a cosine of 0.9999 (docs/second-order.md); with ``reuse_gradient`` A and W move together
+instead of A first.
 
 References
 ----------
@@ -67,7 +75,8 @@ class WorstCase(Objective):
     average_weight
         gamma: weight of the loss on real validation images. 0 drops the term, and its pass through the supernet.
     decov
-        Weight of the decorrelation of the learner's penultimate features of generated images.
+        Weight of the decorrelation R of the learner's penultimate features of generated images, in [0, 1], which A
+        descends.
     every
         A, B and the generator are updated on every ``every``-th batch.
     hyperparameter_lr
@@ -84,11 +93,12 @@ class WorstCase(Objective):
 
     trade_off: float = 1.0
     average_weight: float = 1.0
-    decov: float = 0.1
+    decov: float = 0.02
     every: int = 8
     hyperparameter_lr: float = 3e-4
     reuse_gradient: bool = False
     needs_tester = True
+    rests_in_warmup = True
 
     def __post_init__(self) -> None:
         for name in ('trade_off', 'average_weight', 'decov'):

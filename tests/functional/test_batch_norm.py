@@ -58,3 +58,20 @@ def test_of_the_gain_alone():
         (slope,) = torch.autograd.grad(function(x, *affine).square().sum(), affine[:1], create_graph=True)
         found += torch.autograd.grad(slope.square().sum(), affine[:1])
     torch.testing.assert_close(*found, rtol=1e-12, atol=0)
+
+
+def test_a_product_by_three_passes_is_that_by_two(arguments):
+    """The second pass is linear in what arrives, and may be differentiated in that; torch has no third derivatives."""
+    x, scale = arguments[0], torch.randn(4, 1, 1, dtype=torch.float64, requires_grad=True)
+
+    def loss():
+        return _ours(x + scale * x.square(), *arguments[1:]).sin().sum()
+
+    vector, dummy = torch.randn_like(x), torch.zeros_like(scale, requires_grad=True)
+    (slope,) = torch.autograd.grad(loss(), x, create_graph=True)
+    (by_two,) = torch.autograd.grad(slope, scale, vector)
+    (slope,) = torch.autograd.grad(loss(), scale, create_graph=True)
+    (through,) = torch.autograd.grad(slope, x, dummy, create_graph=True)
+    (by_three,) = torch.autograd.grad(through, dummy, vector)
+    assert by_two.abs().max() > 1e-3
+    torch.testing.assert_close(by_three, by_two, rtol=0, atol=1e-12)
