@@ -41,8 +41,8 @@ def decorrelation(features: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> decorrelation(torch.tensor([[1.0, 2.0], [-1.0, -2.0]]))
-    tensor(1.)
+    >>> decorrelation(torch.tensor([[1.0, 2.0], [-1.0, 2.0], [1.0, -2.0], [-1.0, -2.0]])).item()
+    0.0
     """
     if features.ndim != 2:
         raise ValueError(f'Features must have shape (N, F), but have {tuple(features.shape)}; flatten them first.')

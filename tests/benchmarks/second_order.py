@@ -1,0 +1,265 @@
+"""What A and B follow, and how true the second-order products behind them are.
+
+    python tests/benchmarks/second_order.py terms       # shares of |dA| and |dB| by term, cosine of each product
+    python tests/benchmarks/second_order.py radii       # finite differences by space, width and radius
+    python tests/benchmarks/second_order.py batches     # one batch against the mean of many
+    python tests/benchmarks/second_order.py table       # the tables of docs/second-order.md from the records
+
+Digits of 16 pixels, batches of 25, cells of few channels, so that two cores measure everything in an hour. Records are
+JSON files in tests/benchmarks/recorded/second_order, one a search; what is there is not measured again.
+
+``terms``: each preset with its own numbers, on three spaces, and ``wcnas`` with each kind of tester, at the first
+update from the 1st, the 10th and the 100th batch on. A term's share is its length in that of the whole; terms may
+cancel. Schedules are one stage without warm-up.
+
+``radii``: each product of ``wcnas`` (A's through W, B's through G, the images' through V) by finite differences of
+several radii against the exact one: its cosine, and its length as a multiple.
+
+``batches``: dA's term through W, at one point of the search, by each of 32 pairs of batches against the mean of the
+other 31 exact ones. What one batch can know at best is the cosine of the exact product of one batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from nni.nas.execution import SequentialExecutionEngine
+from nni.nas.hub.pytorch import ProxylessNAS
+from nni.nas.space import RawFormatModelSpace
+from records import commit
+from torch.nn.functional import cosine_similarity
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from gradient_terms import DirectOnly, Probed, flat, products, terms, unchanged  # noqa: E402
+
+import nni_wcnas as wc  # noqa: E402
+from nni_wcnas.contracts import Batch  # noqa: E402
+from nni_wcnas.presets import PRESETS  # noqa: E402
+
+OUT = Path(__file__).parent / 'recorded' / 'second_order'
+AT = (0, 9, 99)
+RADII = (0.001, 0.01, 0.1, 1.0)
+SPACES = {
+    'darts': lambda width: wc.spaces.DARTS(width=width, num_cells=3),
+    'nasbench201': lambda width: wc.spaces.NASBench201(width=width, num_cells=1),
+    'proxylessnas': lambda width: ProxylessNAS(base_widths=(width,) * 9, num_labels=10),
+}
+SMALL = {'image_size': 16, 'width': 16, 'latent': 32}
+TESTERS = {
+    'augmentation_policy': lambda: wc.AugmentationPolicy(10, image_size=16),
+    'fq_gan': lambda: wc.FQGAN(10, dictionary_size=64, **SMALL),
+    'sn_gan': lambda: wc.SNGAN(10, **SMALL),
+    'big_gan': lambda: wc.BigGAN(10, **SMALL),
+    'contra_gan': lambda: wc.ContraGAN(10, **SMALL),
+    'style_gan2_ada': lambda: wc.StyleGAN2ADA(10, **SMALL),
+}
+WIDTH = {'drnas_progressive': 12}
+"""Channels that the shares of a preset divide; 8 elsewhere."""
+PRETRAINING = {'steps': 300, 'lr': 1e-3, 'discriminator_steps': 2}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('part', choices=['terms', 'radii', 'batches', 'table'])
+    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--out', type=Path, default=OUT)
+    options = parser.parse_args()
+    warnings.filterwarnings('ignore')
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(options.threads)
+    {'terms': all_terms, 'radii': all_radii, 'batches': all_batches, 'table': print_tables}[options.part](options.out)
+
+
+# ---------------------------------------- searches
+
+
+def watched(strategy, space, at, measure, *, tester=None, auxiliary=None, epochs=11, limit=500):
+    """Search digits; what was measured, by number of the batch."""
+    torch.manual_seed(0)
+    strategy.schedule = wc.SingleStage()
+    data = wc.data.Digits(batch_size=25, limit=limit)
+    evaluator = wc.SearchEvaluator(data, tester=tester, auxiliary=auxiliary, max_epochs=epochs, limit_val_batches=0,
+                                   enable_progress_bar=False, accelerator='cpu')
+    probe = strategy.objective = Probed(strategy.objective, at, measure)
+    stop = max(at)
+
+    def architecture_step(step, inner=probe.architecture_step):
+        update = inner(step)
+        if probe._batches >= stop:
+            evaluator.trainer.should_stop = True
+        return update
+
+    probe.architecture_step = architecture_step
+    strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
+    return probe.found
+
+
+def pretrained(name):
+    """A tester that has played before, as the paper's have; the policy has nothing to play."""
+    tester = TESTERS[name]()
+    if name != 'augmentation_policy':
+        data = wc.data.Digits(batch_size=25, limit=500)
+
+        def batches(epoch):
+            data.set_epoch(epoch)
+            return data.train_dataloader()
+
+        wc.tester.pretraining.pretrain(tester, None, batches, progress=False, **PRETRAINING)
+    return tester
+
+
+def kept(out, name, make):
+    """Write a record, unless it is there."""
+    path = out / f'{name}.json'
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        found = make()
+    except ValueError as error:  # Members that act on cells, in a space without any.
+        found = {'refused': str(error)}
+    path.write_text(json.dumps({'commit': commit(), 'torch': torch.__version__, 'found': found}, indent=1) + '\n')
+    print(name, json.dumps(found), flush=True)
+
+
+# ---------------------------------------- what is measured
+
+
+def all_terms(out):
+    def measure(objective, step):
+        return {'terms': terms(objective, step), 'products': products(objective, step)}
+
+    for space in SPACES:
+        for tester in TESTERS:
+            kept(out, f'terms/{space}/wcnas {tester}', lambda: watched(
+                PRESETS['wcnas'](), SPACES[space](8), AT, measure, tester=pretrained(tester)))
+        for preset in PRESETS:
+            tester = 'fq_gan' if preset in ('dasgm', 'cr', 'ncr') else None
+            if preset != 'wcnas':
+                kept(out, f'terms/{space}/{preset}', lambda: watched(
+                    PRESETS[preset](), SPACES[space](WIDTH.get(preset, 8)), AT, measure,
+                    tester=tester and pretrained(tester)))
+
+
+def all_radii(out):
+    others = {f'{radius:g}': ('finite_difference', radius) for radius in RADII}
+    for space in SPACES:
+        for width in (4, 8, 16):
+            for tester, auxiliary in (('augmentation_policy', 'test_resnet'), ('fq_gan', 'tied')):
+                def search(tester=tester, auxiliary=auxiliary):
+                    return watched(PRESETS['wcnas'](every=1), SPACES[space](width), (0, 30, 60),
+                                   lambda objective, step: products(objective, step, others), tester=pretrained(tester),
+                                   auxiliary=auxiliary)
+
+                kept(out, f'radii/{space}/{width} {tester} {auxiliary}', search)
+
+
+def all_batches(out):
+    for space in SPACES:
+        kept(out, f'batches/{space}', lambda: watched(
+            wc.presets.darts_2nd(), SPACES[space](8), (0, 60), many_batches, epochs=5, limit=1400))
+
+
+def many_batches(objective, step, count=32):
+    """Cosines with the mean of the exact terms of the other pairs of batches."""
+    data = wc.data.Digits(batch_size=25, limit=1400, seed=99)
+    pairs = []
+    for epoch in range(100):
+        data.set_epoch(epoch)
+        pairs += list(zip(data.train_dataloader(), data.val_dataloader()))
+        if len(pairs) >= count:
+            break
+
+    def term(train, val, hypergradient):
+        changed = replace(step, train=Batch(*train), val=Batch(*val), hypergradient=hypergradient)
+        with unchanged(step):
+            whole = objective.architecture_step(changed)
+        direct = DirectOnly(hypergradient.by, hypergradient.radius)
+        with unchanged(step):
+            alone = objective.architecture_step(replace(changed, hypergradient=direct))
+        return flat(whole.alphas) - flat(alone.alphas), flat(alone.alphas)
+
+    ways = {'exact': wc.Unrolled()} | {f'{r:g}': wc.Unrolled('finite_difference', r) for r in RADII}
+    found = {name: [term(*pair, way) for pair in pairs[:count]] for name, way in ways.items()}
+    exact = torch.stack([indirect for indirect, _ in found['exact']])
+    direct = torch.stack([alone for _, alone in found['exact']])
+
+    def against_others(terms, truth):
+        means = (truth.sum(0) - truth) / (len(truth) - 1)
+        return median(cosine_similarity(terms, means, 1).tolist())
+
+    measured = {
+        name: {'cosine': against_others(torch.stack([indirect for indirect, _ in terms]), exact),
+               'length': median((torch.stack([i for i, _ in terms]).norm(dim=1) / exact.norm(dim=1)).tolist())}
+        for name, terms in found.items()
+    }
+    measured['direct'] = {'cosine': against_others(direct, direct)}
+    measured['share'] = float((exact.norm(dim=1) / (exact + direct).norm(dim=1)).median())
+    return measured
+
+
+# ---------------------------------------- tables
+
+
+def print_tables(out):
+    _print_terms(out)
+    _print_radii(out)
+    _print_batches(out)
+
+
+def _records(out, part):
+    for path in sorted((out / part).glob('*/*.json' if part != 'batches' else '*.json')):
+        found = json.loads(path.read_text())['found']
+        if 'refused' not in found:
+            yield path, found
+
+
+def _print_terms(out):
+    print('| space | method | abs. dA; shares: generated, real, R, through W | abs. dB; shares: generated, meaning '
+          '| lowest cosine |\n|---|---|---|---|---|')
+    for path, found in _records(out, 'terms'):
+        a, b = [], []
+        for measured in found.values():
+            share = measured['terms']['A']
+            a.append(f'{share["norm"]:.2g}; ' + ', '.join(
+                f'{share[name]:.2f}' if name in share else '-' for name in ('generated', 'real', 'decov', 'through W')))
+            share = measured['terms'].get('B')
+            if share:
+                b.append(f'{share["norm"]:.1e}; {share.get("generated", 0):.2f}, {share.get("meaning", 0):.1e}')
+        cosines = [p['own']['cosine'] for m in found.values() for p in m['products'].values()]
+        lowest = f'{min(cosines):.4f}' if cosines else 'none'
+        print(f'| {path.parent.name} | {path.stem} | {"<br>".join(a)} | {"<br>".join(b)} | {lowest} |')
+
+
+def _print_radii(out):
+    names = [f'{radius:g}' for radius in RADII]
+    print(f'\n| space, width, tester | product | {" | ".join(names)} |\n|---|---|{"---|" * len(names)}')
+    for path, found in _records(out, 'radii'):
+        for product in ('W', 'G', 'V'):
+            measured = [m[product] for m in found.values() if product in m]
+            if measured:
+                cells = [f'{median(m[n]["cosine"] for m in measured):.2f} ({median(m[n]["length"] for m in measured):.1f})'
+                         for n in names]
+                print(f'| {path.parent.name}, {path.stem} | {product} | {" | ".join(cells)} |')
+
+
+def _print_batches(out):
+    names = ['exact', *(f'{radius:g}' for radius in RADII)]
+    print(f'\n| space, batch | direct | share | {" | ".join(names)} |\n|---|---|---|{"---|" * len(names)}')
+    for path, found in _records(out, 'batches'):
+        for number, m in found.items():
+            cells = [f'{m[n]["cosine"]:.2f} ({m[n]["length"]:.1f})' for n in names]
+            print(f'| {path.stem}, {int(number) + 1} | {m["direct"]["cosine"]:.2f} | {m["share"]:.2f} | '
+                  f'{" | ".join(cells)} |')
+
+
+if __name__ == '__main__':
+    main()
