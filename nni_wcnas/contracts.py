@@ -36,6 +36,7 @@ __all__ = [
     'Stage',
     'Supernet',
     'ArchitectureUpdate',
+    'HyperparameterUpdate',
     'NamedOptimizer',
     'Weighting',
     'Transform',
@@ -627,14 +628,22 @@ class Step:
     """Largest norm of the gradient of a weight step; None for no clip."""
 
 
+class HyperparameterUpdate(NamedTuple):
+    """The gradient of one update of B, and the losses to log."""
+
+    hyperparameters: Parameters
+    """dB, to ascend."""
+    losses: Losses
+
+
 class ArchitectureUpdate(NamedTuple):
     """Gradients of one architecture update, and the losses to log."""
 
     alphas: Parameters
     """dA, to descend."""
     losses: Losses
-    hyperparameters: Parameters = {}
-    """dB, to ascend."""
+    ascent: Callable[[], HyperparameterUpdate] | None = None
+    """Makes dB, where B learns: to be called once, after A has moved."""
     weight_gradient: Parameters | None = None
     """The training gradient at W, if this batch's weight step shall reuse it."""
 
@@ -662,7 +671,7 @@ class Objective(ABC):
 
     @abstractmethod
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """Compute the gradients of A and B. Changes nothing."""
+        """Compute the gradient of A, and how to compute that of B. Changes nothing."""
 
     def weight_loss(self, step: Step) -> Tensor:
         """What the weights minimise."""

@@ -277,8 +277,11 @@ class SearchModule(DartsLightningModule):
         if self.arc_gradient_clip_val is not None:
             _clip(gradients, self.arc_gradient_clip_val)
         _descend(self.architecture_optimizers(), step.learner.alphas, gradients)
-        if update.hyperparameters and step.tester is not None:
-            _descend(self._hyperparameter_optimizer, step.tester.hyperparameters(), update.hyperparameters)
+        if update.ascent is not None and step.tester is not None:
+            with full_precision(self.device):
+                ascent = update.ascent()
+            _descend(self._hyperparameter_optimizer, step.tester.hyperparameters(), ascent.hyperparameters)
+            losses |= ascent.losses
         self._log_losses({**update.losses, **losses}, len(step.train.labels))
         return update.weight_gradient
 

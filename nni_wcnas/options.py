@@ -117,7 +117,7 @@ OPTIONS: tuple[Option, ...] = (
         'hypergradient',
         'unrolled',
         hypergradient.Unrolled,
-        'weights one SGD step ahead; by finite_difference or exact',
+        'weights one SGD step ahead; by exact or finite_difference',
         _DARTS,
     ),
     Option('smoothing', 'no_smoothing', smoothing.NoSmoothing, 'architecture left alone in the weight step', _DARTS),

@@ -80,26 +80,26 @@ def terms(objective, step):
     """|dA|, |dB| and, as shares of them, the length of each term; terms may cancel."""
     def update(objective=objective, **changes):
         with unchanged(step):
-            return objective.architecture_step(replace(step, **changes))
+            found = objective.architecture_step(replace(step, **changes))
+            return flat(found.alphas), found.ascent and flat(found.ascent().hyperparameters)
 
-    whole = update()
-    a, b = flat(whole.alphas), flat(whole.hyperparameters) if whole.hyperparameters else None
+    a, b = update()
     found = {'A': {}, 'B': {}}
     if isinstance(objective, WorstCase):
         rest = a
         for name, field in (('decov', 'decov'), ('real', 'average_weight')):
             if getattr(objective, field):
-                without = flat(update(replace(objective, **{field: 0.0})).alphas)
+                without, _ = update(replace(objective, **{field: 0.0}))
                 found['A'][name], rest = a - without, rest - (a - without)
         found['A']['generated'] = rest
         if objective.trade_off:
-            without = flat(update(replace(objective, trade_off=0.0)).hyperparameters)
+            _, without = update(replace(objective, trade_off=0.0))
             found['B'] = {'meaning': b - without, 'generated': without}
         else:
             found['B'] = {'generated': b}
     if step.hypergradient.unrolls:
         hypergradient = DirectOnly(step.hypergradient.by, step.hypergradient.radius)
-        found['A']['through W'] = a - flat(update(hypergradient=hypergradient).alphas)
+        found['A']['through W'] = a - update(hypergradient=hypergradient)[0]
     lengths = {'A': a.norm(), 'B': None if b is None else b.norm()}
     return {
         group: {'norm': float(length), **{name: float(term.norm() / length) for name, term in found[group].items()}}
@@ -177,5 +177,7 @@ def products(objective, step, others=None):
     hypergradient = step.hypergradient
     compared = Compared(hypergradient, others or {}, name_of)
     with unchanged(step):
-        objective.architecture_step(replace(step, hypergradient=compared))
+        update = objective.architecture_step(replace(step, hypergradient=compared))
+        if update.ascent is not None:
+            update.ascent()
     return compared.found

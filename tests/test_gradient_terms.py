@@ -3,13 +3,14 @@
 import pytest
 import torch
 from gradient_terms import Probed, products, terms
-from worst_case_search import make_parts, run
+from worst_case_search import QUIET, run
 
 import nni_wcnas as wc
 from nni_wcnas.spaces.robust import s4
 
 SPACES = {
-    'darts': lambda: wc.spaces.DARTS(width=4, num_cells=3),
+    'darts': lambda: wc.spaces.DARTS(
+        width=4, num_cells=3, operations=('none', 'avg_pool_3x3', 'skip_connect', 'sep_conv_3x3')),
     'nasbench201': lambda: wc.spaces.NASBench201(width=4, num_cells=1),
     's4': lambda: s4(width=4, num_cells=3),
 }
@@ -31,8 +32,10 @@ def found(request):
     torch.manual_seed(0)
     strategy = wc.presets.wcnas()
     probe = strategy.objective = Probed(strategy.objective, (0, 8), _measure)
-    run(strategy, make=lambda: make_parts(
-        limit=160, space=SPACES[space](), tester=TESTERS[tester](), limit_val_batches=0))
+    data = wc.data.Digits(batch_size=25, limit=500)
+    evaluator = wc.SearchEvaluator(data, tester=TESTERS[tester](), max_epochs=1, limit_train_batches=9,
+                                   limit_val_batches=0, **QUIET)
+    run(strategy, make=lambda: (SPACES[space](), evaluator))
     return probe.found
 
 

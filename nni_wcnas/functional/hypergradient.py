@@ -15,7 +15,7 @@ All functions expect losses that are deterministic: the caller freezes noise, ga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Literal, NamedTuple, ParamSpec, TypeVar
@@ -29,6 +29,7 @@ __all__ = [
     'InnerGradient',
     'Loss',
     'RADIUS',
+    'added',
     'inner_gradient',
     'lookahead',
     'implicit_product',
@@ -222,8 +223,12 @@ def _check_by(by: By) -> By:
 
 def _by_double_backward(gradients: Parameters, targets: Parameters, vector: Parameters) -> Parameters:
     # A constant gradient, as that of a bias of a linear score, has no graph; neither has a separable loss.
-    total = torch.stack([(value * vector[name]).sum() for name, value in gradients.items()]).sum()
-    return _detached(gradient(total, targets))
+    names = [name for name, value in gradients.items() if value.requires_grad]
+    outputs, cotangents = [gradients[name] for name in names], [vector[name] for name in names]
+    if not names:
+        return {name: torch.zeros_like(value) for name, value in targets.items()}
+    products = torch.autograd.grad(outputs, list(targets.values()), cotangents, materialize_grads=True)
+    return dict(zip(targets, products))
 
 
 def _by_finite_difference(
@@ -246,6 +251,11 @@ def _by_finite_difference(
 
 def _detached(parameters: Parameters) -> Parameters:
     return {name: value.detach() for name, value in parameters.items()}
+
+
+def added(groups: Sequence[Parameters]) -> Parameters:
+    """The sum of tensors by name; all groups have the same names."""
+    return {name: torch.stack([group[name] for group in groups]).sum(0) for name in groups[0]}
 
 
 def scaled(parameters: Parameters, factor: float) -> Parameters:

@@ -45,7 +45,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -53,6 +52,7 @@ from torch import Tensor
 
 from nni_wcnas.contracts import ArchitectureUpdate, Batch, Losses, Objective, Parameters, Step
 from nni_wcnas.functional.hypergradient import (
+    added,
     full_precision,
     gradient,
     gradients,
@@ -130,7 +130,7 @@ class SaliencyAware(Objective):
         second, first = _validate(step, chain.second), self._first_term(step, chain.first)
         through, vector = chain.backward(second.weights)
         if first is not None:
-            vector = _added([vector, scaled(first.weights, self.trade_off)])
+            vector = added([vector, scaled(first.weights, self.trade_off)])
         return self._update(second, first, [through, chain.ahead.indirect(vector)])
 
     def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
@@ -168,12 +168,12 @@ class SaliencyAware(Objective):
         """The sum of all parts of dA, with the losses by name."""
         if first is None:
             return ArchitectureUpdate(
-                _added([second.alphas, *indirect]), {'A': second.loss, 'second': second.loss}
+                added([second.alphas, *indirect]), {'A': second.loss, 'second': second.loss}
             )
         direct = scaled(first.alphas, self.trade_off)
         total = second.loss + self.trade_off * first.loss
         losses = {'A': total, 'second': second.loss, 'real': first.loss}
-        return ArchitectureUpdate(_added([second.alphas, direct, *indirect]), losses)
+        return ArchitectureUpdate(added([second.alphas, direct, *indirect]), losses)
 
 
 class _Validation(NamedTuple):
@@ -225,7 +225,7 @@ class _SaliencyChain:
         to_perturbation = through_second.pop(_PERTURBATION)
         through_perturbation = self.past_perturbation(to_perturbation)
         to_first = {name: through_perturbation.pop(name) for name in self.first}
-        return _added([through_second, through_perturbation]), to_first
+        return added([through_second, through_perturbation]), to_first
 
     def past_second(self, vector: Parameters) -> Parameters:
         """- lr (d2 L2 / d(A, d') dW2) . vector, by name of A and for d': equations 11 and 13."""
@@ -272,11 +272,6 @@ def _logits(step: Step, pixels: Tensor, weights: Parameters, alphas: Parameters)
 def _salient(step: Step, pixels: Tensor, perturbation: Tensor) -> Tensor:
     """Pixels multiplied by their saliency, as the learner sees images."""
     return step.learner.renormalise(2 * pixels * saliency(perturbation) - 1)
-
-
-def _added(groups: list[Parameters]) -> Parameters:
-    """The sum by name."""
-    return {name: reduce(torch.add, [group[name] for group in groups]) for name in groups[0]}
 
 
 def _detached(parameters: Parameters) -> Parameters:

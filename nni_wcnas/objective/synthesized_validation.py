@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nni_wcnas.contracts import ArchitectureUpdate, Losses, Noise, Objective, Step, Tester
+from nni_wcnas.contracts import ArchitectureUpdate, HyperparameterUpdate, Losses, Noise, Objective, Step, Tester
 from nni_wcnas.functional.hypergradient import gradients
 from nni_wcnas.objective.adversary import teach
 from nni_wcnas.objective.descent import descent
@@ -109,8 +109,12 @@ class SynthesizedValidation(Objective):
             step, lambda weights, alphas: step.learner.loss(shown, labels, weights, alphas), {'images': shown}
         )
         (vector,) = gradients(images, chain.generator, cotangent=rise['images'])
-        losses = {'A': loss, 'generated': loss, 'B': loss}
-        return ArchitectureUpdate(alphas, losses, chain.hyperparameter_gradient(vector))
+        losses = {'A': loss, 'generated': loss}
+
+        def ascent() -> HyperparameterUpdate:
+            return HyperparameterUpdate(chain.hyperparameter_gradient(vector), {'B': loss})
+
+        return ArchitectureUpdate(alphas, losses, ascent)
 
     def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
         """One step of the GAN on the validation batch, whether or not the architecture has learned from this one; of a

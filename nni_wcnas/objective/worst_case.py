@@ -7,12 +7,13 @@ On every ``every``-th batch, with momentum and weight decay in each lookahead::
 
     W', G', V'  <- one step each                                              equations 7-9
     v_W         <- backward of L(W', A, f(G', z2)) + decov R + gamma L(W', A, D_val)
-    g_img       <- backward of L(W', A, f(G', z2)) alone
     dA          <- direct part - lr_w (d2 L_tr / dA dW) . v_W                   equations 12-14
+    A descends
+    g_img       <- backward of L(W', A, f(G', z2)) at the new A
     v_V         <- backward of L(V', D_val)
     g_G         <- (d f / dG')^T g_img + lambda lr_v (d2 L(V, f(G', z1)) / dG' dV) . v_V
     dB          <- - lr_g (d2 L_dg / dB dG) . g_G                               equations 15-16
-    A descends, B ascends; then W, S, G, V take their own steps
+    B ascends; then W, S, G, V take their own steps                            algorithm 1
 
 In a warm-up W alone learns (papers/wcnas, section D.2.2). Logged: ``A``, what A descends, penalty included; ``B``, what B
 ascends; of these ``generated``, ``real``, ``meaning`` and ``decov``, without their weights.
@@ -20,19 +21,16 @@ ascends; of these ``generated``, ``real``, ``meaning`` and ``decov``, without th
 With a tester that has no generator, an augmentation policy P, images are f(P, x) of training images x (equation 6); B
 is P, G' is P as it is, and dB = g_G. The policy is what an evaluator without a tester is given.
 
-Cost every-8 and unrolled: 1 + 3/8 forward passes through the supernet a batch (1 + 2/8 with ``reuse_gradient``), one
-backward pass each, and for each update of A one more for R and a second one for the product.
-``presets.wcnas()`` is the paper's row.
+Cost every-8 and unrolled: 1 + 4/8 forward and backward passes through the supernet a batch (1 + 3/8 with
+``reuse_gradient``), and for each update of A a second backward pass for the product. ``presets.wcnas()`` is the paper's
+row.
 
 Tester and auxiliary model see the same random numbers (dropout, drop path) in every evaluation of one step, so that
 perturbed evaluations differ by the perturbation alone.
 
 Deviations: an auxiliary model that shares the discriminator's trunk takes it as a constant, also where the
 discriminator is B; the DeCov regulariser R, of which the paper gives no form, is a mean of squared correlations, and
-part of what A descends alone; dB is taken at the A of before its step and not of after it (algorithm 1), which would
-cost the look-ahead and the pass on generated images a second time: one step of Adam moves A by a thousandth of its
-range, and the two dB have a cosine of 0.9999 (docs/second-order.md); with ``reuse_gradient`` A and W move together
-instead of A first.
+part of what A descends alone; with ``reuse_gradient`` A and W move together instead of A first.
 
 References
 ----------
@@ -45,11 +43,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from nni_wcnas.contracts import ArchitectureUpdate, Auxiliary, Losses, Noise, Objective, Parameters, Step, Tester
+from nni_wcnas.contracts import (
+    ArchitectureUpdate,
+    Auxiliary,
+    HyperparameterUpdate,
+    Lookahead,
+    Losses,
+    Noise,
+    Objective,
+    Parameters,
+    Step,
+    Tester,
+)
 from nni_wcnas.functional.decorrelation import decorrelation
 from nni_wcnas.functional.hypergradient import (
+    added,
     gradient,
     gradients,
     leaves,
@@ -115,57 +126,62 @@ class WorstCase(Objective):
         return self.trade_off > 0
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA and dB of the worst-case objective."""
+        """dA, and dB for after it."""
         tester = _tester(step)
         # All noise before the chain, which replays from here on: a mask shall not repeat the numbers of a latent.
         z0, z1, z2 = (tester.noise(len(step.train.labels), step.train) for _ in range(3))
         chain = ImageChain(step, tester, z0)
         meaning = _Meaning(step, chain, z1) if self.trade_off else None
-        images = chain.generate(z2, chain.generator)
-        alphas, by_images, losses, reused = self._descend(step, images.detach().requires_grad_(), z2.labels)
+        ahead = step.hypergradient.ahead(step, reuse=self.reuse_gradient)
+        alphas, losses = self._descend(step, ahead, chain.generate(z2, chain.generator).detach(), z2.labels)
+        reused = ahead.training if self.reuse_gradient else None
+        losses |= {'W': reused.loss} if reused else {}
+
+        def ascent() -> HyperparameterUpdate:
+            return self._ascend(step, ahead.weights, chain, z2, meaning)
+
+        return ArchitectureUpdate(alphas, losses, ascent, reused.gradients if reused else None)
+
+    def _descend(
+        self, step: Step, ahead: Lookahead, images: Tensor, labels: Tensor
+    ) -> tuple[Parameters, Losses]:
+        """dA = d/dA (L(W', A, images) + decov R + gamma L(W', A, D_val)), and the losses."""
+        learner, alphas = step.learner, leaves(step.learner.alphas)
+        worst, features = learner.loss_and_features(learner.renormalise(images), labels, ahead.weights, alphas)
+        losses, terms = {'A': worst.detach(), 'generated': worst.detach()}, [worst]
+        if self.decov:
+            penalty = decorrelation(features)
+            losses['decov'] = penalty.detach()
+            terms[0] = worst + self.decov * penalty
+        if self.average_weight:
+            average = learner.loss(step.val.images, step.val.labels, ahead.weights, alphas)
+            losses['real'] = average.detach()
+            terms.append(self.average_weight * average)
+        losses['A'] = torch.stack([term.detach() for term in terms]).sum()
+        # One term after the other: their graphs need not be kept together.
+        groups = [gradients(term, alphas, ahead.weights) for term in terms]
+        direct, vector = (added(part) for part in zip(*groups))
+        return added([direct, ahead.indirect(vector)]), losses
+
+    def _ascend(
+        self, step: Step, weights: Parameters, chain: ImageChain, noise: Noise, meaning: _Meaning | None
+    ) -> HyperparameterUpdate:
+        """dB = d/dB (L(W', A, f(G')) - lambda L(V', D_val)), with A as it is by now."""
+        learner = step.learner
+        images = chain.generate(noise, chain.generator)
+        shown = images.detach().requires_grad_()
+        constant = {name: alpha.detach() for name, alpha in learner.alphas.items()}
+        held = {name: weight.detach() for name, weight in weights.items()}
+        worst = learner.loss(learner.renormalise(shown), noise.labels, held, constant)
+        (by_images,) = torch.autograd.grad(worst, shown)
         # (df / dG')^T dL/dimages: the learner's loss as a function of the generator
         (vector,) = gradients(images, chain.generator, cotangent=by_images)
-        losses['B'] = losses['generated']
+        losses = {'B': worst.detach()}
         if meaning is not None:
             losses['meaning'], fall = meaning.gradient()
             vector = {name: value + self.trade_off * fall[name] for name, value in vector.items()}
             losses['B'] = losses['B'] - self.trade_off * losses['meaning']
-        return ArchitectureUpdate(alphas, losses, chain.hyperparameter_gradient(vector), reused)
-
-    def _descend(
-        self, step: Step, images: Tensor, labels: Tensor
-    ) -> tuple[Parameters, Tensor, Losses, Parameters | None]:
-        """dA, the gradient of L(W', A, images) at the images, the losses, and the gradient for the weights to reuse."""
-        learner, (weights, indirect, training) = step.learner, step.hypergradient.ahead(step, reuse=self.reuse_gradient)
-        alphas = leaves(learner.alphas)
-        worst, features = learner.loss_and_features(learner.renormalise(images), labels, weights, alphas)
-        direct, vector, by_images = gradients(
-            worst, alphas, weights, {'images': images}, retain_graph=self.decov > 0
-        )
-        losses, terms = {'A': worst.detach(), 'generated': worst.detach()}, []
-        if self.decov:
-            # By A and W' alone, in a backward pass of its own: B ascends the loss, not the penalty.
-            penalty = decorrelation(features)
-            losses['decov'] = penalty.detach()
-            terms.append((self.decov, penalty))
-        if self.average_weight:
-            average = learner.loss(step.val.images, step.val.labels, weights, alphas)
-            losses['real'] = average.detach()
-            terms.append((self.average_weight, average))
-        for weight, term in terms:
-            losses['A'] = losses['A'] + weight * term.detach()
-            for group, more in zip((direct, vector), gradients(weight * term, alphas, weights)):
-                for name, value in more.items():
-                    group[name] = group[name] + value
-        through_weights = indirect(vector)
-        reused = training if self.reuse_gradient else None
-        losses |= {'W': reused.loss} if reused else {}
-        return (
-            {name: direct[name] + through_weights[name] for name in alphas},
-            by_images['images'],
-            losses,
-            reused.gradients if reused else None,
-        )
+        return HyperparameterUpdate(chain.hyperparameter_gradient(vector), losses)
 
     def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
         """S learns on every batch, G on every ``every``-th, V on fresh generated images on every batch."""
