@@ -20,7 +20,7 @@ def _float64():
 
 
 def _reference(step, objective, unroll=True):
-    """A's and B's gradients by double autograd: the decorrelation is A's alone; noise drawn in the order of the step."""
+    """A's and B's gradients by double autograd; the decorrelation is A's alone; noise is drawn as in the step."""
     tester, auxiliary, learner, count = step.tester, step.auxiliary, step.learner, len(step.train.labels)
     z0, z1, z2 = (tester.noise(count) for _ in range(3))
 
@@ -68,7 +68,7 @@ def _computed(step, objective):
     [
         (Unrolled(), 1e-10),
         (Unrolled('finite_difference', 1e-4), 1e-7),
-        (Unrolled('finite_difference'), 2e-5),  # differences with a total perturbation of 0.01 err by its square times third derivatives
+        (Unrolled('finite_difference'), 2e-5),  # errs by the radius squared times third derivatives
     ],
     ids=str,
 )

@@ -58,7 +58,7 @@ def _step(hypergradient, *, momentum=0.9, per_sample=True, auxiliary=ToyAuxiliar
 
 
 def _reference(step, objective, unroll=True):
-    """A's and P's gradients by double autograd: the decorrelation is A's alone; noise drawn in the order of the step."""
+    """A's and P's gradients by double autograd; the decorrelation is A's alone; noise is drawn as in the step."""
     policy, auxiliary, learner = step.tester, step.auxiliary, step.learner
     _, z1, z2 = (policy.noise(COUNT, step.train) for _ in range(3))
 
