@@ -1,7 +1,7 @@
 """Layers with a quick second backward pass, in the place of torch's, for as long as a network is differentiated twice.
 
 A second derivative of a supernet on a CPU is half convolutions and a third batch norms, both of which torch composes of
-more passes than there need be; of hard-swish and hard-sigmoid it has none. The numbers are the same up to rounding.
+more passes than there need be; of hard-sigmoid it has none. The numbers are the same up to rounding.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ['has_quick_second_pass', 'quick_second_pass']
 @contextmanager
 def quick_second_pass(module: nn.Module) -> Iterator[None]:
     """Let the plain convolutions below ``module``, and the batch norms that use and keep no running statistics, be ours
-    on a CPU and without autocast (elsewhere torch's own are as good), hard-swish and hard-sigmoid everywhere.
+    on a CPU and without autocast (elsewhere torch's own are as good), hard-sigmoid everywhere.
 
     Contexts may be nested, on the same module or on parts of it.
     """
@@ -55,8 +55,6 @@ def _replacement(module: nn.Module) -> Callable[[Any, Tensor], Tensor] | None:
         return _convolve if plain else None
     if own is _BatchNorm.forward and isinstance(module, nn.BatchNorm2d):
         return _normalise if module.training and not module.track_running_stats else None
-    if own is nn.Hardswish.forward:
-        return _hardswish
     return _hardsigmoid if own is nn.Hardsigmoid.forward else None
 
 
@@ -79,11 +77,6 @@ def _gains(x: Tensor, weight: Tensor | None) -> bool:
     return x.device.type == 'cpu' and one_type and not torch.is_autocast_enabled('cpu')
 
 
-def _hardswish(layer: nn.Hardswish, x: Tensor) -> Tensor:
-    del layer  # Unused: there are no parameters, and nothing is done in place.
-    return x * F.relu6(x + 3) / 6
-
-
 def _hardsigmoid(layer: nn.Hardsigmoid, x: Tensor) -> Tensor:
-    del layer  # Unused, as above.
+    del layer  # Unused: there are no parameters, and nothing is done in place.
     return F.relu6(x + 3) / 6
