@@ -62,7 +62,7 @@ def test_second_derivatives():
 @pytest.mark.parametrize('moves_statistics', [False, True], ids=['frozen statistics', 'moving statistics'])
 @pytest.mark.parametrize('space', [DARTS, NASBench201], ids=lambda space: space.__name__)
 def test_a_product_through_a_look_ahead(space, fast_cell, moves_statistics):
-    """As ``Unrolled`` takes it: weights are held in the first backward pass, and other passes come before the second."""
+    """As ``Unrolled`` takes it: weights are held in the first backward pass, other passes come before the second."""
     found = []
     for recompute_cells in (False, True):
         torch.manual_seed(0)
