@@ -446,6 +446,14 @@ def test_bf16_changes_rounding_alone():
     assert half == pytest.approx(full, rel=0.05, abs=0.02)
 
 
+@pytest.mark.parametrize('fast_cell', [True, False])
+def test_bf16_in_a_pass_that_only_looks(fast_cell):
+    """As a smoothing's, whose gradients are taken in half precision."""
+    strategy = wc.Search(smoothing=wc.AdversarialSmoothing(steps=1), fast_cell=fast_cell)
+    run(strategy, precision='bf16-mixed', limit_train_batches=2, limit_val_batches=0)
+    assert all(value.isfinite().all() for value in strategy.oneshot_module.weights().values())
+
+
 @pytest.mark.parametrize('precision', ['16-mixed', 'half'])
 def test_other_precisions_are_refused(precision):
     with pytest.raises(ValueError, match=f'precision must be one of 32-true, bf16-mixed, 64-true, not {precision}'):
