@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
 
 from nni_wcnas.contracts import Learner, Parameters, SGDStep
-from nni_wcnas.functional.second_pass import quick_second_pass
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.hypergradient import replayed
+from nni_wcnas.functional.second_pass import quick_second_pass
 from nni_wcnas.pixel_range import PixelRange
 
 __all__ = ['SupernetLearner']
@@ -119,7 +119,7 @@ class SupernetLearner(Learner):
         model = self._module.model
         values = {**(weights or self._weights), **(alphas or self._alphas)}
         values.update({alias: values[name] for alias, name in self._aliases.items()})
-        with nullcontext() if moves_statistics else _still(model):
+        with nullcontext() if moves_statistics else frozen_statistics(model), quick_second_pass(model):
             # All names are given: torch need not look for tied ones, which takes longer than a small layer's pass.
             return torch.func.functional_call(model, values, (images,), tie_weights=False)
 
@@ -133,13 +133,6 @@ class SupernetLearner(Learner):
                 "use SearchEvaluator or one of NNI's evaluators"
             )
         return criterion
-
-
-@contextmanager
-def _still(model: nn.Module) -> Iterator[None]:
-    """Running statistics stay as they are; a second backward pass is cheap."""
-    with frozen_statistics(model), quick_second_pass(model):
-        yield
 
 
 def _classifier(model: nn.Module) -> nn.Linear:

@@ -13,6 +13,8 @@ from nni_wcnas.schedule import HessianEigenvalue, Progressive, Projected, SkipCo
 from nni_wcnas.spaces import DARTS
 from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
+DIFFERENCE = Unrolled(by='finite_difference')
+
 
 class Shifted(Smoothing):
     """Perturbs, but leaves all as it is."""
@@ -29,10 +31,6 @@ class AnotherExtra(Transform):
 
 
 SENTENCES: list[tuple[dict[str, Any], str]] = [
-    (
-        {'relaxation': Dirichlet(), 'hypergradient': Unrolled(by='exact')},
-        "Dirichlet has no second derivatives, which Unrolled needs with by='exact': use by='finite_difference'",
-    ),
     (
         {'relaxation': Dirichlet(), 'schedule': HessianEigenvalue()},
         'Dirichlet has no second derivatives, of which HessianEigenvalue makes a Hessian: use relaxation=Softmax() or '
@@ -101,7 +99,8 @@ def test_what_is_no_transform(strange):
     'members',
     [
         {'relaxation': Dirichlet(), 'hypergradient': Unrolled()},
-        {'relaxation': GumbelSoftmax(), 'hypergradient': Unrolled(by='exact')},
+        {'relaxation': Dirichlet(anchor='kl'), 'hypergradient': DIFFERENCE},
+        {'relaxation': GumbelSoftmax(), 'hypergradient': Unrolled()},
         {'relaxation': GumbelSoftmax(), 'schedule': HessianEigenvalue(), 'smoothing': Shifted()},
         {'relaxation': HardConcrete(), 'schedule': Projected()},
         {'objective': WorstCase(reuse_gradient=True), 'hypergradient': Unrolled()},
@@ -157,9 +156,9 @@ def test_spaces_without_cells_take_what_needs_none():
     ('members', 'reason'),
     [
         ({}, None),
-        ({'hypergradient': Unrolled(), 'transforms': (PartialChannels(), AuxiliarySkip())}, None),
+        ({'hypergradient': DIFFERENCE, 'transforms': (PartialChannels(), AuxiliarySkip())}, None),
         (
-            {'hypergradient': Unrolled(by='exact')},
+            {'hypergradient': Unrolled()},
             "Unrolled(by='exact') takes second derivatives, which compiled cells have not",
         ),
         (

@@ -12,6 +12,8 @@ from worst_case_search import make_parts, run
 import nni_wcnas as wc
 from nni_wcnas.contracts import Batch
 
+DIFFERENCE = wc.Unrolled(by='finite_difference')
+
 
 def _groups(module):
     tester, auxiliary = module.training_module.tester, module.training_module.auxiliary
@@ -143,11 +145,15 @@ class Passes(Callback):
 @pytest.mark.parametrize(
     ('arguments', 'each', 'passes'),
     [
-        ({}, 8, 1.625),
-        ({'reuse_gradient': True}, 8, 1.5),
+        ({}, 8, 1.375),
+        ({'reuse_gradient': True}, 8, 1.25),
         ({'hypergradient': wc.FirstOrder()}, 8, 1.25),
-        ({'average_weight': 0.0}, 8, 1.5),
-        ({'every': 4}, 4, 2.25),
+        ({'average_weight': 0.0}, 8, 1.25),
+        ({'every': 4}, 4, 1.75),
+        ({'hypergradient': DIFFERENCE}, 8, 1.625),
+        ({'hypergradient': DIFFERENCE, 'reuse_gradient': True}, 8, 1.5),
+        ({'hypergradient': DIFFERENCE, 'average_weight': 0.0}, 8, 1.5),
+        ({'hypergradient': DIFFERENCE, 'every': 4}, 4, 2.25),
     ],
     ids=str,
 )
@@ -173,11 +179,30 @@ def test_running_statistics_move_and_the_training_loss_is_logged_whoever_compute
     assert {'loss_W', 'loss_A', 'loss_B'} <= look.logged
 
 
-def test_unrolled_average_case_takes_five_passes():
+@pytest.mark.parametrize(('by', 'passes'), [('exact', 3), ('finite_difference', 5)])
+def test_passes_of_an_unrolled_average_case(by, passes):
+    """One for the weights, one for validation, one for W' and the exact product; two more for the other product."""
     counter = Passes()
     counter.on_train_batch_start = counter.on_train_batch_end = lambda *_: None
-    run(wc.presets.darts_2nd(), callbacks=[counter], limit_train_batches=2, limit_val_batches=0)
-    assert counter.count == 10
+    strategy = wc.presets.darts_2nd(hypergradient=wc.Unrolled(by))
+    run(strategy, callbacks=[counter], limit_train_batches=2, limit_val_batches=0)
+    assert counter.count == 2 * passes
+
+
+def test_the_training_batch_is_seen_once_for_a_step_ahead_and_its_product():
+    """And once more by the weight step."""
+
+    def probe(module, batch):
+        seen = []
+        module.model.register_forward_pre_hook(lambda model, inputs: seen.append(inputs[0]))
+        step = module._step(batch, 0)
+        module._architecture_phase(step)
+        counts = [sum(torch.equal(images, part.images) for images in seen) for part in (step.train, step.val)]
+        module._weight_phase(step, batch['train'], 0, None)
+        return *counts, sum(torch.equal(images, step.train.images) for images in seen)
+
+    assert _probe(probe, wc.presets.darts_2nd()) == (1, 1, 2)
+    assert _probe(probe, wc.presets.darts_2nd(hypergradient=DIFFERENCE)) == (3, 1, 4)
 
 
 def test_warmup_leaves_a_and_b_but_trains_the_rest():
@@ -259,7 +284,7 @@ def test_lookahead_is_the_weight_step_that_follows():
         def on_train_batch_start(self, trainer, module, batch, batch_idx):
             if batch_idx == 2:
                 step = module._step(batch, batch_idx)
-                ahead, _ = step.hypergradient.ahead(step)
+                ahead = step.hypergradient.ahead(step).weights
                 module._weight_phase(step, batch['train'], batch_idx, None)
                 self.largest = max((ahead[name] - p).abs().max().item() for name, p in module.weights().items())
                 self.momentum = len(step.learner.sgd_step().buffers)
@@ -419,6 +444,14 @@ def test_bf16_changes_rounding_alone():
     half, full = _probe(probe, precision='bf16-mixed'), _probe(probe)
     assert half.keys() == full.keys() and half != full
     assert half == pytest.approx(full, rel=0.05, abs=0.02)
+
+
+@pytest.mark.parametrize('fast_cell', [True, False])
+def test_bf16_in_a_pass_that_only_looks(fast_cell):
+    """As a smoothing's, whose gradients are taken in half precision."""
+    strategy = wc.Search(smoothing=wc.AdversarialSmoothing(steps=1), fast_cell=fast_cell)
+    run(strategy, precision='bf16-mixed', limit_train_batches=2, limit_val_batches=0)
+    assert all(value.isfinite().all() for value in strategy.oneshot_module.weights().values())
 
 
 @pytest.mark.parametrize('precision', ['16-mixed', 'half'])

@@ -21,7 +21,7 @@ AXES = {
         wc.WorstCase(every=1, reuse_gradient=True),
         wc.WorstCase(every=1, trade_off=0.5),  # with a policy: see _parts
     ),
-    'hypergradient': (wc.FirstOrder(), wc.Unrolled(), wc.Unrolled(by='exact')),
+    'hypergradient': (wc.FirstOrder(), wc.Unrolled(), wc.Unrolled(by='finite_difference')),
     'smoothing': (wc.NoSmoothing(), wc.RandomSmoothing(), wc.AdversarialSmoothing(steps=1)),
     'selection': (wc.Magnitude(), wc.Magnitude(by='logit'), wc.TopPairs(), wc.MaxSkips(wc.TopPairs(), limit=1)),
     'schedule': (
@@ -46,9 +46,7 @@ AXES = {
 def is_refused(one, other):
     """Whether two values of an axis contradict each other, as their documentation says."""
     for first, second in ((one, other), (other, one)):
-        if isinstance(first, wc.Dirichlet) and (
-            second == wc.Unrolled(by='exact') or isinstance(second, wc.HessianEigenvalue)
-        ):
+        if isinstance(first, wc.Dirichlet) and isinstance(second, wc.HessianEigenvalue):
             return True
         if isinstance(first, wc.HardConcrete) and isinstance(second, wc.RandomSmoothing | wc.AdversarialSmoothing):
             return True

@@ -1,6 +1,7 @@
 """Search on NNI's spaces and inside NNI's experiment; refusals; options that act."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -28,10 +29,14 @@ from nni_wcnas import (
     WorstCase,
     presets,
 )
-from nni_wcnas.contracts import Weighting
+from nni_wcnas.contracts import Moment, Weighting
 from nni_wcnas.functional.frozen import frozen_statistics
-from nni_wcnas.functional.hypergradient import gradient, implicit_product, leaves
+from nni_wcnas.functional.hypergradient import implicit_product, inner_gradient
+from nni_wcnas.functional.second_pass import quick_second_pass
+from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete
+from nni_wcnas.schedule import HessianEigenvalue
 from nni_wcnas.spaces import DARTS
+from nni_wcnas.supernet.choices import cells_by_label
 
 SPACES = {
     'ours': lambda: DARTS(width=4, num_cells=3, num_classes=7),
@@ -89,7 +94,7 @@ def test_nas_experiment_exports_dict_and_instance(tmp_path, monkeypatch):
 
 def test_unrolled_differs_from_first_order(search):
     gradients = []
-    for hypergradient in (FirstOrder(), Unrolled(), Unrolled(by='exact')):
+    for hypergradient in (FirstOrder(), Unrolled(by='finite_difference'), Unrolled(by='exact')):
         torch.manual_seed(0)
         strategy = search(
             Search(hypergradient=hypergradient, arc_learning_rate=0.0),
@@ -105,23 +110,24 @@ def test_unrolled_differs_from_first_order(search):
     assert not torch.equal(difference, exact)
 
 
-def test_products_agree_on_a_real_supernet_between_its_kinks():
+@pytest.mark.parametrize('is_quick', [True, False], ids=['our layers', "torch's layers"])
+@pytest.mark.parametrize('channels_last', [True, False])
+def test_products_agree_on_a_real_supernet_between_its_kinks(channels_last, is_quick):
     """Float64 and a radius that crosses no rectifier's kink: finite differences equal double backward."""
     torch.manual_seed(0)
-    supernet = Search(channels_last=False).mutate_model(SPACES['ours']()).double()
+    supernet = Search(channels_last=channels_last).mutate_model(SPACES['ours']()).double()
     alphas = {n: p for n, p in supernet.named_parameters() if '_arch_alpha' in n}
     weights = {n: p for n, p in supernet.named_parameters() if '_arch_alpha' not in n}
     x, y = torch.randn(4, 3, 8, 8, dtype=torch.float64), torch.randint(7, (4,))
 
-    def target_gradient(parameters, create_graph):
-        a = leaves(alphas)
-        with frozen_statistics(supernet):
-            logits = torch.func.functional_call(supernet, {**parameters, **a}, (x,))
-        return gradient(torch.nn.functional.cross_entropy(logits, y), a, create_graph=create_graph)
+    def loss(parameters, targets):
+        with frozen_statistics(supernet), quick_second_pass(supernet) if is_quick else nullcontext():
+            logits = torch.func.functional_call(supernet, {**parameters, **targets}, (x,))
+        return torch.nn.functional.cross_entropy(logits, y)
 
     vector = {n: torch.randn_like(p) for n, p in weights.items()}
-    exact = implicit_product(target_gradient, weights, vector, 'exact')
-    difference = implicit_product(target_gradient, weights, vector, 'finite_difference', radius=1e-6)
+    exact = implicit_product(loss, weights, alphas, vector)
+    difference = implicit_product(loss, weights, alphas, vector, 'finite_difference', radius=1e-6)
     for name, value in exact.items():
         assert value.norm() > 1e-3
         torch.testing.assert_close(difference[name], value, rtol=1e-5, atol=1e-7)
@@ -219,17 +225,66 @@ def test_bad_schedules(arguments, message):
         SingleStage(**arguments)
 
 
-def test_weights_without_second_derivatives_are_unrolled_by_finite_differences_alone():
-    class Noisy(Weighting):
-        is_twice_differentiable = False
+class _Once(torch.autograd.Function):
+    """The identity, which can be differentiated once."""
 
-        def weights(self, alpha, moment):
-            return torch.softmax(alpha + torch.rand(alpha.shape, generator=moment.generator(alpha.device)), -1)
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
 
-    Search(relaxation=Noisy(), hypergradient=Unrolled())
-    with pytest.raises(ValueError, match='Noisy has no second derivatives.*Unrolled.*finite_difference'):
-        Search(relaxation=Noisy(), hypergradient=Unrolled(by='exact'))
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return gradient
+
+
+class Noisy(Weighting):
+    is_twice_differentiable = False
+
+    def weights(self, alpha, moment):
+        return _Once.apply(torch.softmax(alpha + torch.rand(alpha.shape, generator=moment.generator(alpha.device)), -1))
+
+
+@pytest.mark.parametrize('by', ['exact', 'finite_difference'])
+def test_weights_without_second_derivatives_are_unrolled_either_way(search, by):
+    strategy = Search(relaxation=Noisy(), hypergradient=Unrolled(by))
+    search(strategy, SPACES['ours'](), images=4, classes=7, limit_val_batches=0)
+    assert all(alpha.grad.isfinite().all() and alpha.grad.any() for alpha in strategy.oneshot_module.arch_parameters())
+    with pytest.raises(ValueError, match='Noisy has no second derivatives, of which HessianEigenvalue'):
+        Search(relaxation=Noisy(), schedule=HessianEigenvalue())
     assert isinstance(presets.darts(relaxation=Noisy()).relaxation, Noisy)
+
+
+RELAXATIONS = [Softmax(), Dirichlet(), Dirichlet(anchor='kl'), GumbelSoftmax(), HardConcrete()]
+
+
+@pytest.mark.parametrize('relaxation', RELAXATIONS, ids=repr)
+def test_products_agree_with_the_sample_of_a_moment(relaxation):
+    """The exact product differentiates the mixing weights once, as a central difference does, at one sample."""
+    torch.manual_seed(0)
+    space = DARTS(width=4, num_cells=3, num_nodes=2, num_classes=7)
+    supernet = Search(relaxation=relaxation).mutate_model(space).double()
+    clock = cells_by_label(supernet)['normal'].mixer.clock
+    alphas = {n: p for n, p in supernet.named_parameters() if '_arch_alpha' in n}
+    weights = {n: p for n, p in supernet.named_parameters() if n not in alphas}
+    x, y = torch.randn(4, 3, 8, 8, dtype=torch.float64), torch.randint(7, (4,))
+
+    def loss(parameters, targets):
+        with frozen_statistics(supernet), quick_second_pass(supernet):
+            logits = torch.func.functional_call(supernet, {**parameters, **targets}, (x,))
+        return torch.nn.functional.cross_entropy(logits, y)
+
+    vector = {n: torch.randn_like(p) for n, p in weights.items()}
+    products = []
+    for seed in (0, 1):
+        clock.moment = Moment(1, 2, seed=seed)
+        exact = inner_gradient(loss, weights, alphas).product(vector)
+        difference = implicit_product(loss, weights, alphas, vector, 'finite_difference', radius=1e-6)
+        for name, value in exact.items():
+            torch.testing.assert_close(difference[name], value, rtol=1e-5, atol=1e-7)
+        products.append(torch.cat([value.flatten() for value in exact.values()]))
+        assert products[-1].norm() > 1e-3
+    assert products[0].equal(products[1]) is not relaxation.is_stochastic
 
 
 @pytest.mark.parametrize(('strategy', 'warnings'), [(presets.darts, 1), (presets.wcnas, 0)])

@@ -13,7 +13,7 @@ for a dense convolution on a CPU, and many times as long for a depthwise one, wh
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from nni_wcnas.functional import depthwise as depthwise_form
-from nni_wcnas.functional.mixed_derivative import held
+from nni_wcnas.functional.mixed_derivative import held, is_wanted
 
 __all__ = ['Geometry', 'convolution', 'depthwise']
 
@@ -36,7 +36,7 @@ class Geometry(NamedTuple):
     """1, or as many as channels."""
 
 
-def convolution(x: Tensor, weight: Tensor, geometry: Geometry = Geometry()) -> Tensor:
+def convolution(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """``F.conv2d(x, weight, None, *geometry)``, as often differentiable."""
     return _Convolution.apply(x, weight, geometry)
 
@@ -93,7 +93,7 @@ class _Convolution(torch.autograd.Function):
         to_input = to_weight = None
         if ctx.needs_input_grad[0]:
             to_input = _InputGradient.apply(x.shape, held(weight), gradient, geometry)
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[1] and is_wanted(ctx):
             to_weight = _WeightGradient.apply(x, weight.shape, gradient, geometry)
         return to_input, to_weight, None
 
@@ -106,7 +106,7 @@ class _InputGradient(torch.autograd.Function):
         ctx.save_for_backward(weight, gradient)
         ctx.geometry = geometry
         if geometry.groups > 1:
-            return depthwise_form.input_gradient(shape, weight, gradient, *geometry[:3])
+            return depthwise_form.input_gradient(shape, weight, gradient, *_of_both_axes(geometry))
         return conv2d_input(shape, weight, gradient, *geometry)
 
     @staticmethod
@@ -126,7 +126,7 @@ class _WeightGradient(torch.autograd.Function):
         ctx.save_for_backward(x, gradient)
         ctx.geometry = geometry
         if geometry.groups > 1:
-            return depthwise_form.weight_gradient(x, shape, gradient, *geometry[:3])
+            return depthwise_form.weight_gradient(x, shape, gradient, *_of_both_axes(geometry))
         return conv2d_weight(x, shape, gradient, *geometry)
 
     @staticmethod
@@ -138,7 +138,10 @@ class _WeightGradient(torch.autograd.Function):
         return to_input, None, to_gradient, None
 
 
+def _of_both_axes(geometry: Geometry) -> tuple[int, int, int]:
+    """Stride, padding and dilation of a depthwise convolution."""
+    return cast(tuple[int, int, int], geometry[:3])
+
+
 def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
-
-

@@ -200,8 +200,8 @@ def implicit_product(
         One tensor for each parameter.
     by
         ``'exact'``: the gradient by the targets of the scalar (dL/dparams) . vector, by a second backward pass.
-        ``'finite_difference'``: dL/dtarget at ``params +- epsilon vector`` with epsilon = radius / ||vector||, as in the
-        papers; its error is of order epsilon squared on smooth losses, while a network of rectifiers is smooth only
+        ``'finite_difference'``: dL/dtarget at ``params +- epsilon vector`` with epsilon = radius / ||vector||, as in
+        the papers; its error is of order epsilon squared on smooth losses, while a network of rectifiers is smooth only
         between kinks, many of which lie within the published radius (docs: "Second-order terms").
     radius
         Length of the perturbation of all parameters together; 0.01 in Liu et al., 2019.

@@ -21,8 +21,9 @@ On every ``every``-th batch, with momentum and weight decay in W1' and W2'::
 On every ``saliency_every``-th batch, after W1's own step: d' of that batch with W1 as it is, then one step of SGD on
 W2. With ``FirstOrder``, W1' = W1 and W2' = W2, and dA = a1 + a2.
 
-Cost in passes through the supernet, with the published numbers and unrolled: 1 + 20/5 + 9/3 = 8 a batch, 4.4 with
-``FirstOrder``; the memory of W2 and its momentum. ``presets.sanas()`` is the paper's row.
+Cost in forward passes through the supernet, with the published numbers and unrolled: 1 + 14/5 + 9/3 = 6.8 a batch, and
+second backward passes through four of an update of A; 8 with finite differences, 4.4 with ``FirstOrder``. The memory of
+W2 and its momentum. ``presets.sanas()`` is the paper's row.
 
 Products are exact. Finite differences through a network of rectifiers count the kinks between their ends, those in d
 most of all: on digits, in a supernet of 8 channels, c and w are some 20 times their exact size with the published

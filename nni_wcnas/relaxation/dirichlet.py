@@ -10,8 +10,8 @@ all cells of a type. No extra cost. A selection sees softmax(alpha).
 
 ``Search(relaxation=Dirichlet())`` is DrNAS's search: there the weight decay of the architecture's optimiser
 (``arc_weight_decay=1e-3``) is the anchor, as alpha = 0 is Dir(1). With the divergence instead,
-``Search(relaxation=Dirichlet(anchor='kl'), arc_weight_decay=0.0)``. An unrolled hypergradient holds the sample, and
-takes finite differences: the sample has no second derivative.
+``Search(relaxation=Dirichlet(anchor='kl'), arc_weight_decay=0.0)``. An unrolled hypergradient holds the sample,
+which has no second derivative: there are no Hessians in alpha.
 
 Deviations: the divergence of an edge counts the candidates that are left, where the published code counts pruned ones
 as beta = 1; validation sees the last sample of the training epoch, where the published code draws one for each batch.

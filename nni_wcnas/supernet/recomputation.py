@@ -71,7 +71,8 @@ def _set_modes(norms: Sequence[_BatchNorm], modes: Sequence[tuple[bool, bool]]) 
 
 
 class _AsThen:
-    """Batch norms in their earlier modes; modes and statistics are put back. May be entered again and again."""
+    """Batch norms in their earlier modes, moving copies of their statistics; all is put back. May be entered again and
+    again."""
 
     def __init__(
         self,
@@ -81,13 +82,15 @@ class _AsThen:
         second_pass: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self.norms, self.modes, self.within, self.second_pass = norms, modes, within, second_pass
-        self.statistics = [buffer for norm in norms for buffer in norm.buffers(recurse=False)]
 
     def __enter__(self) -> None:
         self.context = self.within()
         self.context.__enter__()
         self.modes_now = [_mode(norm) for norm in self.norms]
-        self.values_now = [buffer.clone() for buffer in self.statistics]
+        # Not written to: a graph that is differentiated again may have kept them.
+        self.statistics_now = [dict(norm.named_buffers(recurse=False)) for norm in self.norms]
+        for norm, statistics in zip(self.norms, self.statistics_now):
+            norm._buffers.update({name: value.clone() for name, value in statistics.items()})
         _set_modes(self.norms, self.modes)
         self.layers = self.second_pass()  # Chosen by the modes.
         self.layers.__enter__()
@@ -96,6 +99,5 @@ class _AsThen:
         self.layers.__exit__(*error)
         self.context.__exit__(*error)
         _set_modes(self.norms, self.modes_now)
-        with torch.no_grad():
-            for buffer, value in zip(self.statistics, self.values_now):
-                buffer.copy_(value)
+        for norm, statistics in zip(self.norms, self.statistics_now):
+            norm._buffers.update(statistics)

@@ -142,14 +142,30 @@ def test_a_tuner_proposes_members_of_a_preset(tmp_path: Path) -> None:
          'Progressive builds the space again for each of its stages, which DARTS cannot be'),
         ('pc_darts', {'name': 'hub_pnas', 'width': [8, 16]}, 'needs a width that is given, and that of this space is'),
         ('darts', {'name': 'hub_darts', 'num_cells': [3, 4]}, 'num_cells is a list, and a supernet of cells has one'),
-        ('r_darts', 'mobilenetv3', 'HessianEigenvalue takes second derivatives, and the Hard'),
-        ({'hypergradient': {'name': 'unrolled', 'by': 'exact'}}, 'mobilenetv3', "Unrolled(by='exact') takes second"),
     ],
 )  # fmt: skip
 def test_what_a_space_cannot_have(tmp_path: Path, method: Any, space: Any, expected: str) -> None:
     """Said before anything is built, of every stage."""
     (line,) = complaints(tmp_path, method, space=space)
     assert line.startswith(('method', 'space.num_cells')) and expected in line
+
+
+@pytest.mark.parametrize(
+    'method',
+    ['r_darts', 'wcnas', {'hypergradient': {'name': 'unrolled', 'by': 'exact'}}, {'hypergradient': 'unrolled'},
+     {'hypergradient': {'name': 'unrolled', 'by': 'finite_difference', 'radius': 0.1}}],
+    ids=str,
+)  # fmt: skip
+def test_second_derivatives_in_a_space_with_hard_swish(tmp_path: Path, method: Any) -> None:
+    """Nothing of it is refused."""
+    settings = load(tmp_path, method, space='mobilenetv3', **({'tester': 'fq_gan'} if method == 'wcnas' else {}))
+    assert assembly.make_strategy(settings).hypergradient.unrolls
+
+
+def test_a_radius_without_a_perturbation(tmp_path: Path) -> None:
+    """The default is exact."""
+    (line,) = complaints(tmp_path, {'hypergradient': {'name': 'unrolled', 'radius': 0.1}})
+    assert line.startswith("method.hypergradient.radius: by='exact' perturbs nothing"), line
 
 
 def test_drnas_in_its_own_space(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The depthwise convolution and its derivatives against torch's own."""
+"""Dense and depthwise convolutions and their derivatives against torch's own."""
 
 import pytest
 import torch
@@ -12,6 +12,14 @@ GEOMETRIES = [  # kernel, stride, padding, dilation: those of the spaces, and so
     (3, 2, 1, 1), (5, 2, 2, 1), (3, 2, 2, 2), (5, 2, 4, 2), (5, 1, 0, 1), (3, 1, 3, 1), (5, 1, 2, 2), (3, 3, 1, 1),
     (2, 1, 1, 2), (4, 1, 3, 2), (2, 2, 0, 2),
 ]  # fmt: skip
+
+
+DENSE = [  # kernel, stride, padding, dilation
+    (1, 1, 0, 1), (3, 1, 1, 1), (5, 1, 2, 1), (3, 2, 1, 1), (3, 3, 0, 1), (1, 2, 0, 1), (3, 1, 2, 2), (3, 2, 4, 3),
+    (2, 1, 1, 1), (4, 2, 3, 1), (3, 1, 3, 1), ((1, 3), (2, 1), (0, 1), (1, 2)), ((3, 2), (1, 3), (2, 0), (2, 1)),
+]  # fmt: skip
+dense = pytest.mark.parametrize('geometry', DENSE, ids=str)
+layouts = pytest.mark.parametrize('layout', [torch.channels_last, torch.contiguous_format], ids=str)
 
 
 @pytest.fixture(params=[(2, 3, 9), (1, 4, 8)], ids=['odd', 'even, one image'])
@@ -92,3 +100,89 @@ def test_where_torch_is_as_good_it_is_torch(change):
         output = depthwise(x, weight, padding=2)
     assert '_Convolution' not in output.grad_fn.name()
     assert output.dtype == (torch.bfloat16 if change == 'autocast' else x.dtype)
+
+
+# ---------------------------------------------------------------------------------------------------------------- dense
+
+
+def _dense_arguments(kernel, layout, size=(7, 8)):
+    torch.manual_seed(0)
+    rows, columns = (kernel, kernel) if isinstance(kernel, int) else kernel
+    x = torch.randn(2, 3, *size, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    return x, torch.randn(4, 3, rows, columns, dtype=torch.float64, requires_grad=True)
+
+
+def _wave(shape, phase):
+    """The same numbers whatever the memory layout."""
+    count = torch.Size(shape).numel()
+    return torch.linspace(phase, phase + 7, count, dtype=torch.float64).sin().view(shape)
+
+
+def _orders(output, inputs, orders):
+    """Derivatives of each order: each one is that of the last ones' product with fixed numbers."""
+    total, found = output.sin().sum(), []
+    for order in range(1, orders + 1):
+        slopes = torch.autograd.grad(total, inputs, create_graph=order < orders)
+        total = sum((slope * _wave(slope.shape, order + position)).sum() for position, slope in enumerate(slopes))
+        found += slopes
+    return found
+
+
+@layouts
+@dense
+def test_dense_values_and_derivatives_of_each_order(geometry, layout):
+    kernel, *others = geometry
+    arguments = _dense_arguments(kernel, layout)
+    outputs = convolution(*arguments, Geometry(*others)), F.conv2d(arguments[0], arguments[1], None, *others)
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-12)
+    for mine, theirs in zip(*(_orders(output, arguments, 3) for output in outputs), strict=True):
+        assert theirs.abs().max() > 1e-3
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-11)
+
+
+@dense
+def test_dense_second_derivatives_by_finite_differences(geometry):
+    kernel, *others = geometry
+    arguments = _dense_arguments(kernel, torch.channels_last, size=(5, 6))
+    assert torch.autograd.gradgradcheck(lambda *given: convolution(*given, Geometry(*others)), arguments)
+
+
+@pytest.mark.parametrize('position', [0, 1], ids=['input', 'weight'])
+def test_dense_second_derivatives_by_one_of_both(position):
+    """The other one is a constant, as the input of a first layer or a weight that does not learn."""
+    arguments = [value.detach() for value in _dense_arguments(3, torch.channels_last)]
+    wanted = [arguments[position].requires_grad_()]
+    outputs = convolution(*arguments, Geometry(2, 1)), F.conv2d(*arguments, None, 2, 1)
+    for mine, theirs in zip(*(_orders(output, wanted, 2) for output in outputs), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-11)
+
+
+def test_dense_derivatives_of_a_gradient_alone():
+    """The first derivative is linear in what arrives, and its derivative there is a convolution."""
+    x, weight = _dense_arguments(3, torch.channels_last)
+    arriving = _wave((2, 4, 7, 8), 0.5).requires_grad_()
+    found = []
+    for output in (convolution(x, weight, Geometry(1, 1)), F.conv2d(x, weight, None, 1, 1)):
+        slopes = torch.autograd.grad(output, (x, weight), arriving, create_graph=True)
+        total = sum((slope * _wave(slope.shape, 1)).sum() for slope in slopes)
+        found.append(torch.autograd.grad(total, arriving))
+    torch.testing.assert_close(*found, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(('kernel', 'stride', 'padding', 'dilation'), GEOMETRIES)
+def test_depthwise_second_and_third_derivatives(shape, kernel, stride, padding, dilation):
+    """In double precision, which the fast form is not chosen for."""
+    arguments = _arguments(shape, kernel, torch.float64)
+    numbers = stride, padding, dilation, shape[1]
+    outputs = convolution(*arguments, Geometry(*numbers)), F.conv2d(*arguments, None, *numbers)
+    torch.testing.assert_close(*outputs, rtol=0, atol=1e-12)
+    for mine, theirs in zip(*(_orders(output, arguments, 3) for output in outputs), strict=True):
+        assert theirs.abs().max() > 1e-3
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-11)
+
+
+@pytest.mark.parametrize(('kernel', 'stride', 'padding', 'dilation'), GEOMETRIES)
+def test_depthwise_second_derivatives_by_finite_differences(kernel, stride, padding, dilation):
+    arguments = _arguments((2, 2, 5, 6), kernel, torch.float64)
+    geometry = Geometry(stride, padding, dilation, 2)
+    assert torch.autograd.gradgradcheck(lambda *given: convolution(*given, geometry), arguments)

@@ -8,7 +8,7 @@ from nni_wcnas.functional.hypergradient import (
     gradient,
     gradients,
     implicit_product,
-    leaves,
+    inner_gradient,
     lookahead,
     replayed,
     sgd_step,
@@ -90,12 +90,8 @@ def test_parameters_without_influence_stay_where_they_are():
 def test_product_on_a_bilinear_loss_is_the_matrix(by):
     torch.manual_seed(0)
     matrix, w, v = torch.randn(3, 4), torch.randn(4), torch.randn(4)
-    a = torch.randn(3).requires_grad_()
-
-    def target_gradient(p, create_graph):
-        return gradient(a @ matrix @ p['w'], {'a': a}, create_graph=create_graph)
-
-    product = implicit_product(target_gradient, {'w': w}, {'w': v}, by)
+    a = torch.randn(3)
+    product = implicit_product(lambda p, t: t['a'] @ matrix @ p['w'], {'w': w}, {'a': a}, {'w': v}, by)
     torch.testing.assert_close(product['a'], matrix @ v, rtol=0, atol=1e-10)
 
 
@@ -112,10 +108,7 @@ def test_product_against_torch_func(by, radius, tolerance):
         return torch.tanh(features @ w * torch.sigmoid(a).repeat(2)).square().mean()
 
     expected = torch.func.jacfwd(torch.func.grad(loss, 0), 1)(a, w) @ v
-    leaf = a.clone().requires_grad_()
-    product = implicit_product(
-        lambda p, g: gradient(loss(leaf, p['w']), {'a': leaf}, create_graph=g), {'w': w}, {'w': v}, by, radius
-    )
+    product = implicit_product(lambda p, t: loss(t['a'], p['w']), {'w': w}, {'a': a}, {'w': v}, by, radius)
     tolerance = min(tolerance, 1e-5 * float(v.norm()))  # epsilon squared times the third derivative
     torch.testing.assert_close(product['a'], expected, rtol=0, atol=tolerance)
 
@@ -123,50 +116,120 @@ def test_product_against_torch_func(by, radius, tolerance):
 @pytest.mark.parametrize('by', METHODS)
 def test_product_by_a_target_that_the_loss_does_not_depend_on_is_zero(by):
     """As a weight of an operation that is not computed, beside one that is."""
-    w, used, unused = torch.randn(3), torch.randn(3), torch.randn(2)
-
-    def slope(parameters, create_graph):
-        targets = leaves({'used': used, 'unused': unused})
-        return gradient((targets['used'] * parameters['w'] ** 2).sum(), targets, create_graph=create_graph)
-
-    product = implicit_product(slope, {'w': w}, {'w': torch.ones(3)}, by)
+    w, targets = torch.randn(3), {'used': torch.randn(3), 'unused': torch.randn(2)}
+    vector = {'w': torch.ones(3)}
+    product = implicit_product(lambda p, t: (t['used'] * p['w'] ** 2).sum(), {'w': w}, targets, vector, by)
     torch.testing.assert_close(product['used'], 2 * w)
     assert torch.equal(product['unused'], torch.zeros(2))
 
 
 @pytest.mark.parametrize('by', METHODS)
 def test_zero_vector_gives_zero_and_separable_loss_gives_zero(by):
-    a, w = _leaf(1.0), _leaf(2.0)
-    bilinear = implicit_product(
-        lambda p, g: gradient((a * p['w']).sum(), {'a': a}, create_graph=g), {'w': w}, {'w': torch.zeros(1)}, by
-    )
+    a, w = {'a': _leaf(1.0)}, {'w': _leaf(2.0)}
+    bilinear = implicit_product(lambda p, t: (t['a'] * p['w']).sum(), w, a, {'w': torch.zeros(1)}, by)
     separable = implicit_product(
-        lambda p, g: gradient((a**2).sum() + (p['w'] ** 2).sum(), {'a': a}, create_graph=g),
-        {'w': w},
-        {'w': torch.ones(1)},
-        by,
+        lambda p, t: (t['a'] ** 2).sum() + (p['w'] ** 2).sum(), w, a, {'w': torch.ones(1)}, by
     )
-    assert bilinear['a'].item() == 0.0
+    linear = implicit_product(lambda p, t: (t['a'] + p['w']).sum(), w, a, {'w': torch.ones(1)}, by)
+    assert bilinear['a'].item() == linear['a'].item() == 0.0
     assert separable['a'].item() == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize('by', METHODS)
 def test_a_constant_gradient_beside_others_gives_zero(by):
-    """As that of the bias of a linear score."""
+    """As that of the bias of a linear score, which may be among the targets or among the parameters."""
+    w, score = {'w': torch.ones(2)}, {'slope': torch.tensor(2.0), 'bias': torch.tensor(1.0)}
 
-    def target_gradient(parameters, create_graph):
-        point = leaves({'slope': torch.tensor(2.0), 'bias': torch.tensor(1.0)})
-        loss = point['slope'] * parameters['w'].sum() + point['bias']
-        return gradient(loss, point, create_graph=create_graph)
+    def loss(inner, other):
+        return other['slope'] * inner['w'].sum() + other['bias']
 
-    vector = {'w': torch.tensor([1.0, 2.0])}
-    product = implicit_product(target_gradient, {'w': torch.ones(2)}, vector, by)
+    product = implicit_product(loss, w, score, {'w': torch.tensor([1.0, 2.0])}, by)
     torch.testing.assert_close(product, {'slope': torch.tensor(3.0), 'bias': torch.tensor(0.0)})
+    vector = {'slope': torch.tensor(3.0), 'bias': torch.tensor(1.0)}
+    product = implicit_product(lambda inner, other: loss(other, inner), score, w, vector, by)
+    torch.testing.assert_close(product, {'w': torch.full((2,), 3.0)})
 
 
-def test_unknown_method_is_refused():
+@pytest.mark.parametrize('function', [implicit_product, inner_gradient])
+def test_unknown_method_is_refused(function):
+    arguments = {'vector': {}} if function is implicit_product else {}
     with pytest.raises(ValueError, match='finite_difference.*exact.*cg'):
-        implicit_product(lambda p, g: p, {}, {}, 'cg')
+        function(lambda p, t: p['w'], {}, {}, by='cg', **arguments)
+
+
+# ------------------------------------------------------------------------------------------------------ inner gradient
+
+
+FEATURES = torch.linspace(-1.5, 2.0, 24, dtype=torch.float64).sin().view(6, 4)
+
+
+def _curved(p, t):
+    """A loss of two parameters and two targets, none of which enters linearly."""
+    hidden = torch.tanh(FEATURES @ p['w'] * torch.sigmoid(t['a']).repeat(2))
+    return (hidden * p['v'].exp()).square().mean() + (p['v'] * t['b'].sin()).sum()
+
+
+def _point():
+    torch.manual_seed(4)
+    parameters = {'w': torch.randn(4).requires_grad_(), 'v': torch.randn(6).requires_grad_()}
+    targets = {'a': torch.randn(3).requires_grad_(), 'b': torch.randn(6).requires_grad_()}
+    return parameters, targets, {name: torch.randn_like(value) for name, value in parameters.items()}
+
+
+def test_exact_product_is_that_of_double_autograd_and_of_a_small_finite_difference():
+    parameters, targets, vector = _point()
+    slopes = gradient(_curved(parameters, targets), parameters, create_graph=True)
+    total = sum((slopes[name] * vector[name]).sum() for name in parameters)
+    expected = gradient(total, targets)
+    inner = (inner_gradient(_curved, parameters, targets, by, radius=1e-5) for by in METHODS)
+    exact, difference = (found.product(vector) for found in inner)
+    for name, value in expected.items():
+        assert value.abs().max() > 1e-2
+        torch.testing.assert_close(exact[name], value, rtol=0, atol=1e-14)
+        torch.testing.assert_close(difference[name], value, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize('by', METHODS)
+def test_inner_gradient_is_the_gradient(by):
+    parameters, targets, vector = _point()
+    loss = _curved(parameters, targets)
+    inner = inner_gradient(_curved, parameters, targets, by)
+    assert inner.loss.item() == loss.item()
+    expected = gradient(loss, parameters)
+    assert inner.gradients.keys() == expected.keys()
+    assert all(map(torch.equal, inner.gradients.values(), expected.values()))
+    product = inner.product(vector)
+    assert product.keys() == targets.keys()
+    assert not any(value.requires_grad for value in [inner.loss, *inner.gradients.values(), *product.values()])
+    assert all(value.grad is None for value in [*parameters.values(), *targets.values()])
+
+
+@pytest.mark.parametrize(('by', 'calls'), [('exact', 1), ('finite_difference', 3)])
+def test_how_often_the_loss_is_evaluated(by, calls):
+    parameters, targets, vector = _point()
+    seen = []
+
+    def loss(p, t):
+        seen.append(p)
+        return _curved(p, t)
+
+    inner = inner_gradient(loss, parameters, targets, by)
+    assert len(seen) == 1
+    inner.product(vector)
+    assert len(seen) == calls
+
+
+def test_the_first_pass_of_a_finite_difference_knows_no_targets():
+    """No derivative in them is taken there."""
+    parameters, targets, vector = _point()
+    wanted = []
+
+    def loss(p, t):
+        wanted.append((p['w'].requires_grad, t['a'].requires_grad))
+        return _curved(p, t)
+
+    inner_gradient(loss, parameters, targets, 'finite_difference').product(vector)
+    assert wanted == [(True, False), (False, True), (False, True)]
 
 
 # --------------------------------------------------------------------------------------------------------- whole chains
@@ -184,7 +247,7 @@ def test_two_levels_against_the_closed_form(by):
     ahead = lookahead(lambda p: train(p, a), {'w': w}, lr=lr)
     assert ahead['w'].item() == pytest.approx(2.0)  # w - 0.5 (2 w - 2 a) = a
     direct, vector = gradients((a * ahead['w'] - 2 * a + 1).sum(), {'a': a}, ahead)
-    product = implicit_product(lambda p, g: gradient(train(p, a), {'a': a}, create_graph=g), {'w': w}, vector, by)
+    product = implicit_product(lambda p, t: train(p, t['a']), {'w': w}, {'a': a}, vector, by)
     # W' = a whatever w: L_val(W'(a), a) = a^2 - 2 a + 1 with slope 2 a - 2 = 2.
     assert (direct['a'] - lr * product['a']).item() == pytest.approx(2.0, abs=1e-7)
 
@@ -218,8 +281,8 @@ def test_three_levels_against_double_autograd(by, momentum):
     g1 = lookahead(lambda p: generation(p, b), {'g': g}, lr=0.3, buffers=buffers_g, **numbers)
     v1 = lookahead(lambda p: auxiliary(p, g1), {'v': v}, lr=0.2, buffers=buffers_v, **numbers)
     v_v = gradient(outer(v1), v1)
-    g_g = implicit_product(lambda p, c: gradient(auxiliary(p, g1), g1, create_graph=c), {'v': v}, v_v, by)
-    d_b = implicit_product(lambda p, c: gradient(generation(p, b), {'b': b}, create_graph=c), {'g': g}, g_g, by)
+    g_g = implicit_product(auxiliary, {'v': v}, g1, v_v, by)
+    d_b = implicit_product(lambda p, t: generation(p, t['b']), {'g': g}, {'b': b}, g_g, by)
     torch.testing.assert_close((-0.3) * (-0.2) * d_b['b'], expected, rtol=0, atol=1e-7)
     assert expected.abs().min() > 1e-3, 'a vanishing reference would prove nothing'
 
@@ -237,13 +300,9 @@ def test_replayed_draws_the_same_mask_and_leaves_the_random_state():
 
 def test_finite_difference_through_dropout_sees_one_mask():
     torch.manual_seed(3)
-    w, v, a = torch.randn(50), torch.randn(50), torch.ones(1).requires_grad_()
+    w, v, a = {'w': torch.randn(50)}, {'w': torch.randn(50)}, {'a': torch.ones(1)}
     dropped = replayed(lambda p: torch.nn.functional.dropout(p['w'], 0.5), torch.device('cpu'))
-
-    def target_gradient(p, create_graph):
-        return gradient((a * dropped(p)).sum(), {'a': a}, create_graph=create_graph)
-
-    exact, difference = (implicit_product(target_gradient, {'w': w}, {'w': v}, by)['a'] for by in METHODS)
+    exact, difference = (implicit_product(lambda p, t: (t['a'] * dropped(p)).sum(), w, a, v, by)['a'] for by in METHODS)
     torch.testing.assert_close(exact, difference, rtol=1e-9, atol=0)
 
 

@@ -17,7 +17,7 @@ def _float64():
 
 @pytest.mark.parametrize(
     ('hypergradient', 'tolerance'),
-    [(Unrolled(by='exact'), 1e-12), (Unrolled(radius=1e-4), 1e-7), (Unrolled(), 2e-5)],
+    [(Unrolled(), 1e-12), (Unrolled('finite_difference', 1e-4), 1e-7), (Unrolled('finite_difference'), 2e-5)],
     ids=str,
 )
 def test_unrolled(hypergradient, tolerance):
@@ -37,12 +37,14 @@ def test_unrolled(hypergradient, tolerance):
 
 def test_radius_changes_the_difference_and_nothing_else():
     def alphas(**arguments):
-        return AverageCase().architecture_step(toy_step(Unrolled(**arguments))).alphas['alpha']
+        step = toy_step(Unrolled('finite_difference', **arguments))
+        return AverageCase().architecture_step(step).alphas['alpha']
 
     assert torch.equal(alphas(), alphas(radius=0.01)) and not torch.equal(alphas(), alphas(radius=0.1))
     for arguments, message in (
         ({'by': 'exact', 'radius': 0.1}, "by='exact' perturbs nothing"),
-        ({'radius': -1.0}, 'radius must be positive'),
+        ({'radius': 0.1}, "by='exact' perturbs nothing"),
+        ({'by': 'finite_difference', 'radius': -1.0}, 'radius must be positive'),
         ({'by': 'cg'}, "must be 'finite_difference' or 'exact', not 'cg'"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -116,7 +116,7 @@ class Reference:
 @pytest.mark.parametrize('momentum', [0.0, 0.9])
 @pytest.mark.parametrize(
     ('hypergradient', 'tolerance'),
-    [(Unrolled(by='exact'), 1e-12), (Unrolled(radius=1e-4), 1e-7), (Unrolled(), 2e-5)],
+    [(Unrolled(), 1e-12), (Unrolled('finite_difference', 1e-4), 1e-7), (Unrolled('finite_difference'), 2e-5)],
     ids=str,
 )
 def test_gradient_of_a(arguments, momentum, hypergradient, tolerance):
@@ -153,7 +153,7 @@ def test_each_factor_of_the_chain(lr):
     computed = {
         'salient': past_second['alpha'],
         'change': past_change['alpha'],
-        'training': step.hypergradient.indirect(step, to_first)['alpha'],
+        'training': chain.ahead.indirect(to_first)['alpha'],
     }
     expected = reference.paths(reference.second_loss)
     for place, value in computed.items():
@@ -377,21 +377,23 @@ def small(*, width=4, limit=64, epochs=1, **evaluator):
     return space, wc.SearchEvaluator(data, max_epochs=epochs, limit_val_batches=0, **QUIET, **evaluator)
 
 
-def test_a_search_moves_a_and_w2_when_they_are_due_within_the_budget_of_passes():
-    """Each epoch counts its batches from 0; an architecture step takes 13 passes and the gradients of d."""
+@pytest.mark.parametrize(('by', 'passes'), [('exact', 7), ('finite_difference', 13)])
+def test_a_search_moves_a_and_w2_when_they_are_due_within_the_budget_of_passes(by, passes):
+    """Each epoch counts its batches from 0; an architecture step takes some passes and the gradients of d."""
     watch = Watch()
-    members = {'objective': SaliencyAware(every=3, saliency_every=2, steps=2), 'hypergradient': Unrolled()}
+    members = {'objective': SaliencyAware(every=3, saliency_every=2, steps=2), 'hypergradient': Unrolled(by)}
     run(wc.Search(**members), make=small, callbacks=[watch], epochs=2)
     assert watch.moved == [{'W1', 'A', 'W2'}, {'W1'}, {'W1', 'W2'}, {'W1', 'A'}] * 2
-    assert watch.passes == 2 * (4 + 2 * (13 + 2) + 2 * (2 + 2))
+    assert watch.passes == 2 * (4 + 2 * (passes + 2) + 2 * (2 + 2))
 
 
-def test_published_rhythm_takes_eight_passes_a_batch():
+@pytest.mark.parametrize(('by', 'passes'), [('exact', 6.8), ('finite_difference', 8)])
+def test_passes_a_batch_in_the_published_rhythm(by, passes):
     watch = Watch()
-    run(wc.presets.sanas(base='darts'), make=small, callbacks=[watch], limit=240)
+    run(wc.presets.sanas(base='darts', hypergradient=Unrolled(by)), make=small, callbacks=[watch], limit=240)
     assert [i for i, moved in enumerate(watch.moved) if 'A' in moved] == [0, 5, 10]
     assert [i for i, moved in enumerate(watch.moved) if 'W2' in moved] == [0, 3, 6, 9, 12]
-    assert watch.passes == 8 * 15
+    assert watch.passes == passes * 15
 
 
 def test_w2_learns_in_the_warm_up_and_differs_from_w1():

@@ -13,7 +13,7 @@ from worst_case_search import run
 
 import nni_wcnas as wc
 from nni_wcnas.contracts import Noise
-from nni_wcnas.functional.hypergradient import gradient, implicit_product, leaves, replayed
+from nni_wcnas.functional.hypergradient import gradient, implicit_product, inner_gradient, leaves, replayed
 from nni_wcnas.tester import make_auxiliary, pretrain
 
 every_variant = pytest.mark.parametrize('variant', VARIANTS, ids=str)
@@ -128,17 +128,32 @@ def test_mixed_derivative_by_finite_difference_equals_double_backward(variant):
     noise = tester.noise(4)
     _, statistics = tester.generation_loss(noise)
 
-    def rise(generator, create_graph):
-        hyperparameters = leaves(tester.hyperparameters())
-        loss, _ = tester.generation_loss(noise, generator, hyperparameters, statistics)
-        return gradient(loss, hyperparameters, create_graph=create_graph)
+    def loss(generator, hyperparameters):
+        return tester.generation_loss(noise, generator, hyperparameters, statistics)[0]
 
-    live = tester.generator_parameters()
+    live, b = tester.generator_parameters(), tester.hyperparameters()
     vector = _direction(live)
-    exact = _flat(implicit_product(rise, live, vector, by='exact').values())
-    difference = _flat(implicit_product(rise, live, vector, radius=1e-6).values())
+    exact = _flat(implicit_product(loss, live, b, vector).values())
+    difference = _flat(implicit_product(loss, live, b, vector, 'finite_difference', radius=1e-6).values())
     assert exact.abs().max() > 0
     assert (difference - exact).norm() < 1e-5 * exact.norm()
+
+
+@every_variant
+def test_the_first_evaluation_has_the_derivatives_of_those_with_its_statistics(variant):
+    """An exact product takes no other."""
+    tester = variant.exact()
+    noise, evaluate = tester.noise(4), replayed(tester.generation_loss, torch.device('cpu'))
+    _, statistics = evaluate(noise)
+    live, b = tester.generator_parameters(), tester.hyperparameters()
+    vector, inner = _direction(live), []
+    for given in (None, statistics):
+        inner.append(inner_gradient(lambda g, h, given=given: evaluate(noise, g, h, given)[0], live, b))
+    assert torch.equal(inner[0].loss, inner[1].loss)
+    pairs = [[_flat(part.gradients.values()) for part in inner], [_flat(p.product(vector).values()) for p in inner]]
+    for first, later in pairs:
+        assert later.abs().max() > 0
+        torch.testing.assert_close(first, later, rtol=1e-11, atol=1e-14)
 
 
 # ------------------------------------------------------------------------------------------------------------ training
