@@ -110,12 +110,13 @@ def test_a_descends_and_b_ascends():
         step = module._step(batch, 0)
         torch.manual_seed(1)
         update = module.objective.architecture_step(step)
+        ascent = update.ascent()
         before = _snapshot(module)
         torch.manual_seed(1)
         module._architecture_phase(step)
         after = _snapshot(module)
         along = {}
-        for name, gradients in (('A', update.alphas), ('B', update.hyperparameters)):
+        for name, gradients in (('A', update.alphas), ('B', ascent.hyperparameters)):
             along[name] = sum(((after[name][key] - before[name][key]) * g).sum().item() for key, g in gradients.items())
         return along
 
@@ -145,15 +146,15 @@ class Passes(Callback):
 @pytest.mark.parametrize(
     ('arguments', 'each', 'passes'),
     [
-        ({}, 8, 1.375),
-        ({'reuse_gradient': True}, 8, 1.25),
-        ({'hypergradient': wc.FirstOrder()}, 8, 1.25),
-        ({'average_weight': 0.0}, 8, 1.25),
-        ({'every': 4}, 4, 1.75),
-        ({'hypergradient': DIFFERENCE}, 8, 1.625),
-        ({'hypergradient': DIFFERENCE, 'reuse_gradient': True}, 8, 1.5),
-        ({'hypergradient': DIFFERENCE, 'average_weight': 0.0}, 8, 1.5),
-        ({'hypergradient': DIFFERENCE, 'every': 4}, 4, 2.25),
+        ({}, 8, 1.5),
+        ({'reuse_gradient': True}, 8, 1.375),
+        ({'hypergradient': wc.FirstOrder()}, 8, 1.375),
+        ({'average_weight': 0.0}, 8, 1.375),
+        ({'every': 4}, 4, 2.0),
+        ({'hypergradient': DIFFERENCE}, 8, 1.75),
+        ({'hypergradient': DIFFERENCE, 'reuse_gradient': True}, 8, 1.625),
+        ({'hypergradient': DIFFERENCE, 'average_weight': 0.0}, 8, 1.625),
+        ({'hypergradient': DIFFERENCE, 'every': 4}, 4, 2.5),
     ],
     ids=str,
 )
@@ -205,7 +206,7 @@ def test_the_training_batch_is_seen_once_for_a_step_ahead_and_its_product():
     assert _probe(probe, wc.presets.darts_2nd(hypergradient=DIFFERENCE)) == (3, 1, 4)
 
 
-def test_warmup_leaves_a_and_b_but_trains_the_rest():
+def test_nothing_but_the_weights_learns_in_a_warmup():
     class Epochs(Callback):
         def __init__(self):
             self.states = []
@@ -219,14 +220,14 @@ def test_warmup_leaves_a_and_b_but_trains_the_rest():
     epochs = Epochs()
     run(wc.presets.wcnas(schedule=wc.SingleStage(warmup=1)), callbacks=[epochs], epochs=2)
     start, warm, end = epochs.states
-    assert _moved(start, warm) == {'W', 'G', 'S', 'V'}
+    assert _moved(start, warm) == {'W'}
     assert _moved(warm, end) == {'W', 'G', 'S', 'V', 'A', 'B'}
 
 
 @pytest.mark.parametrize(
     ('strategy', 'warm', 'afterwards'),
     [
-        (wc.presets.wcnas, {'W', 'V'}, {'W', 'V', 'G', 'S', 'A', 'B'}),
+        (wc.presets.wcnas, {'W'}, {'W', 'V', 'G', 'S', 'A', 'B'}),
         (partial(_dasgm, 3e-4), {'W'}, {'W', 'G', 'S', 'A', 'B'}),
         (partial(_dasgm, 0.0), {'W', 'G', 'S', 'B'}, {'W', 'G', 'S', 'A', 'B'}),  # S, which is B's name here, plays.
     ],
@@ -357,7 +358,7 @@ def test_hard_examples_are_measured_apart():
 def test_any_timm_model_may_be_the_auxiliary(name):
     def probe(module, batch):
         update = module.objective.architecture_step(module._step(batch, 0))
-        return type(module.training_module.auxiliary).__name__, torch.stack(list(update.hyperparameters.values()))
+        return type(module.training_module.auxiliary).__name__, torch.stack(list(update.ascent().hyperparameters.values()))
 
     kind, gradient = _probe(probe, auxiliary=name)
     assert kind == 'TimmAuxiliary' and gradient.isfinite().all() and (gradient != 0).all()

@@ -10,6 +10,7 @@ learns from what it generates, which differs from batch to batch, and not from t
 Acts on every ``every``-th batch; the generator and its discriminator learn on every batch, or not at all
 (``trains_tester=False``: the ablation with a pre-trained generator). Costs what
 :class:`~nni_wcnas.objective.AverageCase` costs, and the GAN's own step. Needs a tester and no auxiliary model.
+The GAN learns in a warm-up as well: it begins from nothing, and the architecture shall find images when it begins.
 Deviations: G takes its step at the end of a batch and not at its start, so the architecture sees the G' of the batch
 before, unless B is learned. B is what the tester says it is; the paper's is the discriminator's architecture, of which
 it gives no form: ours is ``BigGAN(learns='architecture')``.

@@ -42,7 +42,7 @@ def test_gradient(hypergradient, share, real):
     torch.manual_seed(1)
     update = SynthesizedValidation(share).architecture_step(step)
     torch.testing.assert_close(update.alphas['alpha'], expected, rtol=0, atol=1e-12)
-    assert not update.hyperparameters
+    assert update.ascent is None
 
 
 @pytest.mark.usefixtures('_float64')
@@ -69,7 +69,8 @@ def test_gradients_of_both_architectures(by, share, real):
     expected = torch.autograd.grad(loss, [learner.alphas['alpha'], *b.values()])
     torch.manual_seed(1)
     update = SynthesizedValidation(share, hyperparameter_lr=0.1).architecture_step(step)
-    found = [update.alphas['alpha'], *(update.hyperparameters[name] for name in b)]
+    ascent = update.ascent()
+    found = [update.alphas['alpha'], *(ascent.hyperparameters[name] for name in b)]
     assert all(value.abs().max() > 1e-6 for value in expected)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12 if by == 'exact' else 1e-6)

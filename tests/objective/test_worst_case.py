@@ -46,7 +46,7 @@ def _reference(step, objective, unroll=True):
 
 def _computed(step, objective):
     update = objective.architecture_step(step)
-    return {**update.alphas, **update.hyperparameters}
+    return {**update.alphas, **update.ascent().hyperparameters}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_random_generator_is_frozen_within_a_step(by):
 def test_only_the_noise_is_drawn_from_the_global_random_state(auxiliary):
     step = toy_step(Unrolled(), auxiliary=auxiliary)
     torch.manual_seed(3)
-    WorstCase().architecture_step(step)
+    WorstCase().architecture_step(step).ascent()
     state = torch.get_rng_state()
     torch.manual_seed(3)
     for _ in range(3):
@@ -155,7 +155,7 @@ def test_step_changes_nothing():
         *step.auxiliary.parameters(),
     ]
     before = [t.detach().clone() for t in tensors]
-    WorstCase().architecture_step(step)
+    WorstCase().architecture_step(step).ascent()
     assert all(torch.equal(t, b) for t, b in zip(tensors, before))
     assert all(t.grad is None for t in tensors)
 
@@ -165,7 +165,7 @@ def _update(**arguments):
     step = toy_step(Unrolled(by='exact'))
     torch.manual_seed(9)
     update = WorstCase(**arguments).architecture_step(step)
-    return update.alphas['alpha'], torch.stack(list(update.hyperparameters.values()))
+    return update.alphas['alpha'], torch.stack(list(update.ascent().hyperparameters.values()))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,30 @@ def test_each_argument_changes_what_it_claims_and_nothing_else(arguments, moves_
     (a, b), (a0, b0) = _update(**arguments), _update()
     assert torch.equal(a, a0) is not moves_a
     assert torch.equal(b, b0) is not moves_b
+
+
+@pytest.mark.parametrize('by', ['exact', 'finite_difference'])
+def test_b_ascends_at_the_a_of_after_its_step_and_the_w_of_before(by):
+    """Algorithm 1: A is updated, then B; W' is that of the old A."""
+    step, objective = toy_step(Unrolled(by=by)), WorstCase(trade_off=3.0)
+    torch.manual_seed(7)
+    before = _reference(step, objective)
+    weights = lookahead(lambda p: step.learner.loss(*step.train[:2], p), step.learner.weights, **vars(
+        step.learner.sgd_step()))
+    torch.manual_seed(7)
+    update = objective.architecture_step(step)
+    with torch.no_grad():
+        step.learner.alphas['alpha'] += 0.5
+    # The same chain at the new A, whose W' is not looked for again.
+    held = toy_step(FirstOrder())
+    for name, value in held.learner.weights.items():
+        value.data.copy_(weights[name])
+    held.learner.alphas['alpha'].data.copy_(step.learner.alphas['alpha'])
+    torch.manual_seed(7)
+    expected = _reference(held, objective, unroll=False)
+    for name, value in update.ascent().hyperparameters.items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-10 if by == 'exact' else 1e-4)
+        assert (expected[name] - before[name]).abs() > 1e-4
 
 
 def test_b_has_two_live_components_and_lambda_scales_one_term_linearly():
@@ -206,8 +230,8 @@ def test_reused_gradient_is_the_training_gradient():
 
 
 def test_losses_are_those_of_the_objective():
-    losses = WorstCase(trade_off=2.0, average_weight=0.5, decov=0.3).architecture_step(toy_step(Unrolled())).losses
-    losses = {name: value.item() for name, value in losses.items()}
+    update = WorstCase(trade_off=2.0, average_weight=0.5, decov=0.3).architecture_step(toy_step(Unrolled()))
+    losses = {name: value.item() for name, value in (update.losses | update.ascent().losses).items()}
     assert losses['A'] == pytest.approx(losses['generated'] + 0.5 * losses['real'] + 0.3 * losses['decov'])
     assert losses['B'] == pytest.approx(losses['generated'] - 2.0 * losses['meaning'])
 
@@ -232,11 +256,11 @@ def test_missing_tester_and_missing_clean_images():
     step = toy_step(Unrolled())
     step.val = step.val._replace(clean=None)
     with pytest.raises(ValueError, match='needs unaugmented validation images'):
-        WorstCase().architecture_step(step)
+        WorstCase().architecture_step(step).ascent()
     step.auxiliary = None
     with pytest.raises(ValueError, match='needs an auxiliary model: give .* or set trade_off=0'):
         WorstCase().architecture_step(step)
-    assert WorstCase(trade_off=0).architecture_step(step).hyperparameters
+    assert WorstCase(trade_off=0).architecture_step(step).ascent().hyperparameters
     step.tester = None
     with pytest.raises(ValueError, match='needs a tester: give'):
         WorstCase().architecture_step(step)

@@ -86,7 +86,7 @@ def _both(hypergradient, objective, *, unroll=True, auxiliaries=(ToyAuxiliary, T
     step = _step(hypergradient, auxiliary=second, **arguments)
     torch.manual_seed(7)
     update = objective.architecture_step(step)
-    return expected, {**update.alphas, **update.hyperparameters}
+    return expected, {**update.alphas, **update.ascent().hyperparameters}
 
 
 def _compare(expected, computed, tolerance):
@@ -135,7 +135,7 @@ def test_lambda_scales_the_third_stage_linearly_and_leaves_a():
         torch.manual_seed(7)
         updates.append(WorstCase(trade_off=trade_off).architecture_step(step))
     assert all(torch.equal(update.alphas['alpha'], updates[0].alphas['alpha']) for update in updates)
-    none, one, two = (torch.cat([g.flatten() for g in update.hyperparameters.values()]) for update in updates)
+    none, one, two = (torch.cat([g.flatten() for g in update.ascent().hyperparameters.values()]) for update in updates)
     assert (one - none).abs().max() > 1e-4
     torch.testing.assert_close(two - none, 2 * (one - none), rtol=1e-9, atol=1e-15)
 
@@ -145,7 +145,7 @@ def test_the_step_changes_nothing_and_draws_only_noise():
     tensors = [*step.learner.weights.values(), *step.tester.parameters(), *step.auxiliary.parameters()]
     before = [tensor.detach().clone() for tensor in tensors]
     torch.manual_seed(3)
-    WorstCase().architecture_step(step)
+    WorstCase().architecture_step(step).ascent()
     state = torch.get_rng_state()
     assert all(torch.equal(*pair) for pair in zip(tensors, before)) and all(t.grad is None for t in tensors)
     torch.manual_seed(3)
