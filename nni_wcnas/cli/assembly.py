@@ -134,7 +134,7 @@ def make_evaluator(settings: Settings, data: ImageData, strategy: Search, **trai
     return SearchEvaluator(
         data,
         tester=tester,
-        auxiliary=settings.auxiliary,
+        auxiliary=settings.auxiliary.arguments(),
         max_epochs=settings.search.epochs,
         **numbers,
         accelerator=accelerator(settings),

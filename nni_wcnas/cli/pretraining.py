@@ -50,7 +50,7 @@ def pretrain_tester(
         tester = assembly.make_tester(settings, data).to(assembly.device(settings))
         if not isinstance(tester, GAN):
             raise CommandError(_nothing_to_train(type(tester).__name__))
-        auxiliary = make_auxiliary(settings.auxiliary, tester).to(assembly.device(settings))
+        auxiliary = make_auxiliary(settings.auxiliary.arguments(), tester).to(assembly.device(settings))
 
         def batches(epoch: int) -> Iterable[Batch]:
             data.set_epoch(epoch)

@@ -9,7 +9,8 @@
     search: {epochs: 10, warmup: 1}
     tester: {name: fq_gan, width: 32}           only used by objectives that need one; worst_case without it has an
                                                 augmentation_policy
-    auxiliary: tied                             or a timm model's name; without it tied for fq_gan, else resnet18
+    auxiliary: {name: tied, lr: 0.025}          the auxiliary model and its numbers, or its name alone: tied, or a timm
+                                                model's; without it tied for a GAN, else resnet18
     retrain: {epochs: 5, channels: 8, cells: 5} the short training that a trial is judged by; all the numbers of
                                                 `nni-wcnas retrain`, and as `recipe: pc_darts` a paper's
     difficulty: {share: 0.1}                    which validation examples are the hard ones
@@ -22,13 +23,14 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, Field
 
 from nni_wcnas.cli.members import Strict
+from nni_wcnas.tester import AuxiliaryOptions
 
-__all__ = ['DifficultySource', 'RetrainNumbers', 'SearchNumbers', 'Settings', 'versions']
+__all__ = ['AuxiliaryNumbers', 'DifficultySource', 'RetrainNumbers', 'SearchNumbers', 'Settings', 'versions']
 
 Device = Literal['auto', 'cpu', 'cuda']
 
@@ -43,6 +45,22 @@ class SearchNumbers(Strict):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=3e-4, ge=0)
     precision: Literal['32-true', 'bf16-mixed'] = '32-true'
+
+
+class AuxiliaryNumbers(Strict):
+    """The auxiliary model and its SGD; names and defaults of ``make_auxiliary``."""
+
+    name: str | None = None
+    lr: float = Field(default=0.025, gt=0)
+    min_lr: float = Field(default=1e-3, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=3e-4, ge=0)
+    gradient_clip_val: float | None = Field(default=None, gt=0)
+    pretrained: str | None = None
+
+    def arguments(self) -> AuxiliaryOptions:
+        """As ``SearchEvaluator`` takes them."""
+        return cast(AuxiliaryOptions, self.model_dump())
 
 
 class RetrainNumbers(Strict):
@@ -98,7 +116,7 @@ class Settings(Strict):
     method: dict[str, Any]
     search: SearchNumbers = SearchNumbers()
     tester: dict[str, Any] | None = None
-    auxiliary: str | None = None
+    auxiliary: AuxiliaryNumbers = AuxiliaryNumbers()
     retrain: RetrainNumbers = RetrainNumbers()
     difficulty: DifficultySource = DifficultySource()
     seed: int = Field(default=0, ge=0, lt=2**31)

@@ -39,7 +39,7 @@ def test_is_the_policy_and_is_written_down(tmp_path: Path, more: str) -> None:
     tester = assembly.make_tester(found, assembly.make_data(found))
     assert isinstance(tester, AugmentationPolicy) and (tester.num_classes, tester.image_size) == (10, 16)
     everything = resolved(found)
-    assert everything['tester'] == POLICY and everything['auxiliary'] == 'resnet18'
+    assert everything['tester'] == POLICY and everything['auxiliary']['name'] == 'resnet18'
     (tmp_path / 'again.yml').write_text(yaml.safe_dump(everything))
     assert differing_key(everything, resolved(load_settings(tmp_path / 'again.yml'))) is None
 
@@ -51,8 +51,8 @@ def test_arguments_reach_it(tmp_path: Path) -> None:
 
 
 def test_the_auxiliary_model_follows_the_tester(tmp_path: Path) -> None:
-    assert resolved(settings(tmp_path, 'tester: {name: fq_gan, width: 8}\n'))['auxiliary'] == 'tied'
-    assert resolved(settings(tmp_path, 'auxiliary: test_resnet\n'))['auxiliary'] == 'test_resnet'
+    assert resolved(settings(tmp_path, 'tester: {name: fq_gan, width: 8}\n'))['auxiliary']['name'] == 'tied'
+    assert resolved(settings(tmp_path, 'auxiliary: test_resnet\n'))['auxiliary']['name'] == 'test_resnet'
     plain = (tmp_path / 's.yml').read_text().replace('{preset: wcnas, every: 1}', 'darts')
     (tmp_path / 's.yml').write_text(plain.replace('auxiliary: test_resnet\n', ''))
     assert not {'tester', 'auxiliary'} & resolved(load_settings(tmp_path / 's.yml')).keys()
