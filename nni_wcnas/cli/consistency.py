@@ -47,6 +47,10 @@ def inconsistent_numbers(document: Document, settings: Settings, broken: set[str
         )
     problems += _check_lengths(document) + _check_difficulty(document, settings) + _check_retraining(document, settings)
     problems += _check_auxiliary(document, settings.auxiliary)
+    for name, section in (('auxiliary', settings.auxiliary), ('pretraining', settings.pretraining)):
+        if section.steps is not None and section.epochs is not None:
+            message = f'is {section.epochs}, and steps are {section.steps}: two lengths; keep one of them'
+            problems.append(document.problem(message, name, 'epochs'))
     if settings.device == 'cuda' and not assembly.has_gpu():
         problems.append(document.problem('asks for a GPU, and this machine has none; use auto or cpu', 'device'))
     return problems

@@ -17,7 +17,7 @@ from nni_wcnas.cli.members import arguments_of, check_arguments, defaults_of, va
 from nni_wcnas.cli.numbers import impossible_numbers
 from nni_wcnas.cli.problems import CommandError, Problem, SettingsError
 from nni_wcnas.cli.recipe_numbers import fill_in
-from nni_wcnas.cli.schema import AuxiliaryNumbers, SearchNumbers, Settings, versions
+from nni_wcnas.cli.schema import AUTO, AuxiliaryNumbers, SearchNumbers, Settings, versions
 from nni_wcnas.objective import WorstCase
 from nni_wcnas.options import AXES, OPTIONS, list_options, option
 from nni_wcnas.presets import PRESETS
@@ -31,7 +31,7 @@ _PATHS = (
 )
 _SUPPLIED = {'data': (), 'space': ('num_classes', 'num_labels'), 'tester': ('num_classes', 'image_size')}
 _NOT_NUMBERS = (*MEMBERS, 'mutation_hooks')
-_TYPED = ('search.', 'retrain.', 'difficulty.', 'auxiliary.')
+_TYPED = ('search.', 'retrain.', 'difficulty.', 'auxiliary.', 'pretraining.')
 """Sections of plain values: a mistake in one key leaves the others sound."""
 
 
@@ -93,14 +93,17 @@ def load_settings(
 def resolved(settings: Settings) -> dict[str, Any]:
     """Everything that a run depends on, defaults and versions included; a settings file again."""
     plain, strategy = settings.plain(), assembly.make_strategy(settings)
-    plain.pop('monitoring', None)  # Of the run that wrote the file.
+    for name in ('monitoring', 'pretrained'):
+        plain.pop(name, None)  # Of the run that wrote the file.
     if strategy.objective.needs_tester:
         plain.setdefault('tester', dict(assembly.DEFAULT_TESTER))
     if 'tester' in plain:
         kind: Any = option('tester', plain['tester']['name']).factory
         plain['auxiliary'] = {'name': default_auxiliary(kind), **plain['auxiliary']}
+        if AUTO not in (plain['tester'].get('pretrained'), plain['auxiliary'].get('pretrained')):
+            del plain['pretraining']  # It does nothing.
     else:
-        del plain['auxiliary']  # Nothing would be its.
+        del plain['auxiliary'], plain['pretraining']  # Nothing would be theirs.
     for kind in ('data', 'space', 'tester'):
         if kind in plain:
             defaults = defaults_of(option(kind, plain[kind]['name']).factory)
@@ -148,7 +151,7 @@ def _with_defaults(axis: str, section: dict[str, Any]) -> dict[str, Any]:
 
 def differing_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """The first dotted key in which two resolved settings differ, of those that change the result."""
-    free = ('versions', 'directory', 'device', 'retrain', 'monitoring')
+    free = ('versions', 'directory', 'device', 'retrain', 'monitoring', 'pretrained')
     before, after = _flat(old), _flat(new)
     for key in dict.fromkeys([*before, *after]):
         if key.split('.')[0] not in free and before.get(key) != after.get(key):
@@ -176,7 +179,9 @@ def _normalise(document: Document, folder: Path) -> None:
         _share_lengths(values, method.get('schedule'))
     for path in _PATHS:
         section = values if len(path) == 1 else values.get(path[0])
-        if isinstance(section, dict) and isinstance(section.get(path[-1]), str):
+        if isinstance(section, dict) and isinstance(section.get(path[-1]), str) and (
+            path[-1] != 'pretrained' or section['pretrained'] != AUTO
+        ):
             section[path[-1]] = os.path.normpath(folder / Path(section[path[-1]]).expanduser())
     values.setdefault('directory', str(Path.cwd() / 'runs'))
 

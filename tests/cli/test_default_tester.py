@@ -75,12 +75,30 @@ def test_mistakes(tmp_path: Path, more: str, message: str) -> None:
 
 
 @pytest.mark.parametrize('more', ['', 'tester: augmentation_policy\n'])
-def test_there_is_nothing_to_pretrain(tmp_path: Path, more: str) -> None:
+def test_its_auxiliary_model_is_what_is_pretrained(tmp_path: Path, more: str) -> None:
     from nni_wcnas.cli.pretraining import pretrain_tester
 
-    with pytest.raises(CommandError, match='nothing to pre-train; leave this step out, or set `tester: fq_gan`'):
-        pretrain_tester(settings(tmp_path, more), tmp_path / 'tester.pt', 2)
-    assert not (tmp_path / 'tester.pt').exists()
+    file = tmp_path / 'v.pt'
+    found = settings(tmp_path, more + 'auxiliary: {name: test_resnet, steps: 3}\n')
+    told = pretrain_tester(found, file)
+    assert told.keys() == {'auxiliary', 'seconds_generator', 'seconds_auxiliary'}
+    assert torch.load(file, weights_only=True)['training']['taught'] == 3
+    with pytest.raises(CommandError, match=r'--steps is of a generator, and AugmentationPolicy has none; leave it out'):
+        pretrain_tester(found, tmp_path / 'other.pt', 2)
+    assert not (tmp_path / 'other.pt').exists()
+    for line in (f'tester: {{name: augmentation_policy, pretrained: {file}}}\nauxiliary: test_resnet\n',
+                 f'auxiliary: {{name: test_resnet, pretrained: {file}}}\n'):
+        read = settings(tmp_path, line)
+        evaluator = assembly.make_evaluator(read, assembly.make_data(read), assembly.make_strategy(read))
+        stored = torch.load(file, weights_only=True)['auxiliary']
+        assert all(torch.equal(value, stored[name]) for name, value in evaluator.module.auxiliary.state_dict().items())
+    for line, message in (
+        (f'auxiliary: {{name: test_vit, pretrained: {file}}}\n', 'auxiliary: .* holds another auxiliary model'),
+        ('auxiliary: {pretrained: none.pt}\n', 'auxiliary.pretrained: There is no file .*none.pt; make it with'),
+        (f'tester: {{name: fq_gan, pretrained: {file}}}\n', 'tester.pretrained: .* of kind AugmentationPolicy, but FQGAN'),
+    ):
+        with pytest.raises(SettingsError, match=f's.yml:7: {message}'):
+            settings(tmp_path, line)
 
 
 def test_a_search_writes_the_policy_it_has_learned(tmp_path: Path) -> None:
