@@ -94,7 +94,9 @@ def train(
     resume: bool,
     rate: str = '--lr',
 ) -> dict[str, float]:
-    """Train on the search's device, with a bar on a terminal; what goes wrong is one sentence, that calls Adam's rate ``rate``.
+    """Train on the search's device, with a bar on a terminal; what goes wrong is one sentence.
+
+    ``rate`` is how it calls Adam's.
 
     Raises
     ------

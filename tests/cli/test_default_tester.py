@@ -93,9 +93,9 @@ def test_its_auxiliary_model_is_what_is_pretrained(tmp_path: Path, more: str) ->
         stored = torch.load(file, weights_only=True)['auxiliary']
         assert all(torch.equal(value, stored[name]) for name, value in evaluator.module.auxiliary.state_dict().items())
     for line, message in (
-        (f'auxiliary: {{name: test_vit, pretrained: {file}}}\n', 'auxiliary: .* holds another auxiliary model'),
+        (f'auxiliary: {{name: test_vit, pretrained: {file}}}\n', 'auxiliary.pretrained: .* holds another auxiliary'),
         ('auxiliary: {pretrained: none.pt}\n', 'auxiliary.pretrained: There is no file .*none.pt; make it with'),
-        (f'tester: {{name: fq_gan, pretrained: {file}}}\n', 'tester.pretrained: .* of kind AugmentationPolicy, but FQGAN'),
+        (f'tester: {{name: fq_gan, pretrained: {file}}}\n', 'tester.pretrained: .* of kind AugmentationPolicy, but FQ'),
     ):
         with pytest.raises(SettingsError, match=f's.yml:7: {message}'):
             settings(tmp_path, line)

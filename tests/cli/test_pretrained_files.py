@@ -243,7 +243,7 @@ def test_mistakes(tmp_path: Path, text: str, message: str) -> None:
 def test_what_goes_wrong_is_one_sentence(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for overrides, message in (
         (('pretraining.lr=1e38',), 'The tester has diverged: .*; lower pretraining.lr from 1e\\+38$'),
-        (('auxiliary.lr=1e38', 'auxiliary.steps=9'), 'The tester has diverged: its auxiliary loss .*; lower auxiliary.lr'),
+        (('auxiliary.lr=1e38', 'auxiliary.steps=9'), 'diverged: its auxiliary loss .*; lower auxiliary.lr from 1e'),
     ):
         with pytest.raises(CommandError, match=message) as caught:
             prepare(tmp_path, *overrides)
@@ -295,3 +295,12 @@ def test_a_search_counts_it_whoever_made_it(tmp_path: Path, with_reference: Path
     written = runs[0].read_settings()['pretrained']
     assert here('search', tmp_path / 's.yml', '--run', runs[0].path, '--resume').returncode == 0
     assert runs[0].read_settings()['pretrained'] == written
+
+
+def test_a_generator_that_was_never_trained_is_told_once(tmp_path: Path, command: Any) -> None:
+    (tmp_path / 's.yml').write_text(SMALL)
+    done = command('search', tmp_path / 's.yml', '--run', tmp_path / 'run', '--set', 'tester.pretrained=null')
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count('never trained') == 1
+    assert done.stderr.count('the papers have no numbers for these data') == 1 == done.stderr.count('digits: ')
+    assert search_cost(RunDirectory(tmp_path / 'run'))['pretraining_seconds'] == 0
