@@ -318,8 +318,9 @@ def cr(
     """WCNAS after its cost reductions, CR in papers/wcnas, table 9: :func:`wcnas` in half the base's epochs.
 
     Section 3.3: A, B and G on every eighth batch, DeCov (which is what halves the epochs), the tied auxiliary model,
-    and a generator that was pre-trained with ``nni-wcnas pretrain --top-k --core-set 4`` in half its steps. In Python
-    the epochs are the evaluator's: ``recipe('cr', base=...)``. Arguments are those of :func:`wcnas`.
+    and a generator that was pre-trained with ``top_k`` and ``core_set=4`` (``pretraining`` in settings, or
+    :func:`nni_wcnas.tester.pretrain`) in half its steps. In Python the epochs are the evaluator's:
+    ``recipe('cr', base=...)``. Arguments are those of :func:`wcnas`.
     """
     return wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
                  hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
