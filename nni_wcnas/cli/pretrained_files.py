@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning
 import timm
@@ -23,12 +23,13 @@ from nni_wcnas.cli import assembly
 from nni_wcnas.cli.pretraining import pretraining_data, train
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.schema import AUTO, Settings
-from nni_wcnas.contracts import Auxiliary
+from nni_wcnas.contracts import Auxiliary, Tester
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.cache import cache_folder
+from nni_wcnas.options import option
 from nni_wcnas.strategy import Search
 from nni_wcnas.tester import GAN, AugmentationPolicy, default_auxiliary, make_auxiliary, storage
-from nni_wcnas.tester.pretraining_lengths import STEPS
+from nni_wcnas.tester.pretraining_lengths import STEPS, lengths
 
 __all__ = ['with_pretrained_files']
 
@@ -65,16 +66,22 @@ def with_pretrained_files(
     objective = strategy.objective
     if not objective.needs_tester:
         return settings, {}
-    tester = dict(settings.tester or assembly.DEFAULT_TESTER)
-    auxiliary = settings.auxiliary
-    is_automatic, is_gan = tester.get('pretrained') == AUTO, isinstance(assembly.make_tester(settings, data), GAN)
+    tester: dict[str, Any] = dict(settings.tester or assembly.DEFAULT_TESTER)
+    auxiliary, kind = settings.auxiliary, _kind(settings)
+    is_automatic, is_gan = tester.get('pretrained') == AUTO, issubclass(kind, GAN)
     if is_automatic:
         tester['pretrained'] = _generator(settings, data, known) if is_gan else None
     settings = settings.model_copy(update={'tester': tester})
     if auxiliary.pretrained == AUTO or (is_automatic and auxiliary.pretrained is None):
-        file = _auxiliary(settings, data, known, is_gan) if objective.needs_auxiliary else None
+        file = _auxiliary(settings, data, known) if objective.needs_auxiliary else None
         settings = settings.model_copy(update={'auxiliary': auxiliary.model_copy(update={'pretrained': file})})
     return settings, _described(settings, is_gan, objective.needs_auxiliary)
+
+
+def _kind(settings: Settings) -> type[Tester]:
+    """The class of the tester."""
+    kind: Any = option('tester', (settings.tester or assembly.DEFAULT_TESTER)['name']).factory
+    return cast(type[Tester], kind)
 
 
 def _generator(settings: Settings, data: ImageData, known: Mapping[str, Any]) -> str:
@@ -97,18 +104,13 @@ def _generator(settings: Settings, data: ImageData, known: Mapping[str, Any]) ->
     return _made('generator', settings, data, depends_on, networks, numbers, known.get('tester'))
 
 
-def _auxiliary(settings: Settings, data: ImageData, known: Mapping[str, Any], is_gan: bool) -> str:
+def _auxiliary(settings: Settings, data: ImageData, known: Mapping[str, Any]) -> str:
     """The file of the auxiliary model; a tied one learns beside the generator's file, any other by itself."""
     auxiliary = settings.auxiliary
-    name = auxiliary.name or default_auxiliary(type(assembly.make_tester(settings, data)))
-    numbers: dict[str, Any] = {'auxiliary_steps': auxiliary.steps, 'auxiliary_epochs': auxiliary.epochs}
-    game = settings.pretraining.numbers()
-    if is_gan and not any(numbers.values()):  # As long as the generator.
-        numbers = {'auxiliary_steps': game['steps'], 'auxiliary_epochs': game['epochs']}
-    if not any(value is not None for value in numbers.values()):
-        numbers['auxiliary_steps'] = STEPS
+    name = auxiliary.name or default_auxiliary(_kind(settings))
+    numbers = {'auxiliary_steps': _auxiliary_steps(settings, data)}
     rates = auxiliary.model_dump(include={'lr', 'momentum', 'weight_decay', 'gradient_clip_val'})
-    depends_on = {'name': name, 'rates': rates, 'numbers': numbers, 'beside': None}
+    depends_on: dict[str, Any] = {'name': name, 'rates': rates, 'numbers': numbers, 'beside': None}
     if name == 'tied':
         depends_on['beside'] = _origin(settings, data)
     else:
@@ -122,6 +124,18 @@ def _auxiliary(settings: Settings, data: ImageData, known: Mapping[str, Any], is
 
     steps = {'steps': 0} if name == 'tied' else {}
     return _made('auxiliary', settings, data, depends_on, networks, {**steps, **numbers}, known.get('auxiliary'))
+
+
+def _auxiliary_steps(settings: Settings, data: ImageData) -> int:
+    """Its own length, else that of the generator."""
+    kind, numbers, auxiliary = _kind(settings), settings.pretraining, settings.auxiliary
+    recipe = kind.recipe if issubclass(kind, GAN) else None
+    each = 1 if recipe is None else numbers.discriminator_steps or recipe.discriminator_steps
+    return lengths(
+        recipe is not None, True, steps=numbers.steps, epochs=numbers.epochs, auxiliary_steps=auxiliary.steps,
+        auxiliary_epochs=auxiliary.epochs, batches_of_a_step=each * numbers.core_set,
+        batches_of_an_epoch=lambda: len(pretraining_data(settings, data).train_dataloader()),
+    ).auxiliary
 
 
 def _made(

@@ -72,7 +72,7 @@ class AuxiliaryNumbers(Strict):
     gradient_clip_val: float | None = Field(default=None, gt=0)
     pretrained: str | None = None
     steps: int | None = Field(default=None, ge=1)
-    """Of its pre-training; without steps and epochs as long as the generator's, or 1000 steps without one."""
+    """Of its pre-training; without steps and epochs as many as the generator's, or 1000 without one."""
     epochs: int | None = Field(default=None, ge=1)
 
     def arguments(self) -> AuxiliaryOptions:

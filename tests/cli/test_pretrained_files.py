@@ -122,6 +122,21 @@ def test_what_the_files_depend_on(
     assert ''.join(letter for part, letter in letters.items() if first[part] != other[part]) == made
 
 
+@pytest.mark.parametrize(('overrides', 'taught'), [
+    (('pretraining.steps=3',), 3),
+    (('pretraining.steps=null', 'pretraining.epochs=4', 'pretraining.discriminator_steps=2'), 6),
+    (('auxiliary.steps=4',), 4),
+    (('auxiliary.epochs=2',), 6),
+    ((POLICY, 'auxiliary={name: test_resnet, epochs: 1}'), 3),
+])
+def test_the_auxiliary_model_has_its_own_length_or_the_generators(
+    tmp_path: Path, cache: Path, overrides: tuple[str, ...], taught: int
+) -> None:
+    """An epoch has three batches."""
+    told = prepare(tmp_path, *overrides)[1]
+    assert torch.load(told['auxiliary'], weights_only=True)['training']['taught'] == taught
+
+
 def test_a_classifier_of_timm_is_shared_by_all_testers(tmp_path: Path, cache: Path) -> None:
     first = prepare(tmp_path, RESNET)[1]
     other = prepare(tmp_path, RESNET, 'tester.width=6')[1]
