@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
 from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.data import DataError
@@ -16,9 +16,6 @@ from nni_wcnas.evaluation.recording import RecordError
 from nni_wcnas.evaluation.retraining import RetrainingError
 from nni_wcnas.evaluation.retraining_recipe import Recipe, RecipeNumbers
 from nni_wcnas.spaces.architecture import ArchitectureError
-
-if TYPE_CHECKING:
-    from nni_wcnas.cli.schema import Settings
 
 __all__ = ['run']
 
@@ -60,7 +57,6 @@ def _search(arguments: argparse.Namespace) -> int:
     from nni_wcnas.evaluation.report import write_report
 
     settings = load_settings(arguments.settings, _overrides(arguments))
-    _tell_numbers(settings)
     if arguments.dry_run:
         from nni_wcnas.cli.memory import forecast
 
@@ -85,20 +81,10 @@ def _trial(arguments: argparse.Namespace) -> int:
 
     parameters = nni.get_next_parameter()
     settings = load_settings(arguments.settings, _overrides(arguments), parameters)
-    _tell_numbers(settings)
     with _continued_with():
         final = run_trial(settings)
     print(', '.join(f'{key} {value:.4g}' for key, value in final.items()))
     return 0
-
-
-def _tell_numbers(settings: Settings) -> None:
-    """Whose numbers the search has, where the papers have none for its data."""
-    from nni_wcnas.cli.recipe_numbers import remark
-
-    text = remark(settings)
-    if text is not None:
-        print(text, file=sys.stderr, flush=True)
 
 
 def _run(arguments: argparse.Namespace) -> int:

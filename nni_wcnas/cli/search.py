@@ -19,6 +19,7 @@ from nni_wcnas.cli.memory import is_out_of_memory, out_of_memory
 from nni_wcnas.cli.pretrained_files import with_pretrained_files
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.quiet import silence_lightning
+from nni_wcnas.cli.recipe_numbers import remark
 from nni_wcnas.cli.recorder import GENERATED, Recorder
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.cli.settings import differing_key, resolved
@@ -122,6 +123,9 @@ def search(
     except CheckpointError as error:
         raise CommandError(str(error)) from error
     names = _write_monitoring(run, judge, evaluator)
+    told = remark(settings)
+    if told is not None:
+        print(told, file=sys.stderr, flush=True)
     try:
         sample = _run(strategy, space, evaluator, recorder)
     except (RuntimeError, MemoryError) as error:
