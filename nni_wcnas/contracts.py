@@ -15,6 +15,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -406,6 +407,8 @@ class Tester(nn.Module, ABC):
 
     num_classes: int
     image_size: int
+    pretrained: str | Path | None = None
+    """File of pre-training that it was made with; an auxiliary model takes its state from there."""
 
     @abstractmethod
     def noise(self, count: int, source: Batch | None = None) -> Noise:

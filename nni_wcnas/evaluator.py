@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nni_wcnas.checkpoint import check_checkpoint
 from nni_wcnas.contracts import Auxiliary, Batch, Tester
 from nni_wcnas.data import ImageData
-from nni_wcnas.tester import AugmentationPolicy, make_auxiliary
+from nni_wcnas.tester import AugmentationPolicy, AuxiliaryOptions, make_auxiliary
 
 __all__ = ['LearnerModule', 'Precision', 'SearchEvaluator']
 
@@ -127,9 +127,10 @@ class SearchEvaluator(Lightning):
         Makes the worst case. None suits an average-case search; to a worst-case search it is an
         :class:`~nni_wcnas.tester.AugmentationPolicy`, as to the paper's P-DARTS, PC-DARTS and PR-DARTS.
     auxiliary
-        ``'tied'`` (the discriminator's trunk and a two-layer head) or the name of a timm classifier, or a module of
-        one's own; None is ``'tied'`` for a tester with a discriminator, ``'resnet18'`` for any other. Without a tester
-        it is not built.
+        ``'tied'`` (the discriminator's trunk and a two-layer head) or the name of a timm classifier; a map of
+        ``name``, ``lr``, ``min_lr``, ``momentum``, ``weight_decay``, ``gradient_clip_val`` and ``pretrained`` (a file
+        of pre-training), each of which may be left out; or a module of one's own. Without a name it is ``'tied'`` for a
+        tester with a discriminator, ``'resnet18'`` for any other. Without a tester it is not built.
     max_epochs
         Length of the search; ``Search(schedule=SingleStage(epochs))`` overrides it.
     learning_rate, min_learning_rate, momentum, weight_decay
@@ -160,7 +161,7 @@ class SearchEvaluator(Lightning):
         data: ImageData,
         *,
         tester: Tester | None = None,
-        auxiliary: str | Auxiliary | None = None,
+        auxiliary: str | AuxiliaryOptions | Auxiliary | None = None,
         max_epochs: int = 50,
         learning_rate: float = 0.025,
         min_learning_rate: float = 0.001,
@@ -232,7 +233,7 @@ def _checkpoints(directory: str | Path | None) -> list[ModelCheckpoint]:
     ]
 
 
-def _auxiliary_model(auxiliary: str | Auxiliary | None, tester: Tester | None) -> Auxiliary | None:
+def _auxiliary_model(auxiliary: str | AuxiliaryOptions | Auxiliary | None, tester: Tester | None) -> Auxiliary | None:
     if isinstance(auxiliary, nn.Module):
         return auxiliary
     return make_auxiliary(auxiliary, tester) if tester is not None else None

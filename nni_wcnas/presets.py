@@ -2,7 +2,8 @@
 defaults.
 
 Any argument of ``Search`` may be given to override a member or a number: ``darts(hypergradient=Unrolled())``.
-``dataset`` says whose numbers to take; what belongs to the evaluator is in :mod:`nni_wcnas.recipes`.
+``dataset`` says whose numbers to take, ``'other'`` are DARTS's for data that the papers have none for; what belongs to
+the evaluator and the tester is in :mod:`nni_wcnas.recipes`.
 """
 
 from __future__ import annotations
@@ -257,8 +258,10 @@ def wcnas(
 
     Where text and tables differ the tables win: 3e-4 for A and B (the text has 1e-3 for A), 50 epochs (section 3.3 has
     25). B has no weight decay (the table's 1e-3 would pull the momentum to 0.5 and the weight to 0.69 for no reason).
-    The generator's learning rate is the tester's: ``FQGAN``'s default is lower than the table's 0.025, at which small
-    generators diverge.
+    The numbers of the auxiliary model are the evaluator's, those of the generator the tester's:
+    ``SearchEvaluator(data, tester=FQGAN(10, width=256, **numbers.generator), **numbers.evaluator)`` with
+    ``numbers = recipe('darts')`` has the table's. The testers' own default is lower than its 0.025, at which generators
+    of less than the published width diverge; ``nni-wcnas`` leaves these there.
 
     The tester is the evaluator's. Without one it is an :class:`~nni_wcnas.tester.AugmentationPolicy` (equation 6), as
     in the paper under P-DARTS, PC-DARTS and PR-DARTS; under the other bases the paper has equation 5's GAN,
@@ -275,7 +278,9 @@ def wcnas(
     trade_off
         As in :class:`~nni_wcnas.objective.WorstCase`; None takes the table's: 0.5 for P-DARTS on CIFAR-10, 3 and 0.1
         for PC-DARTS on CIFAR-10 and CIFAR-100, else 1.
-    average_weight, decov, every, hyperparameter_lr, reuse_gradient
+    hyperparameter_lr
+        Of Adam on B; None takes the table's: 6e-3 for PC-DARTS on ImageNet, else 3e-4.
+    average_weight, decov, every, reuse_gradient
         As in :class:`~nni_wcnas.objective.WorstCase`, whose defaults None stands for.
     **overrides
         Any argument of ``Search``.
@@ -297,7 +302,9 @@ def wcnas(
     given: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
     if 'objective' in overrides:
         _refuse_useless(given, overrides['objective'])
-    objective = WorstCase(**{'trade_off': recipe(base, dataset).trade_off, **given})
+    table = recipe(base, dataset)
+    found = {'trade_off': table.trade_off, 'hyperparameter_lr': table.hyperparameter_lr}
+    objective = WorstCase(**{**found, **given})  # type: ignore[arg-type]
     return method(dataset, **{'objective': objective, 'hypergradient': Unrolled(), **overrides})
 
 
@@ -316,8 +323,9 @@ def cr(
     """WCNAS after its cost reductions, CR in papers/wcnas, table 9: :func:`wcnas` in half the base's epochs.
 
     Section 3.3: A, B and G on every eighth batch, DeCov (which is what halves the epochs), the tied auxiliary model,
-    and a generator that was pre-trained with ``nni-wcnas pretrain --top-k --core-set 4`` in half its steps. In Python
-    the epochs are the evaluator's: ``recipe('cr', base=...)``. Arguments are those of :func:`wcnas`.
+    and a generator that was pre-trained with ``top_k`` and ``core_set=4`` (``pretraining`` in settings, or
+    :func:`nni_wcnas.tester.pretrain`) in half its steps. In Python the epochs are the evaluator's:
+    ``recipe('cr', base=...)``. Arguments are those of :func:`wcnas`.
     """
     return wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
                  hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)

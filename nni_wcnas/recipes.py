@@ -1,7 +1,7 @@
 """The papers' numbers for each preset and data set: what a search is told besides its members.
 
-A preset takes from here what belongs to ``Search``; the rest belongs to the evaluator, the data and the space, and
-``nni-wcnas`` fills it in where the settings file has none. Tables are those of papers/wcnas, appendix E.
+A preset takes from here what belongs to ``Search``; the rest belongs to the evaluator, the tester, the data and the
+space, and ``nni-wcnas`` fills it in where the settings file has none. Tables are those of papers/wcnas, appendix E.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ __all__ = ['ADJUSTMENTS', 'RECIPES', 'Recipe', 'recipe']
 
 @dataclass(frozen=True)
 class Recipe:
-    """Numbers of one search; the defaults are table 25, which are DARTS's own."""
+    """Numbers of one search; the defaults are table 25, which are DARTS's own.
+
+    In every table the generator G and the auxiliary model V have the rates, momentum and weight decay of the weights W.
+    V has them here too (``evaluator``), G where it is as wide as its authors' (``generator``): ``nni-wcnas`` leaves
+    smaller generators, which diverge at them, the lower rates that they have by default. B has the tables' rate and no
+    weight decay (see :func:`nni_wcnas.presets.wcnas`).
+    """
 
     epochs: int = 50
     """Of the first stage; of each, where all are as long."""
@@ -29,19 +35,45 @@ class Recipe:
     gradient_clip_val: float = 5.0
     arc_learning_rate: float = 3e-4
     arc_gradient_clip_val: float | None = None
+    hyperparameter_lr: float = 3e-4
+    """Of Adam on B."""
+    adversary_gradient_clip_val: float | None = None
+    """Longest gradient of G, and of V."""
     width: int = 16
     num_cells: int = 8
     trade_off: float = 1.0
     """Lambda of ``WorstCase``."""
     auxiliary: str | None = None
-    """The auxiliary model of ``SearchEvaluator``; None leaves it to the tester."""
+    """Name of the auxiliary model; None leaves it to the tester."""
 
     @property
     def evaluator(self) -> dict[str, Any]:
-        """Arguments of ``SearchEvaluator``."""
+        """Arguments of ``SearchEvaluator``: W's numbers, and as ``auxiliary`` V's."""
         names = ('learning_rate', 'min_learning_rate', 'momentum', 'weight_decay')
-        found = {'max_epochs': self.epochs, **{name: getattr(self, name) for name in names}}
-        return found if self.auxiliary is None else {**found, 'auxiliary': self.auxiliary}
+        name = {} if self.auxiliary is None else {'name': self.auxiliary}
+        numbers = {
+            'lr': self.learning_rate,
+            'min_lr': self.min_learning_rate,
+            'momentum': self.momentum,
+            'weight_decay': self.weight_decay,
+            'gradient_clip_val': self.adversary_gradient_clip_val,
+        }
+        return {
+            'max_epochs': self.epochs,
+            **{name: getattr(self, name) for name in names},
+            'auxiliary': {**name, **numbers},
+        }
+
+    @property
+    def generator(self) -> dict[str, Any]:
+        """Arguments of a GAN of its authors' width: ``FQGAN(10, width=256, **recipe('darts').generator)``."""
+        return {
+            'generator_lr': self.learning_rate,
+            'min_lr': self.min_learning_rate,
+            'generator_momentum': self.momentum,
+            'generator_weight_decay': self.weight_decay,
+            'generator_gradient_clip_val': self.adversary_gradient_clip_val,
+        }
 
     def warmup_of(self, epochs: int) -> int:
         """The warm-up of a longer or shorter stage: the same share of it."""
@@ -56,6 +88,7 @@ _P_DARTS = Recipe(
     min_learning_rate=0.0,
     arc_learning_rate=6e-4,
     arc_gradient_clip_val=5.0,
+    adversary_gradient_clip_val=5.0,
     num_cells=5,
 )
 _PC_DARTS = Recipe(warmup=15, batch_size=256, learning_rate=0.1, min_learning_rate=0.0, arc_learning_rate=6e-4)
@@ -68,30 +101,50 @@ _DRNAS = Recipe(
     width=36,
     num_cells=20,
 )
-_LARGE = {'learning_rate': 0.5, 'arc_learning_rate': 6e-3, 'arc_gradient_clip_val': 5.0}
+_LARGE = {
+    'learning_rate': 0.5,
+    'arc_learning_rate': 6e-3,
+    'arc_gradient_clip_val': 5.0,
+    'hyperparameter_lr': 6e-3,
+    'adversary_gradient_clip_val': 5.0,
+}
+
+
+def _other(base: Recipe) -> Recipe:
+    """DARTS's numbers in the stages and the supernet of a base."""
+    kept = ('epochs', 'warmup', 'width', 'num_cells')
+    return replace(_DARTS, **{name: getattr(base, name) for name in kept})
+
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     **{
-        name: {'cifar10': _DARTS, 'cifar100': _DARTS}
+        name: {'cifar10': _DARTS, 'cifar100': _DARTS, 'other': _other(_DARTS)}
         for name in (
             'darts', 'darts_2nd', 'darts_plus', 'darts_minus', 'sdarts_rs', 'sdarts_adv', 'darts_pt', 'r_darts',
             'drnas', 'pr_darts',
         )
     },
-    'p_darts': {'cifar10': replace(_P_DARTS, trade_off=0.5), 'cifar100': _P_DARTS},
+    'p_darts': {
+        'cifar10': replace(_P_DARTS, trade_off=0.5),
+        'cifar100': _P_DARTS,
+        'other': _other(_P_DARTS),
+    },
     'pc_darts': {
         'cifar10': replace(_PC_DARTS, trade_off=3.0),
         'cifar100': replace(_PC_DARTS, trade_off=0.1),
         'imagenet': replace(_PC_DARTS, warmup=35, batch_size=768, **_LARGE),  # type: ignore[arg-type]
+        'other': _other(_PC_DARTS),
     },
     'drnas_progressive': {
         'cifar10': _DRNAS,
         'cifar100': _DRNAS,
         'imagenet': replace(_DRNAS, batch_size=512, width=48, num_cells=14, **_LARGE),  # type: ignore[arg-type]
+        'other': _other(_DRNAS),
     },
 }
 """By preset and data set: tables 25 (DARTS and what is built on it), 26 (DARTS-), 27 and 28 (P-DARTS), 29 to 31
-(PC-DARTS), 32 (PR-DARTS); DrNAS's are its paper's."""
+(PC-DARTS), 32 (PR-DARTS); DrNAS's are its paper's, with B, G and V as in those of PC-DARTS. ``'other'`` are data that
+the papers have no numbers for: table 25's, in the base's own stages and supernet."""
 
 
 ADJUSTMENTS: dict[str, Callable[[Recipe], Recipe]] = {

@@ -33,7 +33,7 @@ from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.functional.mixing import running_sum, stacked_sum
 from nni_wcnas.hypergradient import FirstOrder
 from nni_wcnas.module import SearchModule
-from nni_wcnas.objective import AverageCase
+from nni_wcnas.objective import AverageCase, WorstCase
 from nni_wcnas.relaxation import Softmax
 from nni_wcnas.schedule import SingleStage
 from nni_wcnas.selection import Magnitude
@@ -390,13 +390,13 @@ def _kind(member: object) -> str:
 
 
 def _warn_of_idle(objective: Objective, tester: GAN) -> None:
-    """Say what of a tester will do nothing."""
-    if not objective.trains_generator and tester.pretrained is None:
+    """Say what of a tester will do nothing, or cannot do it yet."""
+    if not tester.is_trained and (isinstance(objective, WorstCase) or not objective.trains_generator):
         _logger.warning(
-            '%s trains no generator, and this %s was not pre-trained, so the search sees noise: make a file with '
-            '`nni-wcnas pretrain` and give it as pretrained',
-            _kind(objective),
+            'the generator of this %s was never trained, so that %s begins with images of noise: give the tester '
+            '`pretrained: auto` in settings, or a file of `nni-wcnas pretrain`',
             _kind(tester),
+            _kind(objective),
         )
     parameter = inspect.signature(type(tester)).parameters.get('learns')
     if not objective.hyperparameter_lr and parameter is not None and tester.learns != parameter.default:

@@ -38,3 +38,20 @@ def test_a_space_with_fewer_classes_than_the_data(digits):
     space = RawFormatModelSpace.from_model(DARTS(width=4, num_cells=3, num_classes=7), evaluator)
     with pytest.raises(ValueError, match='tells 7 classes apart and the data have 10: make it with num_classes=10'):
         wc.presets.darts()(space, SequentialExecutionEngine())
+
+
+def test_an_auxiliary_model_by_a_map(digits):
+    """As a recipe gives it; also to the tester that a search brings."""
+    numbers = wc.recipe('pc_darts', 'cifar100').evaluator
+    evaluator = wc.SearchEvaluator(digits, accelerator='cpu', **numbers)
+    assert evaluator.module.auxiliary is None
+    evaluator.bring_tester(has_auxiliary=True)
+    (named,) = evaluator.module.auxiliary.optimizers(50)
+    group = named.optimizer.param_groups[0]
+    assert (group['lr'], group['momentum'], group['weight_decay'], named.scheduler.eta_min) == (0.1, 0.9, 3e-4, 0.0)
+    tester = wc.AugmentationPolicy(10, image_size=16)
+    own = wc.SearchEvaluator(digits, tester=tester, auxiliary={'name': 'test_resnet', 'lr': 0.2}, accelerator='cpu')
+    (named,) = own.module.auxiliary.optimizers(1)
+    assert named.optimizer.param_groups[0]['lr'] == 0.2
+    with pytest.raises(ValueError, match="no argument 'rate'"):
+        wc.SearchEvaluator(digits, tester=tester, auxiliary={'rate': 0.2}, accelerator='cpu')

@@ -169,7 +169,20 @@ def test_every_base_has_a_recipe():
         'min_learning_rate': 0.001,
         'momentum': 0.9,
         'weight_decay': 3e-4,
+        'auxiliary': {'lr': 0.025, 'min_lr': 0.001, 'momentum': 0.9, 'weight_decay': 3e-4, 'gradient_clip_val': None},
     }
+
+
+@pytest.mark.parametrize('name', presets.BASES)
+def test_data_without_numbers_have_those_of_darts_in_the_bases_stages(name):
+    base, other = recipe(name), recipe(name, 'other')
+    kept = {field: getattr(base, field) for field in ('epochs', 'warmup', 'width', 'num_cells')}
+    assert other == replace(recipe('darts'), **kept)
+    found = presets.wcnas(name, 'other')
+    assert (found.objective.trade_off, found.objective.hyperparameter_lr) == (1.0, 3e-4)
+    assert (found.arc_learning_rate, found.arc_gradient_clip_val) == (3e-4, None)
+    for axis in ('schedule', 'selection', 'transforms', 'relaxation'):
+        assert getattr(found, axis) == getattr(presets.wcnas(name), axis)
 
 
 def test_recipes_before_and_after_the_cost_reductions():
@@ -178,7 +191,8 @@ def test_recipes_before_and_after_the_cost_reductions():
     assert recipe('cr', 'cifar100', base='p_darts') == replace(base, epochs=12, warmup=4)
     assert recipe('ncr', 'cifar100', base='p_darts') == replace(base, auxiliary='resnet18')
     assert recipe('cr') == replace(recipe('darts'), epochs=25)
-    assert recipe('ncr').evaluator == {**recipe('darts').evaluator, 'auxiliary': 'resnet18'}
+    own = recipe('darts').evaluator
+    assert recipe('ncr').evaluator == {**own, 'auxiliary': {'name': 'resnet18', **own['auxiliary']}}
     with pytest.raises(ValueError, match="base=darts does nothing for 'pc_darts'"):
         recipe('pc_darts', base='darts')
     before, after = presets.ncr().objective, presets.cr().objective
@@ -191,7 +205,7 @@ def test_recipes_before_and_after_the_cost_reductions():
 
 
 def test_what_is_not_known_is_said():
-    with pytest.raises(ValueError, match="dataset is 'imagenet', and p_darts has numbers for cifar10, cifar100"):
+    with pytest.raises(ValueError, match="dataset is 'imagenet', and p_darts has numbers for cifar10, cifar100, other"):
         presets.p_darts('imagenet')
     with pytest.raises(ValueError, match="'wcnas' is not a preset with numbers of its own"):
         recipe('wcnas')

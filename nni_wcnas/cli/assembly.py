@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nni_wcnas.cli.composition import make_member, make_transforms
 from nni_wcnas.cli.members import arguments_of
-from nni_wcnas.cli.schema import Settings
+from nni_wcnas.cli.schema import AUTO, Settings
 from nni_wcnas.contracts import Tester
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import hardest, load_difficulty
@@ -101,10 +101,12 @@ def make_tester(settings: Settings, data: ImageData) -> Tester:
     for key in ('num_classes', 'image_size'):
         if arguments[key] != getattr(data, key):
             raise ValueError(f'{key} is {arguments[key]}, but {data.name} has {getattr(data, key)}; leave {key} out')
+    if arguments.get('pretrained') == AUTO:
+        del arguments['pretrained']  # Made before a search, and not to look at the settings.
     name, pretrained = arguments.pop('name'), arguments.get('pretrained')
     if pretrained is not None and not Path(pretrained).is_file():
         raise ValueError(
-            f'there is no pretrained file {pretrained}; make it with `nni-wcnas pretrain`, or leave pretrained out'
+            f'there is no pretrained file {pretrained}; make it with `nni-wcnas pretrain`, or write `pretrained: auto`'
         )
     return build('tester', name, **arguments)
 
@@ -134,7 +136,7 @@ def make_evaluator(settings: Settings, data: ImageData, strategy: Search, **trai
     return SearchEvaluator(
         data,
         tester=tester,
-        auxiliary=settings.auxiliary,
+        auxiliary=settings.auxiliary.arguments(),
         max_epochs=settings.search.epochs,
         **numbers,
         accelerator=accelerator(settings),

@@ -10,7 +10,7 @@ from typing import Any
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.document import Document
 from nni_wcnas.cli.problems import Problem, for_settings
-from nni_wcnas.cli.schema import Settings
+from nni_wcnas.cli.schema import AUTO, Settings
 from nni_wcnas.compatibility import CELL_OPTIONS, check_space
 from nni_wcnas.contracts import GenerativeTester
 from nni_wcnas.options import option
@@ -63,8 +63,8 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
             attempt('method', lambda: check_space(strategy, space))
         if settings.tester is not None or (objective is not None and objective.needs_tester):
             tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
-            if tester is not None and assembly.is_auxiliary(settings.auxiliary):
-                attempt('auxiliary', lambda: make_auxiliary(settings.auxiliary, tester))
+            if tester is not None and assembly.is_auxiliary(settings.auxiliary.name):
+                attempt('auxiliary', lambda: make_auxiliary(settings.auxiliary.arguments(), tester))
     return problems
 
 
@@ -86,8 +86,11 @@ def _any_data(settings: Settings) -> Any:
 
 
 def _blamed(document: Document, section: str, message: str) -> tuple[str | int, ...]:
-    """The argument that a message speaks of first, else its section."""
-    written = [path for path in _paths(document.values.get(section)) if path[-1] not in ('name', 'preset')]
+    """The file that a message speaks of, else the argument that it speaks of first, else the section."""
+    whole = document.values.get(section)
+    if isinstance(whole, dict) and str(whole.get('pretrained', AUTO)) in message.split():
+        return section, 'pretrained'
+    written = [path for path in _paths(whole) if path[-1] not in ('name', 'preset')]
     found = [(match.start(), path) for path in written if (match := re.search(rf'\b{path[-1]}\b', message))]
     return (section, *min(found, key=lambda place: place[0])[1]) if found else (section,)
 

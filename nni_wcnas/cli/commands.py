@@ -100,18 +100,16 @@ def _pretrain(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.settings import load_settings
 
     settings = load_settings(arguments.settings, _overrides(arguments))
-    with _continued_with('--resume'):
-        losses = pretrain_tester(
-            settings,
-            arguments.out,
-            arguments.steps,
-            lr=arguments.lr,
-            discriminator_steps=arguments.discriminator_steps,
-            top_k=arguments.top_k,
-            core_set=arguments.core_set,
-            resume=arguments.resume,
-        )
-    print(f'tester: {arguments.out}  ' + '  '.join(f'{name} {value:.4g}' for name, value in losses.items()))
+    names = ('epochs', 'auxiliary_steps', 'auxiliary_epochs', 'lr', 'discriminator_steps', 'top_k', 'core_set')
+    options = {name: getattr(arguments, name) for name in names}
+    with _continued_with('--resume', done='what the file holds'):
+        found = pretrain_tester(settings, arguments.out, arguments.steps, resume=arguments.resume, **options)
+    losses = '  '.join(f'{name} {value:.4g}' for name, value in found.items() if not name.startswith('seconds'))
+    generator, auxiliary = found['seconds_generator'], found['seconds_auxiliary']
+    print(
+        f'tester: {arguments.out}  {losses}\npre-training: {generator + auxiliary:.1f} s (generator {generator:.1f} s, '
+        f'auxiliary model {auxiliary:.1f} s)'
+    )
     return 0
 
 

@@ -25,6 +25,8 @@ _EXAMPLES = {
     'pretrain': (
         'nni-wcnas pretrain experiments/digits.trial.yml runs/tester.pt --steps 300 --lr 1e-3 --discriminator-steps 2',
         'nni-wcnas pretrain experiments/c10.trial.yml runs/c10-tester.pt --steps 10000 --top-k --core-set 4',
+        'nni-wcnas pretrain experiments/c10.trial.yml runs/c10-resnet18.pt --set tester=augmentation_policy \\\n'
+        '      --set auxiliary=resnet18 --auxiliary-epochs 10',
     ),
     'images': (
         'nni-wcnas images runs/first',
@@ -72,7 +74,7 @@ _TEXTS = {
     'search': 'one search in this process',
     'trial': 'what nnictl runs: one search, a short retraining, results to NNI',
     'run': 'an NNI experiment: create, wait with a progress display, export the best cell, stop',
-    'pretrain': "pre-train a tester for the settings' `tester.pretrained`",
+    'pretrain': "pre-train generator and auxiliary model for the settings' `tester.pretrained`",
     'images': "inception score, FID, KID, precision and recall of the images of a search's tester",
     'retrain': 'train a found architecture from scratch',
     'evaluate': 'test error of a retrained architecture: overall, at its worst, under corruptions and attacks',
@@ -144,25 +146,40 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 
 def _pretrain(parser: argparse.ArgumentParser) -> None:
+    """What is not given is that of the settings, else the default."""
     parser.add_argument('out', metavar='OUT', help='file to write')
-    parser.add_argument('--steps', type=int, default=1000, help='generator steps (default: 1000)')
+    for prefix, whose, default in (
+        ('', 'of the generator', 'pretraining.steps of the settings, else 1000'),
+        ('auxiliary-', 'of the auxiliary model', "auxiliary.steps of the settings, else the generator's, else 1000"),
+    ):
+        length = parser.add_mutually_exclusive_group()
+        length.add_argument(f'--{prefix}steps', type=int, metavar='N', help=f'steps {whose} (default: {default})')
+        length.add_argument(
+            f'--{prefix}epochs', type=int, metavar='N', help=f"length {whose} in passes over the weights' half instead"
+        )
     parser.add_argument(
-        '--lr', type=float, help="Adam's rate for generator and discriminator (default: that of the GAN's authors)"
+        '--lr',
+        type=float,
+        help="Adam's rate for generator and discriminator (default: pretraining.lr, else that of the GAN's authors)",
     )
     parser.add_argument(
         '--discriminator-steps',
         type=int,
-        help="discriminator steps to each generator step (default: those of the GAN's authors)",
+        metavar='N',
+        help='discriminator steps to each generator step (default: pretraining.discriminator_steps, else those of the '
+        "GAN's authors)",
     )
     parser.add_argument(
-        '--top-k', action='store_true', help='the generator learns from its most real images of a batch only'
+        '--top-k',
+        action=argparse.BooleanOptionalAction,
+        help='the generator learns from its most real images of a batch only',
     )
     parser.add_argument(
         '--core-set',
         type=int,
-        default=1,
         metavar='FACTOR',
-        help='each batch is a diverse selection of FACTOR times as many latents and images (default: 1)',
+        help='each batch is a diverse selection of FACTOR times as many latents and images (default: '
+        'pretraining.core_set, else 1)',
     )
     parser.add_argument('--resume', action='store_true', help='go on from OUT')
 

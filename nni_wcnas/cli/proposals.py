@@ -14,6 +14,7 @@ from typing import Any
 from nni.common.hpo_utils.validation import common_search_space_types
 
 from nni_wcnas.cli.problems import CommandError, Problem, SettingsError, did_you_mean
+from nni_wcnas.cli.schema import AUTO
 from nni_wcnas.cli.settings import load_settings
 
 __all__ = ['check_form', 'check_proposals', 'refuse_overridden']
@@ -82,7 +83,7 @@ def check_proposals(
 
 
 def _is_pretrained(tester: Any) -> bool:
-    return isinstance(tester, Mapping) and tester.get('pretrained') is not None
+    return isinstance(tester, Mapping) and tester.get('pretrained') not in (None, AUTO)
 
 
 _SLOW = ('data', 'difficulty', 'space', 'auxiliary')

@@ -8,8 +8,11 @@
                                                 hypergradient: {name: unrolled, by: exact}
     search: {epochs: 10, warmup: 1}
     tester: {name: fq_gan, width: 32}           only used by objectives that need one; worst_case without it has an
-                                                augmentation_policy
-    auxiliary: tied                             or a timm model's name; without it tied for fq_gan, else resnet18
+                                                augmentation_policy; `pretrained: FILE`, or auto: made before the search
+    auxiliary: {name: tied, lr: 0.025}          the auxiliary model and its numbers, or its name alone: tied, or a timm
+                                                model's; without it tied for a GAN, else resnet18; `pretrained` as for
+                                                the tester, whose auto means both
+    pretraining: {steps: 1000, lr: 1e-3}        of the generator; auxiliary.steps or .epochs are those of its model
     retrain: {epochs: 5, channels: 8, cells: 5} the short training that a trial is judged by; all the numbers of
                                                 `nni-wcnas retrain`, and as `recipe: pc_darts` a paper's
     difficulty: {share: 0.1}                    which validation examples are the hard ones
@@ -22,15 +25,28 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, Field
 
 from nni_wcnas.cli.members import Strict
+from nni_wcnas.tester import AuxiliaryOptions
 
-__all__ = ['DifficultySource', 'RetrainNumbers', 'SearchNumbers', 'Settings', 'versions']
+__all__ = [
+    'AUTO',
+    'AuxiliaryNumbers',
+    'DifficultySource',
+    'PretrainingNumbers',
+    'RetrainNumbers',
+    'SearchNumbers',
+    'Settings',
+    'versions',
+]
 
 Device = Literal['auto', 'cpu', 'cuda']
+
+AUTO = 'auto'
+"""In the place of a pre-trained file: one that is made before the search, once for all that it serves."""
 
 
 class SearchNumbers(Strict):
@@ -43,6 +59,51 @@ class SearchNumbers(Strict):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=3e-4, ge=0)
     precision: Literal['32-true', 'bf16-mixed'] = '32-true'
+
+
+class AuxiliaryNumbers(Strict):
+    """The auxiliary model and its SGD; names and defaults of ``make_auxiliary``."""
+
+    name: str | None = None
+    lr: float = Field(default=0.025, gt=0)
+    min_lr: float = Field(default=1e-3, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=3e-4, ge=0)
+    gradient_clip_val: float | None = Field(default=None, gt=0)
+    pretrained: str | None = None
+    steps: int | None = Field(default=None, ge=1)
+    """Of its pre-training; without steps and epochs as many as the generator's, or 1000 without one."""
+    epochs: int | None = Field(default=None, ge=1)
+
+    def arguments(self) -> AuxiliaryOptions:
+        """As ``SearchEvaluator`` takes them; a file that is still to be made is none."""
+        found = self.model_dump(exclude={'steps', 'epochs'})
+        return cast(AuxiliaryOptions, {**found, 'pretrained': None if self.pretrained == AUTO else self.pretrained})
+
+
+class PretrainingNumbers(Strict):
+    """Of the generator, before the search; names and defaults of ``nni_wcnas.tester.pretrain``.
+
+    Batch size and seed, of which an auxiliary model has the same, are the search's where they are not given; trials of
+    several seeds share one file if it has a seed of its own.
+    """
+
+    steps: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    lr: float | None = Field(default=None, gt=0)
+    discriminator_steps: int | None = Field(default=None, ge=1)
+    top_k: bool = False
+    core_set: int = Field(default=1, ge=1)
+    batch_size: int | None = Field(default=None, ge=2)
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+
+    def numbers(self) -> dict[str, Any]:
+        """As keyword arguments of ``pretrain``."""
+        return self.model_dump(exclude={'batch_size', 'seed'})
+
+    def seed_of(self, settings: Settings) -> int:
+        """Its own, or that of the trial."""
+        return settings.seed if self.seed is None else self.seed
 
 
 class RetrainNumbers(Strict):
@@ -98,7 +159,8 @@ class Settings(Strict):
     method: dict[str, Any]
     search: SearchNumbers = SearchNumbers()
     tester: dict[str, Any] | None = None
-    auxiliary: str | None = None
+    auxiliary: AuxiliaryNumbers = AuxiliaryNumbers()
+    pretraining: PretrainingNumbers = PretrainingNumbers()
     retrain: RetrainNumbers = RetrainNumbers()
     difficulty: DifficultySource = DifficultySource()
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -107,6 +169,8 @@ class Settings(Strict):
     versions: dict[str, str] = Field(default_factory=dict)
     monitoring: dict[str, Any] | None = None
     """What a run has written of its own measures; nothing reads it from a settings file."""
+    pretrained: dict[str, Any] | None = None
+    """What a run has written of the files that it began with, and of their seconds; only the run itself reads it."""
 
     def plain(self) -> dict[str, Any]:
         """Everything as a settings file spells it, empty sections left out."""

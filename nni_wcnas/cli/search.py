@@ -16,8 +16,10 @@ from nni_wcnas.checkpoint import CheckpointError
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.memory import is_out_of_memory, out_of_memory
+from nni_wcnas.cli.pretrained_files import with_pretrained_files
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.quiet import silence_lightning
+from nni_wcnas.cli.recipe_numbers import remark
 from nni_wcnas.cli.recorder import GENERATED, Recorder
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.cli.settings import differing_key, resolved
@@ -70,7 +72,7 @@ def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirect
                 f'{run.path} was made with other settings: {key} differs; give the same, or another directory'
             )
     make_folder(run.path, 'give another with --run')
-    run.write_settings(wanted)
+    run.write_settings({**wanted, **{key: found[key] for key in ('pretrained',) if key in found}})
     return run
 
 
@@ -99,14 +101,17 @@ def search(
     data = assembly.make_data(settings)
     reference = reference_models(data, progress=sys.stderr.isatty())
     hard = assembly.hard_examples(settings, data, assembly.difficulty_scores(settings, data, reference))
+    strategy = assembly.make_strategy(settings)
+    ready, files = with_pretrained_files(settings, data, strategy, run.read_settings().get('pretrained') or {})
+    if files:
+        run.write_settings({**run.read_settings(), 'pretrained': files})
     pytorch_lightning.seed_everything(settings.seed, verbose=False)
     space = assembly.make_space(settings, data)
-    strategy = assembly.make_strategy(settings)
     judge = ImageJudge(reference, data) if strategy.objective.needs_tester else None
     recorder = Recorder(run, judge, on_epoch, EventFile(run))
     try:
         evaluator = assembly.make_evaluator(
-            settings,
+            ready,
             data,
             strategy,
             hard=hard,
@@ -118,6 +123,9 @@ def search(
     except CheckpointError as error:
         raise CommandError(str(error)) from error
     names = _write_monitoring(run, judge, evaluator)
+    told = remark(settings)
+    if told is not None:
+        print(told, file=sys.stderr, flush=True)
     try:
         sample = _run(strategy, space, evaluator, recorder)
     except (RuntimeError, MemoryError) as error:

@@ -11,13 +11,13 @@ from typing import Any
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.building import SECTIONS, check_values
 from nni_wcnas.cli.composition import MEMBERS, innermost, spell_out
+from nni_wcnas.cli.consistency import LENGTHS, inconsistent_numbers
 from nni_wcnas.cli.document import Document, parse_value, read_document
 from nni_wcnas.cli.members import arguments_of, check_arguments, defaults_of, validate
 from nni_wcnas.cli.numbers import impossible_numbers
 from nni_wcnas.cli.problems import CommandError, Problem, SettingsError
 from nni_wcnas.cli.recipe_numbers import fill_in
-from nni_wcnas.cli.schema import SearchNumbers, Settings, versions
-from nni_wcnas.evaluation.retraining_recipe import Recipe
+from nni_wcnas.cli.schema import AUTO, AuxiliaryNumbers, SearchNumbers, Settings, versions
 from nni_wcnas.objective import WorstCase
 from nni_wcnas.options import AXES, OPTIONS, list_options, option
 from nni_wcnas.presets import PRESETS
@@ -26,11 +26,12 @@ from nni_wcnas.tester import default_auxiliary
 
 __all__ = ['differing_key', 'load_settings', 'resolved']
 
-_PATHS = (('data', 'root'), ('tester', 'pretrained'), ('difficulty', 'path'), ('directory',))
+_PATHS = (
+    ('data', 'root'), ('tester', 'pretrained'), ('auxiliary', 'pretrained'), ('difficulty', 'path'), ('directory',)
+)
 _SUPPLIED = {'data': (), 'space': ('num_classes', 'num_labels'), 'tester': ('num_classes', 'image_size')}
 _NOT_NUMBERS = (*MEMBERS, 'mutation_hooks')
-_LENGTHS = ('epochs', 'warmup')
-_TYPED = ('search.', 'retrain.', 'difficulty.')
+_TYPED = ('search.', 'retrain.', 'difficulty.', 'auxiliary.', 'pretraining.')
 """Sections of plain values: a mistake in one key leaves the others sound."""
 
 
@@ -79,10 +80,10 @@ def load_settings(
     keys = {problem.key for problem in problems}
     broken = {key.split('.')[0] for key in keys if not key.startswith(_TYPED)}
     sound = settings or _sound_part(document, broken, keys)
-    wrong_numbers = _check_numbers(document, sound, broken)
+    wrong_numbers = inconsistent_numbers(document, sound, broken)
     if wrong_numbers:  # Told once: the parts below are checked with other numbers.
         problems += wrong_numbers
-        sound = sound.model_copy(update={'search': SearchNumbers()})
+        sound = sound.model_copy(update=_stand_ins(wrong_numbers))
     problems += check_values(document, sound, broken | (set(SECTIONS) - set(build)))
     if problems or settings is None:
         raise SettingsError(problems)
@@ -92,12 +93,17 @@ def load_settings(
 def resolved(settings: Settings) -> dict[str, Any]:
     """Everything that a run depends on, defaults and versions included; a settings file again."""
     plain, strategy = settings.plain(), assembly.make_strategy(settings)
-    plain.pop('monitoring', None)  # Of the run that wrote the file.
+    for name in ('monitoring', 'pretrained'):
+        plain.pop(name, None)  # Of the run that wrote the file.
     if strategy.objective.needs_tester:
         plain.setdefault('tester', dict(assembly.DEFAULT_TESTER))
     if 'tester' in plain:
         kind: Any = option('tester', plain['tester']['name']).factory
-        plain.setdefault('auxiliary', default_auxiliary(kind))
+        plain['auxiliary'] = {'name': default_auxiliary(kind), **plain['auxiliary']}
+        if AUTO not in (plain['tester'].get('pretrained'), plain['auxiliary'].get('pretrained')):
+            del plain['pretraining']  # It does nothing.
+    else:
+        del plain['auxiliary'], plain['pretraining']  # Nothing would be theirs.
     for kind in ('data', 'space', 'tester'):
         if kind in plain:
             defaults = defaults_of(option(kind, plain[kind]['name']).factory)
@@ -137,7 +143,7 @@ def _members(settings: Settings, strategy: Search) -> dict[str, Any]:
 def _with_defaults(axis: str, section: dict[str, Any]) -> dict[str, Any]:
     """A member with its default numbers, but for lengths, which are the search's."""
     defaults = defaults_of(option(axis, section['name']).factory)
-    found = {**{key: value for key, value in defaults.items() if key not in _LENGTHS}, **section}
+    found = {**{key: value for key, value in defaults.items() if key not in LENGTHS}, **section}
     if 'inner' in section:
         found['inner'] = _with_defaults(axis, section['inner'])
     return found
@@ -145,7 +151,7 @@ def _with_defaults(axis: str, section: dict[str, Any]) -> dict[str, Any]:
 
 def differing_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """The first dotted key in which two resolved settings differ, of those that change the result."""
-    free = ('versions', 'directory', 'device', 'retrain', 'monitoring')
+    free = ('versions', 'directory', 'device', 'retrain', 'monitoring', 'pretrained')
     before, after = _flat(old), _flat(new)
     for key in dict.fromkeys([*before, *after]):
         if key.split('.')[0] not in free and before.get(key) != after.get(key):
@@ -162,16 +168,20 @@ def _normalise(document: Document, folder: Path) -> None:
     space = values.get('space')
     if isinstance(space, str) and space.endswith(('.yml', '.yaml')):
         document.include('space', read_document(folder / Path(space).expanduser()))
-    for key, name in (('data', 'name'), ('space', 'name'), ('tester', 'name'), ('method', 'preset')):
+    for key in ('data', 'space', 'tester', 'auxiliary', 'method'):
         if isinstance(values.get(key), str):
-            values[key] = {name: values[key]}
+            values[key] = {'preset' if key == 'method' else 'name': values[key]}
+    if values.get('auxiliary', {}) is None:
+        del values['auxiliary']
     method = values.get('method')
     if isinstance(method, dict):
         spell_out(method)
         _share_lengths(values, method.get('schedule'))
     for path in _PATHS:
         section = values if len(path) == 1 else values.get(path[0])
-        if isinstance(section, dict) and isinstance(section.get(path[-1]), str):
+        if isinstance(section, dict) and isinstance(section.get(path[-1]), str) and (
+            path[-1] != 'pretrained' or section['pretrained'] != AUTO
+        ):
             section[path[-1]] = os.path.normpath(folder / Path(section[path[-1]]).expanduser())
     values.setdefault('directory', str(Path.cwd() / 'runs'))
 
@@ -179,7 +189,7 @@ def _normalise(document: Document, folder: Path) -> None:
 def _share_lengths(values: dict[str, Any], schedule: Any) -> None:
     """Lengths that only the schedule gives are those of the search."""
     search, (schedule, _) = values.get('search', {}), innermost(schedule, ())
-    lengths = {key: schedule[key] for key in _LENGTHS if key in schedule} if isinstance(schedule, dict) else {}
+    lengths = {key: schedule[key] for key in LENGTHS if key in schedule} if isinstance(schedule, dict) else {}
     if lengths and isinstance(search, dict):
         values['search'] = {**lengths, **search}
 
@@ -323,70 +333,10 @@ def _sound_part(document: Document, broken: set[str], keys: set[str]) -> Setting
     return Settings(**{**stand_ins, **kept})
 
 
-def _check_numbers(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
-    """Numbers that do not go together."""
-    problems: list[Problem] = []
-    search = settings.search
-    if search.warmup >= search.epochs and 'search' not in broken:
-        problems.append(
-            document.problem(
-                f'leaves none of the {search.epochs} epochs to search in; lower warmup or raise epochs',
-                'search',
-                'warmup',
-            )
-        )
-    if search.min_learning_rate > search.learning_rate:
-        problems.append(
-            document.problem(
-                f'is above learning_rate ({search.learning_rate}), so the rate would rise; lower it',
-                'search',
-                'min_learning_rate',
-            )
-        )
-    problems += _check_lengths(document) + _check_difficulty(document, settings) + _check_retraining(document, settings)
-    if not assembly.is_auxiliary(settings.auxiliary):
-        problems.append(
-            document.problem(f'{settings.auxiliary!r} is neither tied nor a classifier of timm; use tied', 'auxiliary')
-        )
-    if settings.device == 'cuda' and not assembly.has_gpu():
-        problems.append(document.problem('asks for a GPU, and this machine has none; use auto or cpu', 'device'))
-    return problems
-
-
-def _check_lengths(document: Document) -> list[Problem]:
-    """The same length given twice, in the schedule and in the search section."""
-    method, search = document.values.get('method'), document.values.get('search')
-    schedule, path = innermost(method.get('schedule') if isinstance(method, dict) else None, ('method', 'schedule'))
-    if not isinstance(schedule, dict) or not isinstance(search, dict):
-        return []
-    return [
-        document.problem(
-            f'is {schedule[key]} here and {search[key]} in search.{key}; keep one of them', *path, key
-        )
-        for key in _LENGTHS
-        if key in schedule and key in search and schedule[key] != search[key]
-    ]
-
-
-def _check_difficulty(document: Document, settings: Settings) -> list[Problem]:
-    """What says how to read a file, without a file."""
-    source = settings.difficulty
-    useless = {'kind': source.kind != 'scores', 'models': source.models is not None}
-    return [
-        document.problem('does nothing without difficulty.path; give the path, or leave it out', 'difficulty', key)
-        for key, given in useless.items()
-        if given and source.path is None
-    ]
-
-
-def _check_retraining(document: Document, settings: Settings) -> list[Problem]:
-    """What only the recipe knows, whose errors begin with a name."""
-    try:
-        Recipe(**settings.retrain.numbers())
-    except ValueError as error:
-        key, _, rest = str(error).partition(' is ')
-        return [document.problem(f'is {rest}', 'retrain', key)]
-    return []
+def _stand_ins(problems: Iterable[Problem]) -> dict[str, Any]:
+    """Sections in the place of those whose numbers do not go together."""
+    is_auxiliary = any(problem.key.startswith('auxiliary') for problem in problems)
+    return {'search': SearchNumbers(), **({'auxiliary': AuxiliaryNumbers()} if is_auxiliary else {})}
 
 
 def _flat(value: Any, prefix: str = '') -> dict[str, Any]:

@@ -19,6 +19,7 @@ from nni_wcnas.evaluation.measures import measure
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.evaluation.report import write_report
 from nni_wcnas.evaluation.retraining import retrain
+from nni_wcnas.evaluation.search_cost import search_seconds
 
 __all__ = ['judge', 'run_trial', 'trial_directory']
 
@@ -27,9 +28,10 @@ _SEARCHED = ('skips', 'entropy', 'reference_error', 'inception_score', 'fid', 'a
 
 
 _JUDGED = (
-    'accuracy', 'accuracy_hard', 'loss', 'loss_hard', 'parameters', 'macs', 'search_seconds', 'search_memory'
+    'accuracy', 'accuracy_hard', 'loss', 'loss_hard', 'parameters', 'macs', 'search_seconds', 'pretraining_seconds',
+    'search_memory',
 )
-"""What the final result says of the retrained cell and of the search; memory in bytes."""
+"""What the final result says of the retrained cell and of the search, as far as it is known; memory in bytes."""
 
 
 def trial_directory(settings: Settings, experiment: str, trial: str) -> Path:
@@ -53,16 +55,13 @@ def run_trial(settings: Settings) -> dict[str, float]:
     run = open_run(path, settings, resume=RunDirectory(path).settings.exists())
     with preserved_identity() as identity:
         found = search(settings, run, on_epoch=lambda row, _: _report_epoch(identity, row))
-    cost = {
-        'search_seconds': sum(row.get('seconds', 0.0) for row in found.history),
-        'search_memory': peak_memory(assembly.device(settings)),
-    }
+    cost = {**search_seconds(run), 'search_memory': peak_memory(assembly.device(settings))}
     measures = {**judge(settings, run, found), **cost}
     run.write_measures(measures)
     write_report(run, measures, title=f'Trial {nni.get_trial_id()}')
     last = found.history[-1]
     final: dict[str, float] = {'default': measures['accuracy_hard']}
-    final |= {key: measures[key] for key in _JUDGED}
+    final |= {key: measures[key] for key in _JUDGED if key in measures}
     added = (*_SEARCHED, *found.hyperparameters)
     final |= {key: value for key, value in last.items() if key in added or key.startswith('loss_')}
     nni.report_final_result(final)

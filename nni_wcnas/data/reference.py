@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from .augmentation import Augmentation
+from .cache import cache_folder
 from .error import DataError
 from .image_data import ImageData
 from .seeding import derive_generator, derive_seed
@@ -150,7 +151,7 @@ def reference_models(
         raise DataError(f'epochs={epochs} must be at least 1; leave it out for a value that fits the data set.')
     chosen = data.train_indices
     epochs = epochs or min(15, max(4, 250_000 // len(chosen)))
-    folder = Path(cache_dir or os.environ.get('NNI_WCNAS_CACHE') or Path.home() / '.cache' / 'nni_wcnas')
+    folder = cache_folder(cache_dir)
     path = folder / f'reference-{data.name}-{_identity(data, epochs)}.pt'
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,8 @@ _UNITS = {
     'accuracy': 'share', 'error': 'share', 'ece': 'share', 'brier': '1', 'loss': 'nats', 'examples': 'images',
     'attacked': 'images', 'parameters': 'weights', 'macs': 'multiply-accumulates',
     'distance': 'Euclidean, pixels in [0, 1]',
-    'mce': "AlexNet's = 1", 'relative': "AlexNet's = 1", 'search_seconds': 's', 'search_memory': 'B',
+    'mce': "AlexNet's = 1", 'relative': "AlexNet's = 1", 'search_seconds': 's', 'pretraining_seconds': 's',
+    'search_memory': 'B',
 }
 """Unit by how the name of a measure begins."""
 

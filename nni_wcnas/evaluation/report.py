@@ -52,11 +52,14 @@ _CAPTIONS = {'normal': 'Normal cell', 'reduce': 'Reduction cell', 'cell': 'Cell'
 _LABELS = {
     'macs': 'Multiply-accumulates', 'ece': 'Calibration error', 'brier': 'Brier score',
     'ece_equal_width': 'Calibration error, bins of equal width', 'loss_cvar': 'Mean of the worst losses',
-    'search_seconds': 'Search, s', 'search_memory': 'Memory of the search, B', 'fid': 'FID', 'kid': 'KID',
+    'search_seconds': 'Search, s', 'pretraining_seconds': 'Pre-training in it, s',
+    'search_memory': 'Memory of the search, B', 'fid': 'FID', 'kid': 'KID',
 }
 """Names that are no words."""
 _SUFFIXES = {'_hard': ', hardest examples', '_rest': ', the rest'}
-_COMPARED = ('error', 'error_hard', 'error_rest', 'loss', 'macs', 'search_seconds', 'search_memory')
+_COMPARED = (
+    'error', 'error_hard', 'error_rest', 'loss', 'macs', 'search_seconds', 'pretraining_seconds', 'search_memory'
+)
 
 
 def write_report(run_directory: RunDirectory | str | os.PathLike[str], measures: Mapping[str, float] | None = None,

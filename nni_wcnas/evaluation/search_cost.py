@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nni_wcnas.evaluation.recording import RunDirectory
 
-__all__ = ['search_cost']
+__all__ = ['search_cost', 'search_seconds']
 
-_KEYS = ('search_seconds', 'search_memory')
+_KEYS = ('search_seconds', 'pretraining_seconds', 'search_memory')
+_PARTS = {'tester': 'generator_seconds', 'auxiliary': 'auxiliary_seconds'}
+"""Files that a search began with, and what they took, by their keys in its settings."""
 
 
 def search_cost(run: RunDirectory) -> dict[str, float]:
-    """Seconds of a search, and its memory in bytes where a trial has measured it; empty where nothing is known.
+    """Seconds of a search with its pre-training, and its memory in bytes where a trial has measured it; empty where
+    nothing is known.
 
     Parameters
     ----------
@@ -31,6 +36,27 @@ def search_cost(run: RunDirectory) -> dict[str, float]:
         return search_cost(RunDirectory(run.path.resolve().parent))
     if 'search' not in settings:
         return {}
-    seconds = sum(row.get('seconds', 0.0) for row in run.read_history())
     known = {key: value for key, value in run.read_measures().items() if key in _KEYS}
-    return ({'search_seconds': seconds} if seconds else {}) | known
+    return search_seconds(run) | known
+
+
+def search_seconds(run: RunDirectory) -> dict[str, float]:
+    """Seconds of a search by its own files: of all epochs and of the pre-training before them, and of the latter.
+
+    As in papers/wcnas (section 3.3), the pre-training of generator and auxiliary model counts, also where a search took
+    files that were there. Those of a file that does not know how long it took are left out.
+    """
+    seconds = sum(row.get('seconds', 0.0) for row in run.read_history())
+    if not seconds:
+        return {}
+    before = _before(run.read_settings().get('pretrained'))
+    return {'search_seconds': seconds + (before or 0.0)} | ({} if before is None else {'pretraining_seconds': before})
+
+
+def _before(told: Any) -> float | None:
+    """Of what a run has written of its files; None where a file did not know."""
+    if not isinstance(told, dict):
+        return 0.0
+    parts = [told.get(seconds) for part, seconds in _PARTS.items() if part in told]
+    known = [float(part) for part in parts if isinstance(part, (int, float))]
+    return sum(known) if len(known) == len(parts) else None

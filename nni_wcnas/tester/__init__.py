@@ -1,7 +1,13 @@
 """Testers, which make images that are hard for the learner, and auxiliary models, which keep them meaningful."""
 
 from nni_wcnas.tester.augmentation_policy import AugmentationPolicy
-from nni_wcnas.tester.auxiliary import TiedAuxiliary, TimmAuxiliary, default_auxiliary, make_auxiliary
+from nni_wcnas.tester.auxiliary import (
+    AuxiliaryOptions,
+    TiedAuxiliary,
+    TimmAuxiliary,
+    default_auxiliary,
+    make_auxiliary,
+)
 from nni_wcnas.tester.big_gan import BigGAN
 from nni_wcnas.tester.contra_gan import ContraGAN
 from nni_wcnas.tester.fq_gan import FQGAN
@@ -12,6 +18,7 @@ from nni_wcnas.tester.style_gan2_ada import StyleGAN2ADA
 
 __all__ = [
     'AugmentationPolicy',
+    'AuxiliaryOptions',
     'BigGAN',
     'ContraGAN',
     'FQGAN',

@@ -2,7 +2,8 @@
 
 A policy chooses among the 105 pairs of two operations (:mod:`nni_wcnas.functional.augmentation_operations`); each
 operation of a pair has a probability and a magnitude. Its parameters P are the tester's hyper-parameters B themselves:
-there is no generator, nothing to pre-train, and dB is dP. ``WorstCase`` uses it where no other tester is given.
+there is no generator, and dB is dP. What is pre-trained beside it is the auxiliary model, whose file is its as well.
+``WorstCase`` uses it where no other tester is given.
 
     k        =  argmax(selection + g)                            which pair; g Gumbel noise
     b_i      =  [probability_ki + l_i > 0]                       whether its operation i = 1, 2 acts; l logistic noise
@@ -31,15 +32,17 @@ papers/wcnas, section 3.3, equation 6; Li et al., "DADA: Differentiable Automati
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from nni_wcnas.contracts import Batch, Noise, Parameters, Tester
+from nni_wcnas.contracts import Auxiliary, Batch, Noise, Parameters, Tester
 from nni_wcnas.functional.augmentation_operations import OPERATIONS
 from nni_wcnas.functional.relaxed_choices import chosen, gumbel, switched
 from nni_wcnas.functional.sub_policies import PAIRS, Slot, operate
+from nni_wcnas.tester import storage
 
 __all__ = ['AugmentationPolicy', 'Draws', 'SubPolicy']
 
@@ -85,11 +88,14 @@ class AugmentationPolicy(Tester):
         Whether each image draws a sub-policy of its own, or one serves the whole batch.
     temperature
         Of the relaxations whose gradient is taken, positive; images do not depend on it.
+    pretrained
+        File that pre-training wrote beside such a policy: the state of the auxiliary model, which ``make_auxiliary``
+        takes from it. The policy itself begins anew.
 
     Raises
     ------
     ValueError
-        If a value is out of its range.
+        If a value is out of its range, or the file is damaged or was made beside another tester or for other images.
 
     Examples
     --------
@@ -100,7 +106,8 @@ class AugmentationPolicy(Tester):
     torch.Size([4, 3, 8, 8])
     """
 
-    def __init__(self, num_classes: int, *, image_size: int = 32, per_sample: bool = True, temperature: float = 0.5):
+    def __init__(self, num_classes: int, *, image_size: int = 32, per_sample: bool = True, temperature: float = 0.5,
+                 pretrained: str | Path | None = None):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f'num_classes must be at least 1, but is {num_classes}.')
@@ -113,6 +120,11 @@ class AugmentationPolicy(Tester):
         self.selection = nn.Parameter(torch.zeros(len(PAIRS)))
         self.probability = nn.Parameter(torch.zeros(len(PAIRS), 2))
         self.magnitude = nn.Parameter(torch.zeros(len(PAIRS), 2))
+        self.pretrained = pretrained
+        if pretrained is not None:
+            contents = storage.read(pretrained)
+            storage.refuse_other_kind(pretrained, contents, type(self).__name__)
+            storage.refuse_other(pretrained, contents['settings'], self.pretraining_settings())
 
     def noise(self, count: int, source: Batch | None = None) -> Noise:
         """Draw images of ``source``, each once before any comes again, and what happens to them.
@@ -182,6 +194,16 @@ class AugmentationPolicy(Tester):
         return [
             SubPolicy(share[k], _names(PAIRS[k]), (*probability[k],), (*magnitude[k],)) for k in order
         ]
+
+    def pretraining_settings(self) -> dict[str, Any]:
+        """Arguments that pre-training beside it depends on."""
+        sizes = {'num_classes': self.num_classes, 'image_size': self.image_size}
+        return {name: value for name, value in sizes.items() if value}
+
+    def contents(self, auxiliary: Auxiliary | None = None) -> dict[str, Any]:
+        """What a file of pre-training beside it holds."""
+        return {'kind': type(self).__name__, 'settings': self.pretraining_settings(), 'tester': self.state_dict(),
+                'auxiliary': auxiliary.state_dict() if auxiliary else None}
 
 
 def _names(pair: tuple[int, int]) -> tuple[str, str]:

@@ -19,8 +19,9 @@ sum over pixels and drifts with the discriminator).
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -32,12 +33,24 @@ from nni_wcnas.contracts import Auxiliary, NamedOptimizer, Parameters, SGDStep, 
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.tester import storage
 from nni_wcnas.tester.gan import GAN
-from nni_wcnas.tester.sgd import check_rates, cosine_sgd, next_step
+from nni_wcnas.tester.sgd import check_rates, clip, cosine_sgd, next_step
 from nni_wcnas.tester.timm_classifier import timm_classifier
 
-__all__ = ['TiedAuxiliary', 'TimmAuxiliary', 'default_auxiliary', 'make_auxiliary']
+__all__ = ['AuxiliaryOptions', 'TiedAuxiliary', 'TimmAuxiliary', 'default_auxiliary', 'make_auxiliary']
 
 _logger = logging.getLogger(__name__)
+
+
+class AuxiliaryOptions(TypedDict, total=False):
+    """What :func:`make_auxiliary` takes in the place of a name."""
+
+    name: str | None
+    lr: float
+    min_lr: float
+    momentum: float
+    weight_decay: float
+    gradient_clip_val: float | None
+    pretrained: str | Path | None
 
 
 class TiedAuxiliary(Auxiliary):
@@ -53,6 +66,8 @@ class TiedAuxiliary(Auxiliary):
         Units of the head's hidden layer.
     lr, momentum, weight_decay, min_lr
         SGD on the head; its rate falls to ``min_lr`` on a half cosine.
+    gradient_clip_val
+        Longest gradient of its own steps; None for no clip. Look-aheads are not clipped.
     pretrained
         File that pre-training wrote, to take the head from.
 
@@ -70,19 +85,21 @@ class TiedAuxiliary(Auxiliary):
     """
 
     def __init__(self, tester: GAN, hidden: int = 128, *, lr: float = 0.025, momentum: float = 0.9,
-                 weight_decay: float = 3e-4, min_lr: float = 1e-3, pretrained: str | Path | None = None):
+                 weight_decay: float = 3e-4, min_lr: float = 1e-3, gradient_clip_val: float | None = None,
+                 pretrained: str | Path | None = None):
         super().__init__()
         if hidden < 1:
             raise ValueError(f'The head needs at least one hidden unit, but hidden is {hidden}.')
-        check_rates('auxiliary', lr, min_lr, momentum, weight_decay)
+        check_rates('auxiliary', lr, min_lr, momentum, weight_decay, gradient_clip_val)
         self._shared = (tester,)  # A tuple hides it from nn.Module, which would register it.
         width = cast(int, tester.trunk.width)
         self.head = nn.Sequential(nn.LayerNorm(width, elementwise_affine=False), nn.Linear(width, hidden), nn.ReLU(),
                                   nn.Linear(hidden, tester.num_classes))
         self._rates = {'lr': lr, 'momentum': momentum, 'weight_decay': weight_decay, 'min_lr': min_lr}
+        self._limit = gradient_clip_val
         self._optimizer: SGD | None = None
         if pretrained is not None:
-            self._load(pretrained)
+            _load(self, pretrained)
 
     def learnable(self) -> Parameters:
         """V: the live parameters of the head."""
@@ -102,7 +119,7 @@ class TiedAuxiliary(Auxiliary):
 
     def train_step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One SGD step of the head; returns the loss."""
-        return _sgd_update(self, self._optimizer, images, labels)
+        return _sgd_update(self, self._optimizer, self._limit, images, labels)
 
     def optimizers(self, epochs: int) -> list[NamedOptimizer]:
         """Build SGD with cosine annealing for the head; remembers it."""
@@ -112,17 +129,6 @@ class TiedAuxiliary(Auxiliary):
     def sgd_step(self) -> SGDStep:
         """The numbers of the head's next step."""
         return next_step(_built(self._optimizer), self.learnable())
-
-    def _load(self, path: str | Path) -> None:
-        """Take the head from a file of pre-training."""
-        state = storage.read(path)['auxiliary']
-        if state is None:
-            raise ValueError(f'{path} holds no auxiliary model; pre-train with one, or leave pretrained out.')
-        own, found = _shapes(self.state_dict()), _shapes(state)
-        if own != found:
-            raise ValueError(f'{path} holds an auxiliary model with parameters {found}, but the head has {own}; '
-                             'choose the same hidden or pre-train again.')
-        self.load_state_dict(state)
 
 
 class TimmAuxiliary(Auxiliary):
@@ -138,23 +144,31 @@ class TimmAuxiliary(Auxiliary):
         Side of the images in pixels: the model is built for it where it asks, and tried with it; None tries nothing.
     lr, momentum, weight_decay, min_lr
         SGD; its rate falls to ``min_lr`` on a half cosine.
+    gradient_clip_val
+        Longest gradient of its own steps; None for no clip. Look-aheads are not clipped.
+    pretrained
+        File that pre-training wrote, to take the classifier from.
     **options
         For ``timm.create_model``, such as ``patch_size`` of a vision transformer.
 
     Raises
     ------
     ValueError
-        If timm does not know the name, naming near ones, the model cannot take such images, or a value is out of its
-        range.
+        If timm does not know the name, naming near ones, the model cannot take such images, a value is out of its
+        range, or the file holds no auxiliary model or another one.
     """
 
     def __init__(self, name: str = 'resnet18', *, num_classes: int, image_size: int | None = None, lr: float = 0.025,
-                 momentum: float = 0.9, weight_decay: float = 3e-4, min_lr: float = 1e-3, **options: Any):
+                 momentum: float = 0.9, weight_decay: float = 3e-4, min_lr: float = 1e-3,
+                 gradient_clip_val: float | None = None, pretrained: str | Path | None = None, **options: Any):
         super().__init__()
-        check_rates('auxiliary', lr, min_lr, momentum, weight_decay)
+        check_rates('auxiliary', lr, min_lr, momentum, weight_decay, gradient_clip_val)
         self.classifier = timm_classifier(name, num_classes, image_size, **options)
         self._rates = {'lr': lr, 'momentum': momentum, 'weight_decay': weight_decay, 'min_lr': min_lr}
+        self._limit = gradient_clip_val
         self._optimizer: SGD | None = None
+        if pretrained is not None:
+            _load(self, pretrained)
 
     def learnable(self) -> Parameters:
         """V: the live parameters of the classifier."""
@@ -171,7 +185,7 @@ class TimmAuxiliary(Auxiliary):
 
     def train_step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One SGD step; returns the loss."""
-        return _sgd_update(self, self._optimizer, images, labels)
+        return _sgd_update(self, self._optimizer, self._limit, images, labels)
 
     def optimizers(self, epochs: int) -> list[NamedOptimizer]:
         """Build SGD with cosine annealing; remembers it."""
@@ -183,33 +197,41 @@ class TimmAuxiliary(Auxiliary):
         return next_step(_built(self._optimizer), self.learnable())
 
 
-def make_auxiliary(name: str | None, tester: Tester) -> Auxiliary:
+def make_auxiliary(auxiliary: str | AuxiliaryOptions | None, tester: Tester) -> Auxiliary:
     """Build the auxiliary model of a tester.
 
     Parameters
     ----------
-    name
+    auxiliary
         ``'tied'``, or the name of a timm classifier; None is ``'tied'`` where the tester has a discriminator, else
-        ``'resnet18'``.
+        ``'resnet18'``. Or a map with such a ``name``, and the arguments of both forms: ``lr``, ``min_lr``,
+        ``momentum``, ``weight_decay``, ``gradient_clip_val``, ``pretrained``.
     tester
         Gives the trunk, or only the number of classes and the side of the images; and the model's state, if the tester
-        was loaded from a file that holds one.
+        has a file that holds one and there is no ``pretrained``.
 
     Raises
     ------
     ValueError
-        If the name is unknown, the model cannot take the tester's images, or the tester's file holds another auxiliary
-        model.
+        If the name or an argument is unknown, the model cannot take the tester's images, or the file holds another
+        auxiliary model.
     TypeError
         If the name is ``'tied'`` and the tester has no discriminator to share.
     """
-    name = name or default_auxiliary(type(tester))
-    file = tester.pretrained if isinstance(tester, GAN) else None
-    stored = storage.read(file)['auxiliary'] if file is not None else None
+    options: dict[str, Any] = dict(auxiliary) if isinstance(auxiliary, Mapping) else {'name': auxiliary}
+    unknown = sorted(options.keys() - AuxiliaryOptions.__annotations__.keys())
+    if unknown:
+        raise ValueError(f'The auxiliary model has no argument {unknown[0]!r}; '
+                         f'there are {", ".join(AuxiliaryOptions.__annotations__)}.')
+    name, own = options.pop('name', None) or default_auxiliary(type(tester)), options.pop('pretrained', None)
+    file: Any = getattr(tester, 'pretrained', None) if own is None else own
+    stored = None if file is None else storage.read(file)['auxiliary']
+    if own is not None and stored is None:
+        raise ValueError(f'{file} holds no auxiliary model; pre-train with one, or leave pretrained out.')
     if name == 'tied':
-        model: Auxiliary = _tied(tester, stored)
+        model: Auxiliary = _tied(tester, stored, options)
     else:
-        model = TimmAuxiliary(name, num_classes=tester.num_classes, image_size=tester.image_size or None)
+        model = TimmAuxiliary(name, num_classes=tester.num_classes, image_size=tester.image_size or None, **options)
     if stored is None:
         _logger.info('The auxiliary model %s starts untrained.', name)
         return model
@@ -225,14 +247,25 @@ def default_auxiliary(kind: type[Tester]) -> str:
     return 'tied' if issubclass(kind, GAN) else 'resnet18'
 
 
-def _tied(tester: Tester, stored: Parameters | None) -> TiedAuxiliary:
+def _tied(tester: Tester, stored: Parameters | None, options: dict[str, Any]) -> TiedAuxiliary:
     """An untrained head, as wide as the stored one."""
     if not isinstance(tester, GAN):
         raise TypeError(f'A tied auxiliary model shares a discriminator, and {type(tester).__name__} has none; '
                          'name a timm classifier such as \'resnet18\'.')
     if stored is None or 'head.1.weight' not in stored:
-        return TiedAuxiliary(tester)
-    return TiedAuxiliary(tester, len(stored['head.1.weight']))
+        return TiedAuxiliary(tester, **options)
+    return TiedAuxiliary(tester, len(stored['head.1.weight']), **options)
+
+
+def _load(model: Auxiliary, path: str | Path) -> None:
+    """Take the state from a file of pre-training."""
+    state = storage.read(path)['auxiliary']
+    if state is None:
+        raise ValueError(f'{path} holds no auxiliary model; pre-train with one, or leave pretrained out.')
+    if _shapes(model.state_dict()) != _shapes(state):
+        raise ValueError(f'{path} holds an auxiliary model of other shapes; choose the one that it was pre-trained '
+                         'with, for a tied one the same hidden, or pre-train again.')
+    model.load_state_dict(state)
 
 
 def _shapes(state: Parameters) -> dict[str, tuple[int, ...]]:
@@ -246,12 +279,14 @@ def _frozen_loss(model: Auxiliary, images: Tensor, labels: Tensor, parameters: P
     return F.cross_entropy(logits, labels)
 
 
-def _sgd_update(model: Auxiliary, optimizer: SGD | None, images: Tensor, labels: Tensor) -> Tensor:
-    """One step of ``model`` on detached images."""
+def _sgd_update(model: Auxiliary, optimizer: SGD | None, limit: float | None, images: Tensor,
+                labels: Tensor) -> Tensor:
+    """One step of ``model`` on detached images, its gradient no longer than ``limit``."""
     optimizer = _built(optimizer)
     loss = F.cross_entropy(model(images.detach()), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    clip(model.parameters(), limit)
     optimizer.step()
     return loss.detach()
 

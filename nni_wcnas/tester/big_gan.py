@@ -26,7 +26,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from nni_wcnas.contracts import Parameters
 from nni_wcnas.functional.orthogonality import orthogonality
 from nni_wcnas.tester.discriminator import Discriminator, Trunk
-from nni_wcnas.tester.gan import COMMON, check_common
+from nni_wcnas.tester.gan_arguments import COMMON, check_common
 from nni_wcnas.tester.generator import Generator
 from nni_wcnas.tester.hierarchical_generator import HierarchicalGenerator
 from nni_wcnas.tester.hinge_gan import HingeGAN
@@ -57,7 +57,8 @@ class BigGAN(HingeGAN):
         form.
     learns
         What B is: ``'discriminator'``, or ``'architecture'``, how its blocks mix their operations.
-    generator_lr, generator_momentum, generator_weight_decay, min_lr, discriminator_lr, ema_decay, ema_start, pretrained
+    generator_lr, generator_momentum, generator_weight_decay, generator_gradient_clip_val, min_lr, discriminator_lr,
+    ema_decay, ema_start, pretrained
         As in :class:`~nni_wcnas.tester.FQGAN`; ``discriminator_lr`` acts where the discriminator is not B, as under
         DASGM.
 
@@ -76,7 +77,8 @@ class BigGAN(HingeGAN):
     def __init__(self, num_classes: int, *, image_size: int = 32, width: int = 64, latent: int | None = None,
                  hierarchical: bool = False, orthogonal: float | None = None,
                  learns: Literal['discriminator', 'architecture'] = 'discriminator', generator_lr: float = 0.001,
-                 generator_momentum: float = 0.9, generator_weight_decay: float = 3e-4, min_lr: float = 1e-4,
+                 generator_momentum: float = 0.9, generator_weight_decay: float = 3e-4,
+                 generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
                  discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
                  pretrained: str | Path | None = None):
         latent = (120 if hierarchical else 128) if latent is None else latent

@@ -36,7 +36,8 @@ from nni_wcnas.contracts import Losses, Parameters
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.gan_losses import discriminator_hinge, generator_hinge
 from nni_wcnas.tester.contrastive_discriminator import ContrastiveDiscriminator
-from nni_wcnas.tester.gan import COMMON, GAN, PretrainingRecipe, check_common
+from nni_wcnas.tester.gan import GAN, PretrainingRecipe
+from nni_wcnas.tester.gan_arguments import COMMON, check_common
 from nni_wcnas.tester.generator import Generator
 
 __all__ = ['ContraGAN']
@@ -65,7 +66,8 @@ class ContraGAN(GAN):
         Initial temperature of the contrastive loss, positive.
     learns
         What B is: ``'meta'``, weight and temperature, or ``'discriminator'``, the discriminator's parameters.
-    generator_lr, generator_momentum, generator_weight_decay, min_lr, discriminator_lr, ema_decay, ema_start, pretrained
+    generator_lr, generator_momentum, generator_weight_decay, generator_gradient_clip_val, min_lr, discriminator_lr,
+    ema_decay, ema_start, pretrained
         As in :class:`~nni_wcnas.tester.FQGAN`; Adam's betas are (0.5, 0.999).
 
     Raises
@@ -87,7 +89,8 @@ class ContraGAN(GAN):
                  embedding_size: int = 512, weight: float = 1.0, temperature: float = 1.0,
                  learns: Literal['meta', 'discriminator'] = 'meta',
                  generator_lr: float = 0.001, generator_momentum: float = 0.9, generator_weight_decay: float = 3e-4,
-                 min_lr: float = 1e-4, discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
+                 generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
+                 discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
                  pretrained: str | Path | None = None):
         given = locals()
         settings = {name: given[name] for name in (*_STRUCTURE, 'weight', 'temperature', 'learns', *COMMON)}

@@ -37,7 +37,8 @@ from nni_wcnas.contracts import Losses, Parameters
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.gan_losses import discriminator_hinge, generator_hinge
 from nni_wcnas.functional.quantisation import Statistics
-from nni_wcnas.tester.gan import COMMON, GAN, check_common
+from nni_wcnas.tester.gan import GAN
+from nni_wcnas.tester.gan_arguments import COMMON, check_common
 from nni_wcnas.tester.generator import Generator
 from nni_wcnas.tester.quantised_discriminator import QuantisedDiscriminator, QuantisedTrunk
 
@@ -72,9 +73,12 @@ class FQGAN(GAN):
     learns
         What B is: ``'meta'``, momentum and weight, or ``'discriminator'``, the discriminator's parameters.
     generator_lr, generator_momentum, generator_weight_decay, min_lr
-        SGD of the generator during the search; its rate falls to ``min_lr`` on a half cosine. The papers'
-        0.025 is for width 256. With eight discriminator steps to each of its own, a pre-trained generator of width 32
-        for 16 pixels lost its classes at 0.005 and above, and kept them at 0.001.
+        SGD of the generator during the search; its rate falls to ``min_lr`` on a half cosine. The papers' 0.025 is for
+        width 256, ``FQGAN(10, width=256, **recipe('darts').generator)``. With eight discriminator steps to each of its
+        own, a pre-trained generator of width 32 for 16 pixels lost its classes at 0.005 and above, and kept them at
+        0.001.
+    generator_gradient_clip_val
+        Longest gradient of the generator in its own steps of the search; None for no clip.
     discriminator_lr
         Adam of the discriminator, betas (0, 0.999); not where the discriminator is B.
     ema_decay, ema_start
@@ -101,7 +105,8 @@ class FQGAN(GAN):
                  dictionary_size: int = 1024, momentum: float = 0.8, weight: float = 1.0, feed_quantized: bool = False,
                  learns: Literal['meta', 'discriminator'] = 'meta',
                  generator_lr: float = 0.001, generator_momentum: float = 0.9, generator_weight_decay: float = 3e-4,
-                 min_lr: float = 1e-4, discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
+                 generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
+                 discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
                  pretrained: str | Path | None = None):
         given = locals()
         settings = {name: given[name] for name in (*_STRUCTURE, 'momentum', 'weight', 'learns', *COMMON)}

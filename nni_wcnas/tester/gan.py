@@ -21,6 +21,9 @@ When it acts: the discriminator on every batch, the generator when told so (not 
 is B and stands still). Cost: one pass through the discriminator with twice the batch for the former, one pass through
 generator and discriminator for the latter.
 
+Where the papers' tables clip G, its gradient is clipped in its own steps of the search; the look-ahead of a
+hypergradient is without, as that of the learner's weights is.
+
 The moving average of the generator belongs to pre-training: it is what the file gives to a search. In a search the
 architecture sees the live generator, and the average is no more than its copy, for :meth:`GAN.save`.
 
@@ -31,7 +34,6 @@ papers/wcnas, equations 5 and 18; Goodfellow et al., Generative Adversarial Nets
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,17 +58,12 @@ from nni_wcnas.contracts import (
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.tester import storage
 from nni_wcnas.tester.averaging import moving_average
+from nni_wcnas.tester.gan_arguments import SEARCH_ONLY
 from nni_wcnas.tester.mixed_trunk import ARCHITECTURE, OPERATIONS
-from nni_wcnas.tester.sgd import check_rates, cosine_sgd, next_step
+from nni_wcnas.tester.sgd import clip, cosine_sgd, next_step
 
-__all__ = ['COMMON', 'GAN', 'IMAGE_SIZES', 'PretrainingRecipe', 'check_common']
+__all__ = ['GAN', 'PretrainingRecipe']
 
-IMAGE_SIZES = (16, 32, 64, 128)
-"""Sides of the images, in pixels."""
-
-COMMON = ('generator_lr', 'generator_momentum', 'generator_weight_decay', 'min_lr', 'discriminator_lr', 'ema_decay',
-          'ema_start')
-"""Arguments of every kind that are not its structure."""
 
 @dataclass(frozen=True)
 class PretrainingRecipe:
@@ -98,6 +95,10 @@ class GAN(GenerativeTester):
     """
 
     recipe = PretrainingRecipe()
+    published_width: int = 256
+    """Of the networks of its authors: smaller generators diverge at the papers' rates."""
+    is_trained: bool = False
+    """Whether the generator has learned before the search: in pre-training, or by a file."""
     generator: nn.Module
     discriminator: nn.Module
 
@@ -244,7 +245,8 @@ class GAN(GenerativeTester):
         if self._discriminator_optimizer is not None:
             losses |= self.train_discriminator(batch, self._discriminator_optimizer)
         if update_generator:
-            losses |= self._generator_update(self.noise(len(batch.labels)), optimizer, None)
+            losses |= self._generator_update(self.noise(len(batch.labels)), optimizer, None,
+                                             self._settings['generator_gradient_clip_val'])
             self.average.module.load_state_dict(self.generator.state_dict())
         return losses
 
@@ -271,12 +273,13 @@ class GAN(GenerativeTester):
         ``noise`` is drawn by default. Only the ``keep`` images that the discriminator finds most real are learned from,
         by default all.
         """
-        losses = self._generator_update(self.noise(count) if noise is None else noise, optimizer, keep)
+        losses = self._generator_update(self.noise(count) if noise is None else noise, optimizer, keep, None)
         self.average.update_parameters(self.generator)
+        self.is_trained = True
         return losses
 
-    def _generator_update(self, noise: Noise, optimizer: Optimizer, keep: int | None) -> Losses:
-        """One step of the generator and of what has no gradient."""
+    def _generator_update(self, noise: Noise, optimizer: Optimizer, keep: int | None, limit: float | None) -> Losses:
+        """One step of the generator, its gradient no longer than ``limit``, and of what has no gradient."""
         images, labels = self.generator(*noise), noise.labels
         if keep is not None and keep < len(labels):
             best = self.realism(images.detach(), labels).topk(keep).indices
@@ -285,6 +288,7 @@ class GAN(GenerativeTester):
         loss = loss + self.penalty(self.generator_parameters())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        clip(self.generator.parameters(), limit)
         optimizer.step()
         self.commit(statistics)
         return {'generator': loss.detach()}
@@ -306,13 +310,19 @@ class GAN(GenerativeTester):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle by settings and state, as torch pickles no spectral norms; a copy has no optimisers yet."""
-        return _rebuilt, (type(self), self._settings, self.pretrained, self.state_dict(), self.training)
+        return _rebuilt, (type(self), self._settings, self.pretrained, self.state_dict(), self.training,
+                          self.is_trained)
 
     # ------------------------------------------------------------------------------------------------------------ files
 
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments, with the hyper-parameters as they are now."""
         return {**self._settings, **self.meta_values()}
+
+    def pretraining_settings(self) -> dict[str, Any]:
+        """Those of them that pre-training depends on; what only acts in a search is none."""
+        skipped = [name for name in SEARCH_ONLY if name not in self._structure]
+        return {name: value for name, value in self.settings().items() if name not in skipped}
 
     def save(self, path: str | Path, auxiliary: Auxiliary | None = None) -> None:
         """Write this tester, and the auxiliary model beside it, to a file; atomically."""
@@ -340,36 +350,7 @@ class GAN(GenerativeTester):
         except RuntimeError as error:
             raise ValueError(f'{path} does not hold the whole state of a tester; pre-train again.') from error
         self.generator.load_state_dict(self.average.module.state_dict())
-
-
-def check_common(settings: dict[str, Any], *, positive: Sequence[str]) -> None:
-    """Refuse values out of their range.
-
-    Parameters
-    ----------
-    settings
-        The arguments by name.
-    positive
-        Names of those that must be at least 1.
-
-    Raises
-    ------
-    ValueError
-        Naming the argument and its range.
-    """
-    if settings['image_size'] not in IMAGE_SIZES:
-        raise ValueError(f'image_size must be one of {IMAGE_SIZES}, but is {settings["image_size"]}; '
-                         'resize the data to one of them.')
-    for name in ('num_classes', 'latent', *positive):
-        if settings[name] < 1:
-            raise ValueError(f'{name} must be at least 1, but is {settings[name]}.')
-    if not 0 <= settings['ema_decay'] <= 1 or settings['ema_start'] < 0:
-        raise ValueError('ema_decay must lie in [0, 1] and ema_start must not be negative, '
-                         f'but they are {settings["ema_decay"]} and {settings["ema_start"]}.')
-    if not 0 < settings['discriminator_lr'] < math.inf:
-        raise ValueError(f'discriminator_lr must be positive and finite, but is {settings["discriminator_lr"]}.')
-    check_rates('generator', settings['generator_lr'], settings['min_lr'], settings['generator_momentum'],
-                settings['generator_weight_decay'])
+        self.is_trained = True
 
 
 def _real_images(batch: Batch, size: int) -> Tensor:
@@ -391,10 +372,10 @@ def _built(optimizer: SGD | None) -> SGD:
 
 
 def _rebuilt(kind: type[GAN], settings: dict[str, Any], pretrained: str | Path | None, state: dict[str, Tensor],
-             training: bool) -> GAN:
+             training: bool, is_trained: bool) -> GAN:
     """A tester from what :meth:`GAN.__reduce__` kept; the pre-trained file is remembered, not read."""
     tester = kind(**settings)
-    tester.pretrained = pretrained
+    tester.pretrained, tester.is_trained = pretrained, is_trained
     like = next(value for value in state.values() if value.is_floating_point())
     tester.to(like.device, like.dtype).load_state_dict(state)
     return tester.train(training)

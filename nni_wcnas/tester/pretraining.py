@@ -3,7 +3,10 @@
 ::
 
     for each of ``steps``: ``discriminator_steps`` discriminator steps on as many batches, one generator step
-    for each of ``auxiliary_steps``: one SGD step of the auxiliary model on real images
+    for each of ``auxiliary_steps``: one SGD step of the auxiliary model on real images, at its first rate
+
+Beside an augmentation policy, or with ``steps=0``, the auxiliary model alone is trained. A file that exists and is
+complete is left as it is, so that ``pretrain(..., checkpoint=path, resume=True)`` makes it once, whoever calls it.
 
 Two ways of the worst-case search paper (section 3.3) to need fewer steps:
 
@@ -16,17 +19,18 @@ Deviation: real images are compared by averaged pixels, where Small-GAN has feat
 
 References
 ----------
-Sinha et al., Top-k Training of GANs, NeurIPS 2020, section 3; Sinha et al., Small-GAN, ICML 2020, algorithm 2; the
-game's numbers are those of each kind of GAN, :class:`nni_wcnas.tester.gan.PretrainingRecipe`.
+papers/wcnas, section 3.3; Sinha et al., Top-k Training of GANs, NeurIPS 2020, section 3; Sinha et al., Small-GAN, ICML
+2020, algorithm 2; the game's numbers are those of each kind of GAN, :class:`nni_wcnas.tester.gan.PretrainingRecipe`.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -37,12 +41,14 @@ from nni_wcnas.contracts import Auxiliary, Batch, Losses, Noise
 from nni_wcnas.functional.core_set import core_set as chosen_points
 from nni_wcnas.functional.core_set import embedded
 from nni_wcnas.tester import storage
+from nni_wcnas.tester.augmentation_policy import AugmentationPolicy
 from nni_wcnas.tester.batch_stream import (
     BatchStream,
     random_state,
     restore_random_state,
 )
 from nni_wcnas.tester.gan import GAN
+from nni_wcnas.tester.pretraining_lengths import lengths
 
 __all__ = ['pretrain']
 
@@ -55,8 +61,9 @@ _DECAY, _LEAST = 0.99, 0.5
 """Of top-k training: k falls by this factor an epoch, to this share of the batch."""
 
 
-def pretrain(tester: GAN, auxiliary: Auxiliary | None, batches: Callable[[int], Iterable[Batch]], steps: int, *,
-             discriminator_steps: int | None = None, lr: float | None = None, auxiliary_steps: int | None = None,
+def pretrain(tester: GAN | AugmentationPolicy, auxiliary: Auxiliary | None, batches: Callable[[int], Iterable[Batch]],
+             steps: int | None = None, *, epochs: int | None = None, discriminator_steps: int | None = None,
+             lr: float | None = None, auxiliary_steps: int | None = None, auxiliary_epochs: int | None = None,
              top_k: bool = False, core_set: int = 1, checkpoint: str | Path | None = None,
              checkpoint_every: int = 250, resume: bool = False, progress: bool = True) -> dict[str, float]:
     """Train generator, discriminator and dictionaries, then the auxiliary model.
@@ -64,26 +71,29 @@ def pretrain(tester: GAN, auxiliary: Auxiliary | None, batches: Callable[[int], 
     Parameters
     ----------
     tester, auxiliary
-        What to train, in place; without an auxiliary model only the game is played.
+        What to train, in place; without an auxiliary model only the game is played, beside a policy only the auxiliary
+        model is trained.
     batches
         Gives the batches of an epoch; their ``clean`` images and labels are used, on the tester's device or not.
-    steps
-        Generator steps.
+    steps, epochs
+        Generator steps, or passes over the batches, of which a step takes ``discriminator_steps`` times ``core_set``;
+        1000 steps by default.
     discriminator_steps
         Discriminator steps, each on its own batch, before each generator step; by default those of the GAN's authors.
     lr
         Adam's rate for both networks; by default that of the GAN's authors. Small ones learn sooner with 1e-3 and two
         discriminator steps: at width 32 and 16 pixels, digits were recognisable and of the class asked for after 300
         steps, with the defaults not yet.
-    auxiliary_steps
-        Steps of the auxiliary model; by default as many as generator steps, but at most 1000.
+    auxiliary_steps, auxiliary_epochs
+        Steps of the auxiliary model, or passes over the batches; by default as many steps as the generator has, or 1000
+        without one.
     top_k
         Let the generator learn from its best images of a batch only.
     core_set
         Of how many times as many latents and real images each batch is a selection; 1 selects nothing.
     checkpoint
-        File for ``FQGAN(pretrained=...)``, or of its kind; written every ``checkpoint_every`` steps and at the end,
-        with all that resuming needs.
+        File for the tester's, or the auxiliary model's, ``pretrained``; written every ``checkpoint_every`` steps and at
+        the end, with the seconds so far and all that resuming needs.
     resume
         Continue from the checkpoint, if there is one: on a CPU to the same bits as without interruption. With more
         ``steps`` than before, a finished run goes on: the generator first, then the auxiliary model.
@@ -97,31 +107,29 @@ def pretrain(tester: GAN, auxiliary: Auxiliary | None, batches: Callable[[int], 
     Raises
     ------
     ValueError
-        If ``resume`` is asked for without a checkpoint, or the checkpoint was made with other networks, rates or
-        discriminator steps.
+        If a number is out of its range or of a generator that there is not, ``resume`` is asked for without a
+        checkpoint, or the checkpoint was made with other networks or numbers.
     RuntimeError
         If a loss is not finite, or the generator is ruined: the file, if there is one, stays as it was.
     """
-    recipe = tester.recipe
-    discriminator_steps = recipe.discriminator_steps if discriminator_steps is None else discriminator_steps
-    settings = {'discriminator_steps': discriminator_steps, 'lr': recipe.lr if lr is None else lr, 'top_k': top_k,
-                'core_set': core_set}
-    if steps < 1 or discriminator_steps < 1 or checkpoint_every < 1 or core_set < 1:
-        raise ValueError('steps, discriminator_steps, checkpoint_every and core_set must be at least 1, '
-                         f'but are {steps}, {discriminator_steps}, {checkpoint_every} and {core_set}.')
-    if auxiliary is None:
-        auxiliary_steps = 0
-    elif auxiliary_steps is None:
-        auxiliary_steps = min(steps, 1000)
+    settings = _game(tester, discriminator_steps, lr, top_k, core_set)
+    if not isinstance(tester, GAN) and (steps or epochs):
+        raise ValueError(_idle(tester, 'steps' if steps else 'epochs'))
+    if checkpoint_every < 1:
+        raise ValueError(f'checkpoint_every must be at least 1, but is {checkpoint_every}.')
+    played, taught = lengths(
+        isinstance(tester, GAN), auxiliary is not None, steps=steps, epochs=epochs, auxiliary_steps=auxiliary_steps,
+        auxiliary_epochs=auxiliary_epochs, batches_of_an_epoch=lambda: _count(batches),
+        batches_of_a_step=settings.get('discriminator_steps', 1) * settings.get('core_set', 1))
     tester.train()
     run = _Run(tester, auxiliary, BatchStream(batches), settings)
     if resume:
         run.resume(checkpoint)
-    total = steps + auxiliary_steps
+    total = played + taught
     bar = tqdm(total=total, initial=min(run.done, total), disable=not progress, desc='pre-training', unit='step')
     with bar:
-        while run.played < steps or run.taught < auxiliary_steps:
-            losses = run.play() if run.played < steps else run.teach()
+        while run.played < played or run.taught < taught:
+            losses = run.play() if run.played < played else run.teach()
             bar.update()
             bar.set_postfix(losses)
             if run.done % checkpoint_every == 0 or run.done == total:
@@ -131,46 +139,95 @@ def pretrain(tester: GAN, auxiliary: Auxiliary | None, batches: Callable[[int], 
     return run.losses
 
 
+def _game(tester: GAN | AugmentationPolicy, discriminator_steps: int | None, lr: float | None, top_k: bool,
+          core_set: int) -> dict[str, Any]:
+    """The numbers of the game, none beside a policy."""
+    if not isinstance(tester, GAN):
+        given = {'discriminator_steps': discriminator_steps, 'lr': lr, 'top_k': top_k, 'core_set': core_set - 1}
+        for name, value in given.items():
+            if value:
+                raise ValueError(_idle(tester, name))
+        return {}
+    recipe = tester.recipe
+    discriminator_steps = recipe.discriminator_steps if discriminator_steps is None else discriminator_steps
+    if discriminator_steps < 1 or core_set < 1:
+        raise ValueError('discriminator_steps and core_set must be at least 1, '
+                         f'but are {discriminator_steps} and {core_set}.')
+    return {'discriminator_steps': discriminator_steps, 'lr': recipe.lr if lr is None else lr, 'top_k': top_k,
+            'core_set': core_set}
+
+
+def _idle(tester: GAN | AugmentationPolicy, name: str) -> str:
+    return f'{name} is of a generator, and {type(tester).__name__} has none; leave it out, or give auxiliary_steps.'
+
+
+def _count(batches: Callable[[int], Iterable[Batch]]) -> int:
+    """Batches of an epoch; the random state stays as it was."""
+    random = random_state()
+    epoch: Any = batches(0)
+    count = len(epoch) if hasattr(epoch, '__len__') else sum(1 for _ in epoch)
+    restore_random_state(random)
+    return count
+
+
 class _Run:
     """All that changes during pre-training."""
 
-    def __init__(self, tester: GAN, auxiliary: Auxiliary | None, stream: BatchStream, settings: dict[str, Any]):
-        self.tester, self.auxiliary, self.stream, self.settings = tester, auxiliary, stream, settings
+    def __init__(self, tester: GAN | AugmentationPolicy, auxiliary: Auxiliary | None, stream: BatchStream,
+                 settings: dict[str, Any]):
+        self.tester, self.auxiliary, self.stream = tester, auxiliary, stream
         self.played = self.taught = 0
+        self.seconds = {'generator': 0.0, 'auxiliary': 0.0}
         self.losses: dict[str, float] = {}
-        self.optimizers: dict[str, Optimizer] = {
-            name: Adam(parameters.values(), lr=settings['lr'], betas=tester.recipe.betas)
-            for name, parameters in (('generator', tester.generator_parameters()),
-                                     ('discriminator', tester.discriminator_parameters()))
-        }
-        if auxiliary is not None:
-            self.optimizers |= {named.name: named.optimizer for named in auxiliary.optimizers(epochs=1)}
+        self.optimizers: dict[str, Optimizer] = {}
+        if isinstance(tester, GAN):
+            self.optimizers |= {
+                name: Adam(parameters.values(), lr=settings['lr'], betas=tester.recipe.betas)
+                for name, parameters in (('generator', tester.generator_parameters()),
+                                         ('discriminator', tester.discriminator_parameters()))
+            }
+        self.rates: dict[str, Any] = {}
+        for named in [] if auxiliary is None else auxiliary.optimizers(epochs=1):
+            self.optimizers[named.name] = named.optimizer
+            group = named.optimizer.param_groups[0]
+            self.rates |= {f'{named.name}_{key}': group[key] for key in ('lr', 'momentum', 'weight_decay')
+                           if key in group}
+        self.settings = {**settings, **self.rates}
 
     @property
     def done(self) -> int:
         """Steps of both kinds."""
         return self.played + self.taught
 
+    @property
+    def gan(self) -> GAN:
+        """The tester of a game."""
+        return cast(GAN, self.tester)
+
     def play(self) -> dict[str, float]:
         """One generator step and the discriminator steps before it."""
+        started = time.monotonic()
         for _ in range(self.settings['discriminator_steps']):
             batch = self._selected_batch()
             noise = self._selected_noise(len(batch.labels))
-            losses = self.tester.train_discriminator(batch, self.optimizers['discriminator'], noise)
+            losses = self.gan.train_discriminator(batch, self.optimizers['discriminator'], noise)
         count = len(batch.labels)
         keep = max(1, round(count * max(_DECAY ** self.stream.epoch, _LEAST))) if self.settings['top_k'] else None
-        losses |= self.tester.train_generator(count, self.optimizers['generator'], noise=self._selected_noise(count),
-                                              keep=keep)
+        losses |= self.gan.train_generator(count, self.optimizers['generator'], noise=self._selected_noise(count),
+                                           keep=keep)
         self.losses |= _finite(losses)
         self.played += 1
+        self.seconds['generator'] += time.monotonic() - started
         return self.losses
 
     def teach(self) -> dict[str, float]:
         """One step of the auxiliary model on real images."""
+        started = time.monotonic()
         batch = self._batch()
         if self.auxiliary is not None and batch.clean is not None:
             self.losses |= _finite({'auxiliary': self.auxiliary.train_step(batch.clean, batch.labels)})
         self.taught += 1
+        self.seconds['auxiliary'] += time.monotonic() - started
         return self.losses
 
     @torch.no_grad()
@@ -179,6 +236,8 @@ class _Run:
 
         Its losses may be finite all the same: Adam moves each weight by the learning rate, whatever the gradient.
         """
+        if not isinstance(self.tester, GAN):
+            return
         random = random_state()
         images = self.tester.generate(self.tester.noise(_TRIED))
         restore_random_state(random)
@@ -192,7 +251,8 @@ class _Run:
             'stream': self.stream.state(), 'random': random_state(),
             'optimizers': {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
         }
-        storage.write(path, {**self.tester.contents(self.auxiliary), 'training': training})
+        contents = self.tester.contents(self.auxiliary)
+        storage.write(path, {**contents, 'seconds': dict(self.seconds), 'training': training})
 
     def resume(self, path: str | Path | None) -> None:
         """Continue the run of a file; without the file, begin."""
@@ -201,31 +261,44 @@ class _Run:
         if not Path(path).exists():
             _logger.info('%s does not exist; pre-training starts from the beginning.', path)
             return
-        contents = storage.read(path, self.tester.like.device)
+        contents = storage.read(path, self._like.device)
         if 'training' not in contents:
             raise ValueError(f'{path} was not written by pre-training and cannot be resumed; '
                              'pass it as pretrained instead.')
         training = contents['training']
-        storage.refuse_other(path, contents['settings'], self.tester.settings())
-        storage.refuse_other(path, training['settings'], self.settings)
-        self.tester.load_state_dict(contents['tester'])
+        storage.refuse_other_kind(path, contents, type(self.tester).__name__)
+        storage.refuse_other(path, contents['settings'], self.tester.pretraining_settings())
+        # Files from before the auxiliary model's rates were in them had those of today.
+        storage.refuse_other(path, {**self.rates, **training['settings']}, self.settings)
+        self._load(path, contents)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(training['optimizers'][name])
+        self.played, self.taught, self.losses = training['played'], training['taught'], training['losses']
+        self.seconds |= contents.get('seconds', {})
+        self.stream.restore(training['stream'])
+        restore_random_state(training['random'])
+
+    def _load(self, path: str | Path, contents: dict[str, Any]) -> None:
+        """Take over both networks; a policy stays as it is."""
         if (contents['auxiliary'] is None) != (self.auxiliary is None):
             raise ValueError(f'{path} was written {"without" if self.auxiliary else "with"} an auxiliary model; '
                              'pre-train again or resume alike.')
         if self.auxiliary is not None:
+            own = {name: value.shape for name, value in self.auxiliary.state_dict().items()}
+            if own != {name: value.shape for name, value in contents['auxiliary'].items()}:
+                raise ValueError(f'{path} holds another auxiliary model; resume with the one that it was made with, or '
+                                 'pre-train again.')
             self.auxiliary.load_state_dict(contents['auxiliary'])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(training['optimizers'][name])
-        self.played, self.taught, self.losses = training['played'], training['taught'], training['losses']
-        self.stream.restore(training['stream'])
-        restore_random_state(training['random'])
+        if isinstance(self.tester, GAN):
+            self.tester.load_state_dict(contents['tester'])
+            self.tester.is_trained = contents['training']['played'] > 0
 
     def _selected_noise(self, count: int) -> Noise:
         """Noise of ``count`` images, with latents as different as may be."""
-        noise = self.tester.noise(self.settings['core_set'] * count)
+        noise = self.gan.noise(self.settings['core_set'] * count)
         if self.settings['core_set'] == 1:
             return noise
-        chosen = chosen_points(noise.latent[:, :self.tester.latent], count)
+        chosen = chosen_points(noise.latent[:, :self.gan.latent], count)
         return Noise(noise.latent[chosen], noise.labels[chosen])
 
     def _selected_batch(self) -> Batch:
@@ -238,9 +311,14 @@ class _Run:
         labels = torch.cat([batch.labels for batch in batches])
         return Batch(clean[chosen], labels[chosen], None, clean[chosen])
 
+    @property
+    def _like(self) -> Tensor:
+        """A tensor of the tester's device and floating-point type."""
+        return next(self.tester.parameters())
+
     def _batch(self) -> Batch:
         """The next batch, on the tester's device."""
-        batch, like = next(self.stream), self.tester.like
+        batch, like = next(self.stream), self._like
         clean = None if batch.clean is None else batch.clean.to(like.device, like.dtype)
         return batch._replace(labels=batch.labels.to(like.device), clean=clean)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from torch import nn
@@ -10,10 +11,11 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from nni_wcnas.contracts import Parameters, SGDStep
 
-__all__ = ['check_rates', 'cosine_sgd', 'next_step']
+__all__ = ['check_rates', 'clip', 'cosine_sgd', 'next_step']
 
 
-def check_rates(owner: str, lr: float, min_lr: float, momentum: float, weight_decay: float) -> None:
+def check_rates(owner: str, lr: float, min_lr: float, momentum: float, weight_decay: float,
+                gradient_clip_val: float | None = None) -> None:
     """Refuse a learning rate that would anneal upwards, and values outside of their range.
 
     Raises
@@ -29,6 +31,15 @@ def check_rates(owner: str, lr: float, min_lr: float, momentum: float, weight_de
         raise ValueError(f'The {owner} momentum must lie in [0, 1), but is {momentum}.')
     if weight_decay < 0:
         raise ValueError(f'The {owner} weight decay must not be negative, but is {weight_decay}.')
+    if gradient_clip_val is not None and not 0 < gradient_clip_val < math.inf:
+        raise ValueError(f'The {owner} gradient_clip_val must be positive and finite, but is {gradient_clip_val}; '
+                         'leave it out for no clip.')
+
+
+def clip(parameters: Iterable[nn.Parameter], limit: float | None) -> None:
+    """Scale the gradients together to a norm of at most ``limit``; None leaves them."""
+    if limit is not None:
+        nn.utils.clip_grad_norm_(parameters, limit)
 
 
 def cosine_sgd(parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float, min_lr: float,

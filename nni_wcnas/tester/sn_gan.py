@@ -14,7 +14,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from nni_wcnas.tester.discriminator import Discriminator, Trunk
-from nni_wcnas.tester.gan import COMMON, PretrainingRecipe, check_common
+from nni_wcnas.tester.gan import PretrainingRecipe
+from nni_wcnas.tester.gan_arguments import COMMON, check_common
 from nni_wcnas.tester.generator import Generator
 from nni_wcnas.tester.hinge_gan import HingeGAN
 
@@ -36,7 +37,8 @@ class SNGAN(HingeGAN):
         Channels of the generator's blocks; the discriminator's have half as many.
     latent
         Entries of the latent vector.
-    generator_lr, generator_momentum, generator_weight_decay, min_lr, discriminator_lr, ema_decay, ema_start, pretrained
+    generator_lr, generator_momentum, generator_weight_decay, generator_gradient_clip_val, min_lr, discriminator_lr,
+    ema_decay, ema_start, pretrained
         As in :class:`~nni_wcnas.tester.FQGAN`; ``discriminator_lr`` acts where the discriminator is not B, as under
         DASGM.
 
@@ -56,7 +58,8 @@ class SNGAN(HingeGAN):
 
     def __init__(self, num_classes: int, *, image_size: int = 32, width: int = 64, latent: int = 128,
                  generator_lr: float = 0.001, generator_momentum: float = 0.9, generator_weight_decay: float = 3e-4,
-                 min_lr: float = 1e-4, discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
+                 generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
+                 discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
                  pretrained: str | Path | None = None):
         given = locals()
         settings = {name: given[name] for name in (*_STRUCTURE, *COMMON)}

@@ -2,7 +2,8 @@
 
 It is a dictionary with the keys ``format`` (an integer), ``kind`` (the tester's class), ``settings`` (the tester's
 constructor arguments), ``tester`` (its state), ``auxiliary`` (state of the auxiliary model, or None) and, in a file
-that pre-training can resume from, ``training``.
+that pre-training wrote, ``seconds`` (what generator and auxiliary model took so far, over all interruptions) and
+``training``, from which it can resume.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ from nni_wcnas.contracts import Batch, Losses, Noise, Parameters
 from nni_wcnas.functional.gan_losses import discriminator_logistic, generator_logistic
 from nni_wcnas.functional.gradient_penalty import squared_slope
 from nni_wcnas.tester.adaptive_augmentation import AdaptiveAugmentation, Draws
-from nni_wcnas.tester.gan import COMMON, GAN, PretrainingRecipe, check_common
+from nni_wcnas.tester.gan import GAN, PretrainingRecipe
+from nni_wcnas.tester.gan_arguments import COMMON, check_common
 from nni_wcnas.tester.style_discriminator import StyleDiscriminator
 from nni_wcnas.tester.style_generator import StyleGenerator
 
@@ -70,7 +71,8 @@ class StyleGAN2ADA(GAN):
         What the mean sign of the scores of real images is held at by augmentation, below 1; None and 0 augment nothing.
     ada_speed
         Real images in which the probability of augmentation can rise from 0 to 1.
-    generator_lr, generator_momentum, generator_weight_decay, min_lr, discriminator_lr, ema_decay, ema_start, pretrained
+    generator_lr, generator_momentum, generator_weight_decay, generator_gradient_clip_val, min_lr, discriminator_lr,
+    ema_decay, ema_start, pretrained
         As in :class:`~nni_wcnas.tester.FQGAN`; Adam's betas are (0, 0.99).
 
     Raises
@@ -86,13 +88,15 @@ class StyleGAN2ADA(GAN):
     """
 
     recipe = PretrainingRecipe(lr=2.5e-3, betas=(0.0, 0.99), discriminator_steps=1)
+    published_width = 512
     generator: StyleGenerator
     discriminator: StyleDiscriminator
 
     def __init__(self, num_classes: int, *, image_size: int = 32, width: int = 64, latent: int = 128,
                  r1_gamma: float = 0.01, ada_target: float | None = 0.6, ada_speed: int = 500_000,
                  generator_lr: float = 0.001, generator_momentum: float = 0.9, generator_weight_decay: float = 3e-4,
-                 min_lr: float = 1e-4, discriminator_lr: float = 2.5e-3, ema_decay: float = 0.9, ema_start: int = 100,
+                 generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
+                 discriminator_lr: float = 2.5e-3, ema_decay: float = 0.9, ema_start: int = 100,
                  pretrained: str | Path | None = None):
         given = locals()
         settings = {name: given[name] for name in (*_STRUCTURE, 'r1_gamma', 'ada_target', 'ada_speed', *COMMON)}

@@ -88,9 +88,12 @@ def test_mistakes(tmp_path: Path, method: Any, expected: str) -> None:
 
 def test_the_papers_numbers_fill_what_is_not_written(tmp_path: Path) -> None:
     """Of the preset, on its data set; a warm-up keeps its share of other epochs."""
-    settings = load(tmp_path, 'pc_darts', space='darts')
+    settings = load(tmp_path, {'preset': 'pc_darts', 'dataset': 'cifar10'}, space='darts')
     assert (settings.search.epochs, settings.search.warmup, settings.search.learning_rate) == (50, 15, 0.1)
     assert settings.data['batch_size'] == 256 and settings.space['num_cells'] == 8
+    settings = load(tmp_path, 'pc_darts', space='darts')  # DARTS's for digits, in its own stages.
+    assert (settings.search.epochs, settings.search.warmup, settings.search.learning_rate) == (50, 15, 0.025)
+    assert settings.data['batch_size'] == 64 and settings.space['num_cells'] == 8
     eight = {'name': 'darts', 'width': 8}
     shorter = load(tmp_path, 'pc_darts', space=eight, data={'name': 'digits', 'batch_size': 32}, search={'epochs': 10})
     assert (shorter.search.epochs, shorter.search.warmup, shorter.data['batch_size']) == (10, 3, 32)
@@ -117,7 +120,7 @@ def test_the_data_set_chooses_the_numbers(tmp_path: Path) -> None:
 
 def test_a_proposed_preset_brings_its_own_numbers(tmp_path: Path) -> None:
     """The tuner's choice, not the file's, is filled in."""
-    load(tmp_path, 'darts')
+    load(tmp_path, {'preset': 'darts', 'dataset': 'cifar10'})
     settings = load_settings(tmp_path / 's.yml', (), {'method': {'_name': 'p_darts'}})
     assert settings.data['batch_size'] == 96 and settings.search.epochs == 25
     assert assembly.make_strategy(settings).schedule == Progressive((5, 3), (5, 11, 17), epochs=25, warmup=10)

@@ -39,7 +39,7 @@ def test_is_the_policy_and_is_written_down(tmp_path: Path, more: str) -> None:
     tester = assembly.make_tester(found, assembly.make_data(found))
     assert isinstance(tester, AugmentationPolicy) and (tester.num_classes, tester.image_size) == (10, 16)
     everything = resolved(found)
-    assert everything['tester'] == POLICY and everything['auxiliary'] == 'resnet18'
+    assert everything['tester'] == POLICY and everything['auxiliary']['name'] == 'resnet18'
     (tmp_path / 'again.yml').write_text(yaml.safe_dump(everything))
     assert differing_key(everything, resolved(load_settings(tmp_path / 'again.yml'))) is None
 
@@ -51,8 +51,8 @@ def test_arguments_reach_it(tmp_path: Path) -> None:
 
 
 def test_the_auxiliary_model_follows_the_tester(tmp_path: Path) -> None:
-    assert resolved(settings(tmp_path, 'tester: {name: fq_gan, width: 8}\n'))['auxiliary'] == 'tied'
-    assert resolved(settings(tmp_path, 'auxiliary: test_resnet\n'))['auxiliary'] == 'test_resnet'
+    assert resolved(settings(tmp_path, 'tester: {name: fq_gan, width: 8}\n'))['auxiliary']['name'] == 'tied'
+    assert resolved(settings(tmp_path, 'auxiliary: test_resnet\n'))['auxiliary']['name'] == 'test_resnet'
     plain = (tmp_path / 's.yml').read_text().replace('{preset: wcnas, every: 1}', 'darts')
     (tmp_path / 's.yml').write_text(plain.replace('auxiliary: test_resnet\n', ''))
     assert not {'tester', 'auxiliary'} & resolved(load_settings(tmp_path / 's.yml')).keys()
@@ -75,12 +75,30 @@ def test_mistakes(tmp_path: Path, more: str, message: str) -> None:
 
 
 @pytest.mark.parametrize('more', ['', 'tester: augmentation_policy\n'])
-def test_there_is_nothing_to_pretrain(tmp_path: Path, more: str) -> None:
+def test_its_auxiliary_model_is_what_is_pretrained(tmp_path: Path, more: str) -> None:
     from nni_wcnas.cli.pretraining import pretrain_tester
 
-    with pytest.raises(CommandError, match='nothing to pre-train; leave this step out, or set `tester: fq_gan`'):
-        pretrain_tester(settings(tmp_path, more), tmp_path / 'tester.pt', 2)
-    assert not (tmp_path / 'tester.pt').exists()
+    file = tmp_path / 'v.pt'
+    found = settings(tmp_path, more + 'auxiliary: {name: test_resnet, steps: 3}\n')
+    told = pretrain_tester(found, file)
+    assert told.keys() == {'auxiliary', 'seconds_generator', 'seconds_auxiliary'}
+    assert torch.load(file, weights_only=True)['training']['taught'] == 3
+    with pytest.raises(CommandError, match=r'--steps is of a generator, and AugmentationPolicy has none; leave it out'):
+        pretrain_tester(found, tmp_path / 'other.pt', 2)
+    assert not (tmp_path / 'other.pt').exists()
+    for line in (f'tester: {{name: augmentation_policy, pretrained: {file}}}\nauxiliary: test_resnet\n',
+                 f'auxiliary: {{name: test_resnet, pretrained: {file}}}\n'):
+        read = settings(tmp_path, line)
+        evaluator = assembly.make_evaluator(read, assembly.make_data(read), assembly.make_strategy(read))
+        stored = torch.load(file, weights_only=True)['auxiliary']
+        assert all(torch.equal(value, stored[name]) for name, value in evaluator.module.auxiliary.state_dict().items())
+    for line, message in (
+        (f'auxiliary: {{name: test_vit, pretrained: {file}}}\n', 'auxiliary.pretrained: .* holds another auxiliary'),
+        ('auxiliary: {pretrained: none.pt}\n', 'auxiliary.pretrained: There is no file .*none.pt; make it with'),
+        (f'tester: {{name: fq_gan, pretrained: {file}}}\n', 'tester.pretrained: .* of kind AugmentationPolicy, but FQ'),
+    ):
+        with pytest.raises(SettingsError, match=f's.yml:7: {message}'):
+            settings(tmp_path, line)
 
 
 def test_a_search_writes_the_policy_it_has_learned(tmp_path: Path) -> None:

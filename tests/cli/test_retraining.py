@@ -49,7 +49,8 @@ def test_cost_of_the_search_goes_along(finished: Path, tmp_path: Path, here: Any
         seconds = sum(float(row['seconds'] or 0) for row in csv.DictReader(file))
     file = finished / 'architecture.json'
     for name, source in (('run', finished), ('file', file), ('again', tmp_path / 'run')):
-        assert retrained(here, source, tmp_path / name)['search_cost'] == {'search_seconds': pytest.approx(seconds)}
+        cost = {'search_seconds': pytest.approx(seconds), 'pretraining_seconds': 0.0}
+        assert retrained(here, source, tmp_path / name)['search_cost'] == cost
     retrained(here, tmp_path / 'run', tmp_path / 'run', '--resume')
     copied = tmp_path / 'copied.json'
     copied.write_bytes(file.read_bytes())
@@ -60,6 +61,8 @@ def test_cost_of_the_search_goes_along(finished: Path, tmp_path: Path, here: Any
     record = json.loads((tmp_path / 'out' / 'records' / 'wcnas-seed-0-retraining-0.json').read_text())
     assert record['measures']['search_seconds'] == {'value': pytest.approx(seconds), 'unit': 's'}
     html = (tmp_path / 'out' / 'compare.html').read_text()
+    assert record['measures']['pretraining_seconds'] == {'value': 0.0, 'unit': 's'}
+    assert '<th class="number">pre-training in it, s</th>' in html
     row = re.search(r'<th class="number">search, s</th>.*?</table>', html, re.DOTALL)
     assert row is not None and f'>{formatted(seconds, "search_seconds")}</td>' in row[0]
 

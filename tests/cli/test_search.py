@@ -255,6 +255,9 @@ def test_pretrain(settings_file: Path, tmp_path: Path, here: Command) -> None:
     out = tmp_path / 'tester.pt'
     done = here('pretrain', settings_file, out, '--steps', '2')
     assert done.returncode == 0, done.stderr
+    seconds = torch.load(out, weights_only=True)['seconds']
+    told = f'(generator {seconds["generator"]:.1f} s, auxiliary model {seconds["auxiliary"]:.1f} s)'
+    assert f'pre-training: {sum(seconds.values()):.1f} s {told}' in done.stdout
     assert here('pretrain', settings_file, out, '--steps', '2').returncode == 2
     settings = yaml.safe_load(settings_file.read_text())
     settings['tester']['pretrained'] = 'tester.pt'

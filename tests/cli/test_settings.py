@@ -330,7 +330,7 @@ def test_a_preset_that_cannot_have_the_files_numbers(tmp_path: Path) -> None:
     (line,) = complaints(tmp_path / 's.yml', TINY, 'method.preset=darts')
     assert 'method.every: is not a known key here' in line
     assert line.endswith('; or give --set method=darts in the place of --set method.preset=darts')
-    assert load_settings(tmp_path / 's.yml', ['method=darts']).method == {'preset': 'darts'}
+    assert load_settings(tmp_path / 's.yml', ['method=darts']).method == {'preset': 'darts', 'dataset': 'other'}
 
 
 def test_lengths_given_twice(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_set(tmp_path: Path) -> None:
     (tmp_path / 's.yml').write_text(TINY)
     settings = load_settings(tmp_path / 's.yml', ['search.epochs=7', 'method.arc_learning_rate=1e-3', 'space.width=8'])
     assert (settings.search.epochs, settings.method['arc_learning_rate'], settings.space['width']) == (7, 0.001, 8)
-    assert load_settings(tmp_path / 's.yml', ['method=darts']).method == {'preset': 'darts'}
+    assert load_settings(tmp_path / 's.yml', ['method=darts']).method == {'preset': 'darts', 'dataset': 'other'}
     assert complaints(tmp_path / 's.yml', TINY, 'serch.epochs=1')[0].startswith(
         '--set serch.epochs=1: serch: is not a known'
     )
@@ -383,10 +383,11 @@ def test_proposals_of_a_tuner(tmp_path: Path) -> None:
     path = tmp_path / 's.yml'
     path.write_text(TINY.replace('every: 2', 'every: 2, arc_learning_rate: 0.1'))
     same = load_settings(path, [], {'method': {'_name': 'wcnas', 'trade_off': 0.5}, 'seed': 3, 'tester.width': 4})
-    assert same.method == {'preset': 'wcnas', 'every': 2, 'arc_learning_rate': 0.1, 'trade_off': 0.5}
+    numbers = {'arc_learning_rate': 0.1, 'dataset': 'other'}
+    assert same.method == {'preset': 'wcnas', 'every': 2, 'trade_off': 0.5, **numbers}
     assert (same.seed, same.tester) == (3, {'name': 'fq_gan', 'width': 4, 'dictionary_size': 32, 'latent': 16})
     other = load_settings(path, [], {'method': {'_name': 'darts'}})
-    assert other.method == {'preset': 'darts', 'arc_learning_rate': 0.1}
+    assert other.method == {'preset': 'darts', **numbers}
     lines = complaints(path, TINY, method={'_name': 'wcnas', 'tradeoff': 0.5})
     assert lines == ['tuner: method.tradeoff: is not a known key here; did you mean trade_off?']
 

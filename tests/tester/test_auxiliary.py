@@ -70,6 +70,62 @@ def test_options_reach_the_step(kind, options):
     assert model.sgd_step().lr == pytest.approx(1e-3)
 
 
+@pytest.mark.parametrize('kind', ['tied', 'timm'])
+@pytest.mark.parametrize('limit', [None, 0.01, 1e6])
+def test_a_step_is_clipped_and_the_look_ahead_is_not(kind, limit):
+    tester = small_tester()
+    options = {'gradient_clip_val': limit, 'momentum': 0.0, 'weight_decay': 0.0}
+    torch.manual_seed(0)
+    if kind == 'tied':
+        model = TiedAuxiliary(tester, **options)
+    else:
+        model = TimmAuxiliary('test_resnet', num_classes=3, **options)
+    model.optimizers(1)
+    before = {name: value.detach().clone() for name, value in model.learnable().items()}
+    model.train_step(real_batch().clean, real_batch().labels)
+    moved = torch.cat([(value - before[name]).flatten() for name, value in model.learnable().items()]).norm().item()
+    if limit == 0.01:
+        assert moved == pytest.approx(0.025 * 0.01, rel=1e-2)
+    else:
+        assert moved > 0.025 * 0.1
+    assert model.sgd_step().lr == 0.025
+
+
+def test_a_map_of_numbers_makes_either_form(tmp_path):
+    tester = small_tester()
+    numbers = {'lr': 0.1, 'min_lr': 0.0, 'momentum': 0.5, 'weight_decay': 1e-3}
+    for name, form in ((None, TiedAuxiliary), ('test_resnet', TimmAuxiliary)):
+        model = make_auxiliary({'name': name, **numbers}, tester)
+        assert isinstance(model, form)
+        named, = model.optimizers(1)
+        step = model.sgd_step()
+        assert (step.lr, step.momentum, step.weight_decay) == (0.1, 0.5, 1e-3)
+        named.optimizer.step()
+        named.scheduler.step()
+        assert model.sgd_step().lr == 0
+    with pytest.raises(ValueError, match="no argument 'rate'; there are name, lr,"):
+        make_auxiliary({'rate': 0.1}, tester)
+
+
+def test_its_own_file_goes_before_the_testers(tmp_path):
+    tester = small_tester()
+    files = {}
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        files[seed] = TimmAuxiliary('test_resnet', num_classes=3)
+        tester.save(tmp_path / f'{seed}.pt', files[seed])
+    loaded = small_tester(pretrained=tmp_path / '1.pt')
+    own = {'name': 'test_resnet', 'pretrained': tmp_path / '2.pt'}
+    assert not changed(make_auxiliary('test_resnet', loaded), snapshot(files[1]))
+    assert not changed(make_auxiliary(own, loaded), snapshot(files[2]))
+    assert not changed(TimmAuxiliary(num_classes=3, **own), snapshot(files[2]))
+    tester.save(tmp_path / 'none.pt')
+    with pytest.raises(ValueError, match='none.pt holds no auxiliary model'):
+        make_auxiliary({**own, 'pretrained': tmp_path / 'none.pt'}, loaded)
+    with pytest.raises(ValueError, match='2.pt holds an auxiliary model of other shapes'):
+        TimmAuxiliary('test_vit', num_classes=3, image_size=16, pretrained=tmp_path / '2.pt')
+
+
 def test_tied_trunk_is_shared_and_no_submodule():
     tester = small_tester()
     model = TiedAuxiliary(tester, 7)

@@ -31,6 +31,7 @@ TRAINING = {
     'generator_lr': (0.01, 1, {'generator', 'average'}),
     'generator_weight_decay': (0.1, 1, {'generator', 'average'}),
     'generator_momentum': (0.0, 2, {'generator', 'average'}),
+    'generator_gradient_clip_val': (0.01, 1, {'generator', 'average'}),
     'min_lr': (5e-4, 2, {'generator', 'average'}),
     'discriminator_lr': (1e-3, 1, NETWORKS),
     'feed_quantized': (True, 1, NETWORKS),
@@ -113,6 +114,7 @@ def test_pretraining_arguments_act_on_the_average_alone(kind):
 @pytest.mark.parametrize('options', [
     {'image_size': 28}, {'num_classes': 0}, {'width': 0}, {'latent': 0}, {'ema_decay': 1.5}, {'ema_start': -1},
     {'generator_lr': 1e-5}, {'generator_momentum': 1.0}, {'generator_weight_decay': -1.0}, {'discriminator_lr': 0.0},
+    {'generator_gradient_clip_val': 0.0},
 ], ids=str)
 @every_kind
 def test_values_out_of_range_are_refused(kind, options):

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from small import changed, epoch, small_tester, snapshot
 
 from nni_wcnas.tester import FQGAN, TiedAuxiliary, make_auxiliary, pretrain
 from nni_wcnas.tester.batch_stream import BatchStream
+from nni_wcnas.tester.pretraining_lengths import lengths
 
 
 def _pair() -> tuple[FQGAN, TiedAuxiliary]:
@@ -112,8 +115,16 @@ def test_b_does_not_move():
 
 def test_refusals(tmp_path):
     path = tmp_path / 'run.pt'
-    with pytest.raises(ValueError, match='at least 1'):
-        _run(0)
+    with pytest.raises(ValueError, match='nothing to train; give at least 1 of steps'):
+        _run(0, auxiliary_steps=0)
+    with pytest.raises(ValueError, match='steps must not be negative, but is -1'):
+        _run(-1)
+    with pytest.raises(ValueError, match='steps=2 and epochs=1 are two lengths; give one of them'):
+        _run(2, epochs=1)
+    with pytest.raises(ValueError, match='discriminator_steps and core_set must be at least 1'):
+        _run(1, discriminator_steps=0)
+    with pytest.raises(ValueError, match='checkpoint_every must be at least 1'):
+        _run(1, checkpoint_every=0)
     with pytest.raises(ValueError, match='nothing to resume'):
         _run(1, resume=True)
     _run(1, checkpoint=path)
@@ -123,9 +134,63 @@ def test_refusals(tmp_path):
         _run(2, checkpoint=path, resume=True, discriminator_steps=3)
     with pytest.raises(ValueError, match='width=4'):
         _run(2, tester=small_tester(width=8), checkpoint=path, resume=True)
+    tester = small_tester(ema_decay=0.5, ema_start=2)
+    for auxiliary, message in ((TiedAuxiliary(tester, 9), 'holds another auxiliary model'),
+                               (TiedAuxiliary(tester, 7, lr=0.1), r'auxiliary_lr=0\.025, but auxiliary_lr=0\.1')):
+        with pytest.raises(ValueError, match=message):
+            _run(2, tester=tester, auxiliary=auxiliary, checkpoint=path, resume=True)
     small_tester().save(path)
     with pytest.raises(ValueError, match='cannot be resumed'):
         _run(1, checkpoint=path, resume=True)
+
+
+def test_epochs_are_passes_over_the_batches(tmp_path):
+    """Of three batches each: a generator step takes two, a step of the auxiliary model one."""
+    path = tmp_path / 'run.pt'
+    by_epochs, auxiliary, _ = _run(None, epochs=2, auxiliary_steps=None, auxiliary_epochs=1, checkpoint=path)
+    training = torch.load(path, weights_only=True)['training']
+    assert (training['played'], training['taught']) == (3, 3)
+    by_steps, other, _ = _run(3)
+    assert not changed(by_epochs, snapshot(by_steps)) and not changed(auxiliary, snapshot(other))
+
+
+@pytest.mark.parametrize(('given', 'expected'), [
+    ({}, (1000, 1000)), ({'steps': 7}, (7, 7)), ({'steps': 1200}, (1200, 1200)), ({'epochs': 2}, (5, 5)),
+    ({'steps': 0}, (0, 1000)), ({'steps': 7, 'auxiliary_steps': 0}, (7, 0)), ({'auxiliary_epochs': 3}, (1000, 30)),
+])
+def test_lengths(given, expected):
+    names = ('steps', 'epochs', 'auxiliary_steps', 'auxiliary_epochs')
+    numbers = {'batches_of_a_step': 4, 'batches_of_an_epoch': lambda: 10, **dict.fromkeys(names), **given}
+    assert lengths(True, True, **numbers) == expected
+    assert lengths(True, False, **{**numbers, 'steps': 3, 'epochs': None}) == (3, 0)
+
+
+def test_the_auxiliary_model_alone(tmp_path):
+    """Beside a generator that stays as it is."""
+    tester, auxiliary = _pair()
+    before, own = snapshot(tester), snapshot(auxiliary)
+    _run(0, tester=tester, auxiliary=auxiliary)
+    assert not changed(tester, before) and not tester.is_trained
+    assert changed(auxiliary, own) == set(own)
+
+
+def test_seconds_add_up_over_resumes(tmp_path):
+    path = tmp_path / 'run.pt'
+    _run(2, auxiliary_steps=1, checkpoint=path)
+    first = torch.load(path, weights_only=True)['seconds']
+    _run(3, auxiliary_steps=1, checkpoint=path, resume=True)
+    second = torch.load(path, weights_only=True)['seconds']
+    assert second['generator'] > first['generator'] > 0 and second['auxiliary'] == first['auxiliary'] > 0
+    _run(3, auxiliary_steps=1, checkpoint=path, resume=True)
+    assert torch.load(path, weights_only=True)['seconds'] == second
+
+
+def test_a_trained_generator_is_known_as_one(tmp_path):
+    tester, _, _ = _run(1, checkpoint=tmp_path / 'run.pt')
+    assert tester.is_trained and copy.deepcopy(tester).is_trained and not small_tester().is_trained
+    assert small_tester(pretrained=tmp_path / 'run.pt').is_trained
+    resumed, _, _ = _run(1, checkpoint=tmp_path / 'run.pt', resume=True)
+    assert resumed.is_trained
 
 
 def test_resume_without_a_file_begins(tmp_path):

@@ -1,0 +1,67 @@
+"""How long pre-training is: in steps, or in passes over the weights' half."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+__all__ = ['STEPS', 'Lengths', 'lengths']
+
+STEPS = 1000
+"""Of a generator, and of an auxiliary model that is trained without one, where nothing is said."""
+
+
+class Lengths(NamedTuple):
+    """Steps of both."""
+
+    generator: int
+    auxiliary: int
+
+
+def lengths(has_generator: bool, has_auxiliary: bool, *, steps: int | None, epochs: int | None,
+            auxiliary_steps: int | None, auxiliary_epochs: int | None, batches_of_a_step: int,
+            batches_of_an_epoch: Callable[[], int]) -> Lengths:
+    """Steps of generator and auxiliary model, 0 for what there is not.
+
+    Parameters
+    ----------
+    has_generator, has_auxiliary
+        What there is to train.
+    steps, epochs
+        Of the generator, one of the two; 1000 steps where neither is given.
+    auxiliary_steps, auxiliary_epochs
+        Of the auxiliary model, one of the two; by default as many steps as the generator has, or 1000 if it has none.
+    batches_of_a_step
+        That a step of the generator uses up.
+    batches_of_an_epoch
+        Asked only if a length is given in epochs.
+
+    Raises
+    ------
+    ValueError
+        If both of two are given, or one is negative, or there is nothing to train.
+
+    Examples
+    --------
+    >>> lengths(True, True, steps=None, epochs=2, auxiliary_steps=None, auxiliary_epochs=1, batches_of_a_step=4,
+    ...         batches_of_an_epoch=lambda: 10)
+    Lengths(generator=5, auxiliary=10)
+    """
+    generator = _steps('', steps, epochs, batches_of_an_epoch, batches_of_a_step) if has_generator else 0
+    generator = STEPS if generator is None else generator
+    auxiliary = _steps('auxiliary_', auxiliary_steps, auxiliary_epochs, batches_of_an_epoch, 1) if has_auxiliary else 0
+    auxiliary = generator or STEPS if auxiliary is None else auxiliary
+    if not generator + auxiliary:
+        raise ValueError('There is nothing to train; give at least 1 of steps or auxiliary_steps, and what has them.')
+    return Lengths(generator, auxiliary)
+
+
+def _steps(name: str, steps: int | None, epochs: int | None, batches: Callable[[], int], each: int) -> int | None:
+    """Of one of the two; None where neither is given."""
+    for key, value in ((f'{name}steps', steps), (f'{name}epochs', epochs)):
+        if value is not None and value < 0:
+            raise ValueError(f'{key} must not be negative, but is {value}.')
+    if steps is not None and epochs is not None:
+        raise ValueError(f'{name}steps={steps} and {name}epochs={epochs} are two lengths; give one of them.')
+    return math.ceil(epochs * batches() / each) if epochs is not None else steps
