@@ -1,7 +1,7 @@
 """What the gradients of a search are made of: shares of |dA| and |dB| by term, and how true each product is.
 
-A probe stands in the place of an objective, lets it work as ever, and at chosen updates takes its gradients again with a
-term left out. All passes of one update see the same random numbers.
+A probe stands in the place of an objective, lets it work as ever, and at chosen updates takes its gradients again with
+a term left out. All passes of one update see the same random numbers.
 """
 
 import contextlib

@@ -358,7 +358,8 @@ def test_hard_examples_are_measured_apart():
 def test_any_timm_model_may_be_the_auxiliary(name):
     def probe(module, batch):
         update = module.objective.architecture_step(module._step(batch, 0))
-        return type(module.training_module.auxiliary).__name__, torch.stack(list(update.ascent().hyperparameters.values()))
+        gradients = update.ascent().hyperparameters
+        return type(module.training_module.auxiliary).__name__, torch.stack(list(gradients.values()))
 
     kind, gradient = _probe(probe, auxiliary=name)
     assert kind == 'TimmAuxiliary' and gradient.isfinite().all() and (gradient != 0).all()

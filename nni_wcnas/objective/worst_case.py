@@ -15,8 +15,8 @@ On every ``every``-th batch, with momentum and weight decay in each lookahead::
     dB          <- - lr_g (d2 L_dg / dB dG) . g_G                               equations 15-16
     B ascends; then W, S, G, V take their own steps                            algorithm 1
 
-In a warm-up W alone learns (papers/wcnas, section D.2.2). Logged: ``A``, what A descends, penalty included; ``B``, what B
-ascends; of these ``generated``, ``real``, ``meaning`` and ``decov``, without their weights.
+In a warm-up W alone learns (papers/wcnas, section D.2.2). Logged: ``A``, what A descends, penalty included; ``B``, what
+B ascends; of these ``generated``, ``real``, ``meaning`` and ``decov``, without their weights.
 
 With a tester that has no generator, an augmentation policy P, images are f(P, x) of training images x (equation 6); B
 is P, G' is P as it is, and dB = g_G. The policy is what an evaluator without a tester is given.

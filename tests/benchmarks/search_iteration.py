@@ -322,9 +322,8 @@ def _check(results: dict[str, dict[str, Any]]) -> None:
 
 
 def _line(name: str, result: dict[str, Any]) -> str:
-    ratios = '  '.join(
-        f'{ratio:.2f} of {other}' for other, ratio in result['ratios'].items() if other in ('nni', 'plain', 'darts', f'{name}/differences')
-    )
+    shown = ('nni', 'plain', 'darts', f'{name}/differences')
+    ratios = '  '.join(f'{ratio:.2f} of {other}' for other, ratio in result['ratios'].items() if other in shown)
     memory = f'  {result["peak_mb"]:.0f} MB' if 'peak_mb' in result else ''
     return f'{name:10} {result["seconds"]:8.3f} s  {ratios}  {result["passes"]:.3f} passes a batch{memory}'
 

@@ -47,8 +47,9 @@ from nni_wcnas.presets import PRESETS  # noqa: E402
 OUT = Path(__file__).parent / 'recorded' / 'second_order'
 AT = (0, 9, 99)
 RADII = (0.001, 0.01, 0.1, 1.0)
+FEW = ('none', 'max_pool_3x3', 'skip_connect', 'sep_conv_3x3', 'dil_conv_3x3')
 SPACES = {
-    'darts': lambda width: wc.spaces.DARTS(width=width, num_cells=3),
+    'darts': lambda width, **operations: wc.spaces.DARTS(width=width, num_cells=3, **operations),
     'nasbench201': lambda width: wc.spaces.NASBench201(width=width, num_cells=1),
     'proxylessnas': lambda width: ProxylessNAS(base_widths=(width,) * 9, num_labels=10),
 }
@@ -62,7 +63,7 @@ TESTERS = {
     'style_gan2_ada': lambda: wc.StyleGAN2ADA(10, **SMALL),
 }
 WIDTH = {'drnas_progressive': 12}
-"""Channels that the shares of a preset divide; 8 elsewhere."""
+"""Channels that the shares of a preset divide; 4 elsewhere."""
 PRETRAINING = {'steps': 300, 'lr': 1e-3, 'discriminator_steps': 2}
 
 
@@ -137,35 +138,44 @@ def all_terms(out):
     def measure(objective, step):
         return {'terms': terms(objective, step), 'products': products(objective, step)}
 
+    def record(space, preset, tester, name):
+        few = {'operations': FEW} if space == 'darts' else {}
+
+        def search():
+            made = SPACES[space](WIDTH.get(preset, 4), **few)
+            return watched(PRESETS[preset](), made, AT, measure, tester=tester and pretrained(tester))
+
+        kept(out, f'terms/{space}/{name}', search)
+
     for space in SPACES:
         for tester in TESTERS:
-            kept(out, f'terms/{space}/wcnas {tester}', lambda: watched(
-                PRESETS['wcnas'](), SPACES[space](8), AT, measure, tester=pretrained(tester)))
+            record(space, 'wcnas', tester, f'wcnas {tester}')
         for preset in PRESETS:
-            tester = 'fq_gan' if preset in ('dasgm', 'cr', 'ncr') else None
             if preset != 'wcnas':
-                kept(out, f'terms/{space}/{preset}', lambda: watched(
-                    PRESETS[preset](), SPACES[space](WIDTH.get(preset, 8)), AT, measure,
-                    tester=tester and pretrained(tester)))
+                record(space, preset, 'fq_gan' if preset in ('dasgm', 'cr', 'ncr') else None, preset)
 
 
 def all_radii(out):
     others = {f'{radius:g}': ('finite_difference', radius) for radius in RADII}
-    for space in SPACES:
-        for width in (4, 8, 16):
-            for tester, auxiliary in (('augmentation_policy', 'test_resnet'), ('fq_gan', 'tied')):
-                def search(tester=tester, auxiliary=auxiliary):
-                    return watched(PRESETS['wcnas'](every=1), SPACES[space](width), (0, 30, 60),
-                                   lambda objective, step: products(objective, step, others), tester=pretrained(tester),
-                                   auxiliary=auxiliary)
 
-                kept(out, f'radii/{space}/{width} {tester} {auxiliary}', search)
+    def record(space, width, tester, auxiliary):
+        kept(out, f'radii/{space}/{width} {tester} {auxiliary}', lambda: watched(
+            PRESETS['wcnas'](every=1), SPACES[space](width), (0, 30),
+            lambda objective, step: products(objective, step, others), tester=pretrained(tester), auxiliary=auxiliary))
+
+    for space in SPACES:
+        for width in (8, 16) if space != 'proxylessnas' else (8,):
+            record(space, width, 'augmentation_policy', 'test_resnet')
+            record(space, width, 'fq_gan', 'tied')
 
 
 def all_batches(out):
-    for space in SPACES:
+    def record(space):
         kept(out, f'batches/{space}', lambda: watched(
             wc.presets.darts_2nd(), SPACES[space](8), (0, 60), many_batches, epochs=5, limit=1400))
+
+    for space in SPACES:
+        record(space)
 
 
 def many_batches(objective, step, count=32):
@@ -222,6 +232,10 @@ def _records(out, part):
             yield path, found
 
 
+def _cell(cosine, length):
+    return f'{cosine:.2f} ({length:.1f})'
+
+
 def _print_terms(out):
     print('| space | method | abs. dA; shares: generated, real, R, through W | abs. dB; shares: generated, meaning '
           '| lowest cosine |\n|---|---|---|---|---|')
@@ -242,12 +256,11 @@ def _print_terms(out):
 def _print_radii(out):
     names = [f'{radius:g}' for radius in RADII]
     print(f'\n| space, width, tester | product | {" | ".join(names)} |\n|---|---|{"---|" * len(names)}')
-    for path, found in _records(out, 'radii'):
+    for path, record in _records(out, 'radii'):
         for product in ('W', 'G', 'V'):
-            measured = [m[product] for m in found.values() if product in m]
+            measured = [m[product] for m in record.values() if product in m]
             if measured:
-                cells = [f'{median(m[n]["cosine"] for m in measured):.2f} ({median(m[n]["length"] for m in measured):.1f})'
-                         for n in names]
+                cells = [_cell(*(median(m[n][key] for m in measured) for key in ('cosine', 'length'))) for n in names]
                 print(f'| {path.parent.name}, {path.stem} | {product} | {" | ".join(cells)} |')
 
 
@@ -256,7 +269,7 @@ def _print_batches(out):
     print(f'\n| space, batch | direct | share | {" | ".join(names)} |\n|---|---|---|{"---|" * len(names)}')
     for path, found in _records(out, 'batches'):
         for number, m in found.items():
-            cells = [f'{m[n]["cosine"]:.2f} ({m[n]["length"]:.1f})' for n in names]
+            cells = [_cell(m[n]['cosine'], m[n]['length']) for n in names]
             print(f'| {path.stem}, {int(number) + 1} | {m["direct"]["cosine"]:.2f} | {m["share"]:.2f} | '
                   f'{" | ".join(cells)} |')
 
