@@ -107,7 +107,8 @@ def _by_torch(gradient: Tensor, x: Tensor, gain: Tensor | None, epsilon: float,
     if gain is not None:
         affine = [gain.view_as(gain) if gain.requires_grad else gain.detach().requires_grad_()]
         affine.append(torch.zeros_like(gain, requires_grad=True))
-    y = F.batch_norm(x, None, None, *(affine or (None, None)), True, 0.0, epsilon)
+    scale, shift = affine or (None, None)
+    y = F.batch_norm(x, None, None, scale, shift, training=True, eps=epsilon)
     first = torch.autograd.grad(y, (x, *affine), gradient, create_graph=True)
     wanted = (gradient, x, *affine[:1])
     found = torch.autograd.grad(first, wanted, cotangents[: len(first)], create_graph=True, materialize_grads=True)
