@@ -10,7 +10,7 @@ from nni_wcnas.spaces.robust import s4
 
 SPACES = {
     'darts': lambda: wc.spaces.DARTS(
-        width=4, num_cells=3, operations=('none', 'avg_pool_3x3', 'skip_connect', 'sep_conv_3x3')),
+        width=4, num_cells=3, operations=('none', 'skip_connect', 'sep_conv_3x3')),
     'nasbench201': lambda: wc.spaces.NASBench201(width=4, num_cells=1),
     's4': lambda: s4(width=4, num_cells=3),
 }

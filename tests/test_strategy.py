@@ -360,11 +360,11 @@ def test_a_warmup_as_long_as_the_search_is_refused(search):
 @pytest.mark.parametrize(
     ('objective', 'tester', 'sentence'),
     [
-        (SelectedExamples(pairs=64), {}, 'SelectedExamples trains no generator, and this BigGAN was'),
-        (SynthesizedValidation(trains_tester=False), {}, 'SynthesizedValidation trains no generator'),
+        (SelectedExamples(pairs=64), {}, 'of this BigGAN was never trained, so that SelectedExamples begins with images of noise'),
+        (SynthesizedValidation(trains_tester=False), {}, 'so that SynthesizedValidation begins with images of noise'),
         (SynthesizedValidation(), {'learns': 'architecture'}, "so learns='architecture' does nothing"),
         (SynthesizedValidation(), {}, None),
-        (WorstCase(), {'learns': 'architecture'}, None),
+        (WorstCase(), {'learns': 'architecture'}, 'so that WorstCase begins with images of noise'),
     ],
 )
 def test_what_of_a_tester_does_nothing_is_said(objective, tester, sentence, caplog):

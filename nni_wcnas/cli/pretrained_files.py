@@ -87,8 +87,7 @@ def _kind(settings: Settings) -> type[Tester]:
 def _generator(settings: Settings, data: ImageData, known: Mapping[str, Any]) -> str:
     """The file of the generator that the settings describe."""
     numbers = settings.pretraining.numbers()
-    tester = assembly.make_tester(settings, data)
-    assert isinstance(tester, GAN)
+    tester = cast(GAN, assembly.make_tester(settings, data))
     depends_on = {
         'kind': type(tester).__name__,
         'settings': tester.pretraining_settings(),
@@ -97,9 +96,7 @@ def _generator(settings: Settings, data: ImageData, known: Mapping[str, Any]) ->
     }
 
     def networks() -> tuple[GAN, None]:
-        made = assembly.make_tester(settings, data)
-        assert isinstance(made, GAN)
-        return made, None
+        return cast(GAN, assembly.make_tester(settings, data)), None
 
     return _made('generator', settings, data, depends_on, networks, numbers, known.get('tester'))
 
@@ -191,8 +188,7 @@ def _identity(data: ImageData) -> dict[str, Any]:
 
 def _origin(settings: Settings, data: ImageData) -> dict[str, Any]:
     """What a tied model learns beside: a structure, and a file by what it was made of, else by its bytes."""
-    tester = assembly.make_tester(settings, data)
-    assert isinstance(tester, GAN)
+    tester = cast(GAN, assembly.make_tester(settings, data))
     found: dict[str, Any] = {'kind': type(tester).__name__, 'settings': tester.pretraining_settings(), 'file': None}
     if tester.pretrained is not None:
         path = Path(tester.pretrained)
