@@ -94,7 +94,8 @@ def table() -> None:
         history = json.loads(path.read_text())['history']
         errors = ', '.join(f'{history[i]["reference_error"]:.2f}' for i in (0, 3, 6, 9, 12))
         last, (tester, trade_off, seed) = history[-1], path.stem.rsplit('-', 2)
-        own = ', '.join(f'{last[key]:.2f}' for key in ('auxiliary_error', 'auxiliary_real_error') if key in last) or 'none'
+        judged = [last[key] for key in ('auxiliary_error', 'auxiliary_real_error') if key in last]
+        own = ', '.join(f'{error:.2f}' for error in judged) or 'none'
         print(f'| `{tester}`, {trade_off}, {seed} | {errors} | {history[0]["fid"]:.1f}, {last["fid"]:.1f} | {own} | '
               f'{last["entropy"]:.2f} |')
 
