@@ -25,6 +25,7 @@ import argparse
 import json
 import logging
 import sys
+import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ from gradient_terms import DirectOnly, Probed, flat, products, terms, unchanged 
 import nni_wcnas as wc  # noqa: E402
 from nni_wcnas.contracts import Batch  # noqa: E402
 from nni_wcnas.presets import PRESETS  # noqa: E402
+from nni_wcnas.tester import pretrain  # noqa: E402
 
 OUT = Path(__file__).parent / 'recorded' / 'second_order'
 AT = (0, 9, 99)
@@ -55,12 +57,12 @@ SPACES = {
 }
 SMALL = {'image_size': 16, 'width': 16, 'latent': 32}
 TESTERS = {
-    'augmentation_policy': lambda: wc.AugmentationPolicy(10, image_size=16),
-    'fq_gan': lambda: wc.FQGAN(10, dictionary_size=64, **SMALL),
-    'sn_gan': lambda: wc.SNGAN(10, **SMALL),
-    'big_gan': lambda: wc.BigGAN(10, **SMALL),
-    'contra_gan': lambda: wc.ContraGAN(10, **SMALL),
-    'style_gan2_ada': lambda: wc.StyleGAN2ADA(10, **SMALL),
+    'augmentation_policy': lambda file: wc.AugmentationPolicy(10, image_size=16),
+    'fq_gan': lambda file: wc.FQGAN(10, dictionary_size=64, pretrained=file, **SMALL),
+    'sn_gan': lambda file: wc.SNGAN(10, pretrained=file, **SMALL),
+    'big_gan': lambda file: wc.BigGAN(10, pretrained=file, **SMALL),
+    'contra_gan': lambda file: wc.ContraGAN(10, pretrained=file, **SMALL),
+    'style_gan2_ada': lambda file: wc.StyleGAN2ADA(10, pretrained=file, **SMALL),
 }
 WIDTH = {'drnas_progressive': 12}
 """Channels that the shares of a preset divide; 4 elsewhere."""
@@ -71,11 +73,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('part', choices=['terms', 'radii', 'batches', 'table'])
     parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--spaces', nargs='+', choices=SPACES, default=list(SPACES), help='leave the others out')
     parser.add_argument('--out', type=Path, default=OUT)
     options = parser.parse_args()
     warnings.filterwarnings('ignore')
     logging.disable(logging.WARNING)
     torch.set_num_threads(options.threads)
+    for space in set(SPACES) - set(options.spaces):
+        del SPACES[space]
     {'terms': all_terms, 'radii': all_radii, 'batches': all_batches, 'table': print_tables}[options.part](options.out)
 
 
@@ -105,16 +110,22 @@ def watched(strategy, space, at, measure, *, tester=None, auxiliary=None, epochs
 
 def pretrained(name):
     """A tester that has played before, as the paper's have; the policy has nothing to play."""
-    tester = TESTERS[name]()
-    if name != 'augmentation_policy':
+    if name == 'augmentation_policy':
+        return TESTERS[name](None)
+    file = Path(tempfile.gettempdir()) / 'nni_wcnas_second_order' / f'{name}.pt'
+    if not file.exists():
+        torch.manual_seed(0)
         data = wc.data.Digits(batch_size=25, limit=500)
 
         def batches(epoch):
             data.set_epoch(epoch)
             return data.train_dataloader()
 
-        wc.tester.pretraining.pretrain(tester, None, batches, progress=False, **PRETRAINING)
-    return tester
+        partial = file.with_suffix('.partial.pt')
+        tester = TESTERS[name](None)
+        pretrain(tester, None, batches, progress=False, checkpoint=partial, **PRETRAINING)
+        partial.replace(file)
+    return TESTERS[name](file)
 
 
 def kept(out, name, make):
