@@ -64,7 +64,7 @@ TESTERS = {
     'contra_gan': lambda file: wc.ContraGAN(10, pretrained=file, **SMALL),
     'style_gan2_ada': lambda file: wc.StyleGAN2ADA(10, pretrained=file, **SMALL),
 }
-WIDTH = {'drnas_progressive': 12}
+WIDTH = {'drnas_progressive': 12, 'pc_darts': 8, 'sanas': 8}
 """Channels that the shares of a preset divide; 4 elsewhere."""
 PRETRAINING = {'steps': 300, 'lr': 1e-3, 'discriminator_steps': 2}
 
