@@ -7,7 +7,7 @@ batch in the papers' tables. Cost of a step: one forward pass through trunk and 
 head, or one of each through the classifier.
 
 In its look-ahead a classifier normalises by the statistics of its batch, where it has batch normalisation, and does not
-see a tint that all images share; one without, such as ``nf_resnet26``, does (README, "What the testers do").
+see a tint that all images share; one without, such as ``nf_resnet26``, does.
 
 References
 ----------

@@ -10,12 +10,10 @@ loss has. What B is, is told by ``learns``:
 
 Where B is the discriminator, L_dg is differentiated by it through the scores alone: an auxiliary model that shares its
 trunk takes that as a constant, as equation 18 has V apart from S, and so are the statistics that a loss holds fixed.
-The product behind dB is then noisy by finite differences, as rectifiers have kinks between their ends: after some steps
-of the game at width 32, its cosine to the exact product was 0.8 for BigGAN, 0.3 to 0.5 for SN-GAN and 0.1 for
-StyleGAN2-ADA, at 1, 2 and 10 times the length (with hyper-parameters of the loss as B, 1.00); ``Unrolled(by='exact')``
-has none of that. By the batch it is noisy as well: what two batches of 64 images told of lambda's term had a cosine of
-0.03, two of 256 one of 0.23 (of the learner's loss 0.23 and 0.35; width 32, 16 pixels). And a generator fools what
-hardly moves, so that high rates take it apart whatever lambda is: README, "What the testers do", has some that do not.
+By the batch dB is noisy: what two batches of 64 images told of lambda's term had a cosine of 0.03, two of 256 one of
+0.23 (of the learner's loss 0.23 and 0.35; width 32, 16 pixels). By finite differences its product is noisy as well,
+with a cosine to the exact one of 0.8 for BigGAN, 0.3 to 0.5 for SN-GAN and 0.1 for StyleGAN2-ADA (with hyper-parameters
+of the loss as B, 1.00). And a generator fools what hardly moves, so that high rates take it apart whatever lambda is.
 
 When it acts: the discriminator on every batch, the generator when told so (not in a warm-up where the discriminator
 is B and stands still). Cost: one pass through the discriminator with twice the batch for the former, one pass through
