@@ -104,6 +104,7 @@ def p_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
     CIFAR-10 and 0.1, 0.2, 0.3 on CIFAR-100 (section D.2.3, as in P-DARTS's paper), where the tables have 0.1, 0.4, 0.7
     for both. The tables' 8 layers contradict their own added 6 and 12, which are those of 5. ``wcnas('p_darts')`` has
     the paper's tester, an augmentation policy, where the evaluator gives none.
+    The weights anneal anew in each stage; G and V, which go on from stage to stage, on one cosine over all three.
     """
     numbers = recipe('p_darts', dataset)
     dropout = SkipDropout((0.1, 0.2, 0.3) if dataset == 'cifar100' else (0.0, 0.4, 0.7))

@@ -145,7 +145,7 @@ def _made(
     known: str | None,
 ) -> str:
     """A file that is complete: the known one, that of the cache, or a new one there."""
-    if known is not None and Path(known).is_file():
+    if known is not None and _is_whole(Path(known)):
         return known
     images, seed = pretraining_data(settings, data), settings.pretraining.seed_of(settings)
     everything = {
@@ -162,7 +162,7 @@ def _made(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f'{file}.lock'):
-            if not file.exists():
+            if not _is_whole(file):
                 print(f'pre-training of the {_WORDS[what]}, once: {file}', file=sys.stderr, flush=True)
                 pytorch_lightning.seed_everything(seed, verbose=False)
                 train(settings, images, *networks(), partial, numbers, resume=True, rate='pretraining.lr')
@@ -172,6 +172,18 @@ def _made(
             f'the cache folder {folder} cannot be used ({error.strerror or error}); set NNI_WCNAS_CACHE to another'
         ) from error
     return str(file)
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether the cache holds it, undamaged: a copy that was cut off is made again."""
+    try:
+        storage.read(file)
+    except FileNotFoundError:
+        return False
+    except ValueError as error:
+        print(f'{error}', file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 def _identity(data: ImageData) -> dict[str, Any]:

@@ -19,6 +19,12 @@ __all__ = ['fill_in', 'remark']
 _SEARCH = ('epochs', 'learning_rate', 'min_learning_rate', 'momentum', 'weight_decay')
 _SPACE = ('width', 'num_cells')
 _RATES = ('generator_lr', 'min_lr')
+_LOWEST = {
+    ('search', 'min_learning_rate'): 'learning_rate',
+    ('auxiliary', 'min_lr'): 'lr',
+    ('tester', 'min_lr'): 'generator_lr',
+}
+"""Rates that another one falls to."""
 
 
 def fill_in(document: Document) -> None:
@@ -43,10 +49,17 @@ def fill_in(document: Document) -> None:
     numbers |= {('auxiliary', name): number for name, number in auxiliary.items() if number is not None}
     numbers |= {('tester', name): number for name, number in _generator(document, recipe).items()}
     for path, number in numbers.items():
-        _write(document, path, number, place)
+        _write(document, path, _at_most_the_written(document, path, number), place)
     epochs = _section(document, 'search').get('epochs')
     if isinstance(epochs, int):
         _write(document, ('search', 'warmup'), recipe.warmup_of(epochs), place)
+
+
+def _at_most_the_written(document: Document, path: tuple[str, str], number: Any) -> Any:
+    """A rate to fall to, which is above no rate that the file has."""
+    written = _section(document, path[0]).get(_LOWEST.get(path, ''))
+    is_rate = isinstance(written, (int, float)) and not isinstance(written, bool) and written > 0
+    return min(number, written) if is_rate else number
 
 
 def remark(settings: Settings) -> str | None:

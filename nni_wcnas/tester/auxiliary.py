@@ -216,8 +216,10 @@ def make_auxiliary(auxiliary: str | AuxiliaryOptions | None, tester: Tester) -> 
         If the name or an argument is unknown, the model cannot take the tester's images, or the file holds another
         auxiliary model.
     TypeError
-        If the name is ``'tied'`` and the tester has no discriminator to share.
+        If the name is ``'tied'`` and the tester has no discriminator to share, or ``auxiliary`` is no name and no map.
     """
+    if not isinstance(auxiliary, (str, Mapping, type(None))):
+        raise TypeError(f'The auxiliary model must be a name, a map with a name, or a model, not {auxiliary!r}.')
     options: dict[str, Any] = dict(auxiliary) if isinstance(auxiliary, Mapping) else {'name': auxiliary}
     unknown = sorted(options.keys() - AuxiliaryOptions.__annotations__.keys())
     if unknown:

@@ -78,6 +78,20 @@ def test_made_once_and_read_by_the_search(tmp_path: Path, cache: Path, capfd: py
     assert all(torch.equal(tester.state_dict()[key], value) for key, value in average.items())
 
 
+def test_a_damaged_file_of_the_cache_is_made_again(
+    tmp_path: Path, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, told = prepare(tmp_path)
+    whole = torch.load(told['tester'], weights_only=True)['tester']
+    Path(told['tester']).write_bytes(Path(told['tester']).read_bytes()[:1000])
+    capfd.readouterr()
+    assert prepare(tmp_path)[1]['tester'] == told['tester']
+    said = capfd.readouterr().err
+    assert f'{told["tester"]} is damaged' in said and 'pre-training of the generator, once' in said
+    again = torch.load(told['tester'], weights_only=True)['tester']
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
+
+
 @pytest.fixture(scope='module')
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What is written of the files of the plain settings, in a cache for several tests."""

@@ -55,6 +55,14 @@ def test_the_auxiliary_model_is_always_a_map_and_has_these_numbers(tmp_path: Pat
     assert {**found, **limit} == expected
 
 
+def test_a_filled_in_minimum_is_not_above_the_written_rate(tmp_path: Path) -> None:
+    settings = load(tmp_path, 'auxiliary: {lr: 0.0005}\nsearch: {learning_rate: 0.0002}\n')
+    assert (settings.auxiliary.lr, settings.auxiliary.min_lr) == (0.0005, 0.0005)
+    assert (settings.search.learning_rate, settings.search.min_learning_rate) == (0.0002, 0.0002)
+    settings = load(tmp_path, text=TINY.replace('width: 8, dict', 'width: 256, generator_lr: 0.0003, dict'))
+    assert (settings.tester['generator_lr'], settings.tester['min_lr']) == (0.0003, 0.0003)
+
+
 @pytest.mark.parametrize(('written', 'message'), [
     ('{rate: 0.1}', 's.yml:5: auxiliary.rate: is not a known key here; known are name, lr,'),
     ('{lr: fast}', "s.yml:5: auxiliary.lr: must be a number, not 'fast'; change it"),

@@ -5,7 +5,7 @@ import torch
 from small import changed, exact_tester, real_batch, small_tester, snapshot
 
 from nni_wcnas.functional.hypergradient import implicit_product
-from nni_wcnas.tester import TiedAuxiliary, TimmAuxiliary, make_auxiliary
+from nni_wcnas.tester import AugmentationPolicy, TiedAuxiliary, TimmAuxiliary, make_auxiliary
 
 
 def _models():
@@ -124,6 +124,11 @@ def test_its_own_file_goes_before_the_testers(tmp_path):
         make_auxiliary({**own, 'pretrained': tmp_path / 'none.pt'}, loaded)
     with pytest.raises(ValueError, match='2.pt holds an auxiliary model of other shapes'):
         TimmAuxiliary('test_vit', num_classes=3, image_size=16, pretrained=tmp_path / '2.pt')
+
+
+def test_what_is_neither_a_name_nor_a_map_is_refused():
+    with pytest.raises(TypeError, match='must be a name, a map with a name, or a model, not 3'):
+        make_auxiliary(3, AugmentationPolicy(10, image_size=16))
 
 
 def test_tied_trunk_is_shared_and_no_submodule():
