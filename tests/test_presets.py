@@ -196,7 +196,7 @@ def test_recipes_before_and_after_the_cost_reductions():
     with pytest.raises(ValueError, match="base=darts does nothing for 'pc_darts'"):
         recipe('pc_darts', base='darts')
     before, after = presets.ncr().objective, presets.cr().objective
-    assert (before.every, before.decov, after.every, after.decov) == (1, 0.0, 8, 0.02)
+    assert (before.every, before.decov, after.every, after.decov) == (1, 0.0, 8, 0.01)
     assert presets.ncr(every=4, decov=0.2).objective == WorstCase(every=4, decov=0.2)
     for preset in (presets.wcnas, presets.cr, presets.ncr):
         assert preset(objective=AverageCase()).objective == AverageCase()

@@ -104,7 +104,7 @@ class WorstCase(Objective):
 
     trade_off: float = 1.0
     average_weight: float = 1.0
-    decov: float = 0.02
+    decov: float = 0.01
     every: int = 8
     hyperparameter_lr: float = 3e-4
     reuse_gradient: bool = False

@@ -415,7 +415,7 @@ def test_resolved_names_the_defaults_of_members(tmp_path: Path, method: str) -> 
         'name': 'worst_case',
         'trade_off': 1.0,
         'average_weight': 1.0,
-        'decov': 0.02,
+        'decov': 0.01,
         'every': every,
         'hyperparameter_lr': 0.0003,
         'reuse_gradient': False,
