@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, reduce
 from typing import Literal, NamedTuple, ParamSpec, TypeVar
 
 import torch
@@ -60,13 +60,11 @@ def gradient(loss: Tensor, parameters: Parameters, *, create_graph: bool = False
     return dict(zip(parameters, values))
 
 
-def gradients(
-    output: Tensor, *groups: Parameters, cotangent: Tensor | None = None, retain_graph: bool = False
-) -> list[Parameters]:
+def gradients(output: Tensor, *groups: Parameters, cotangent: Tensor | None = None) -> list[Parameters]:
     """Gradients in several groups of parameters by one backward pass; ``cotangent`` is dF/doutput where ``output`` is
     not a scalar."""
     flat = [value for group in groups for value in group.values()]
-    values = iter(torch.autograd.grad(output, flat, cotangent, retain_graph, materialize_grads=True))
+    values = iter(torch.autograd.grad(output, flat, cotangent, materialize_grads=True))
     return [{name: next(values) for name in group} for group in groups]
 
 
@@ -255,7 +253,7 @@ def _detached(parameters: Parameters) -> Parameters:
 
 def added(groups: Sequence[Parameters]) -> Parameters:
     """The sum of tensors by name; all groups have the same names."""
-    return {name: torch.stack([group[name] for group in groups]).sum(0) for name in groups[0]}
+    return {name: reduce(torch.add, [group[name] for group in groups]) for name in groups[0]}
 
 
 def scaled(parameters: Parameters, factor: float) -> Parameters:

@@ -148,18 +148,19 @@ class WorstCase(Objective):
         """dA = d/dA (L(W', A, images) + decov R + gamma L(W', A, D_val)), and the losses."""
         learner, alphas = step.learner, leaves(step.learner.alphas)
         worst, features = learner.loss_and_features(learner.renormalise(images), labels, ahead.weights, alphas)
-        losses, terms = {'A': worst.detach(), 'generated': worst.detach()}, [worst]
+        losses, total = {'generated': worst.detach()}, worst
         if self.decov:
             penalty = decorrelation(features)
             losses['decov'] = penalty.detach()
-            terms[0] = worst + self.decov * penalty
+            total = worst + self.decov * penalty
+        losses['A'] = total.detach()
+        # One term after the other, backward pass included: their graphs need not be held together.
+        groups = [gradients(total, alphas, ahead.weights)]
         if self.average_weight:
             average = learner.loss(step.val.images, step.val.labels, ahead.weights, alphas)
             losses['real'] = average.detach()
-            terms.append(self.average_weight * average)
-        losses['A'] = torch.stack([term.detach() for term in terms]).sum()
-        # One term after the other: their graphs need not be kept together.
-        groups = [gradients(term, alphas, ahead.weights) for term in terms]
+            losses['A'] = losses['A'] + self.average_weight * average.detach()
+            groups.append(gradients(self.average_weight * average, alphas, ahead.weights))
         direct, vector = (added(part) for part in zip(*groups))
         return added([direct, ahead.indirect(vector)]), losses
 
