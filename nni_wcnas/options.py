@@ -28,6 +28,7 @@ from nni_wcnas import (
 from nni_wcnas.spaces import robust
 from nni_wcnas.spaces.darts import DARTS
 from nni_wcnas.spaces.nasbench201 import NASBench201
+from nni_wcnas.spaces.view_network import ViewNetwork
 
 __all__ = ['Option', 'OPTIONS', 'AXES', 'list_options', 'option', 'build']
 
@@ -61,6 +62,7 @@ _SPCL = 'Jiang et al., Self-Paced Curriculum Learning, AAAI 2015'
 _DIHCL = 'Zhou et al., Dynamic Instance Hardness, NeurIPS 2020'
 _SANAS = 'Hosseini and Xie, Saliency-Aware Neural Architecture Search, NeurIPS 2022'
 _DADA = 'Li et al., Differentiable Automatic Data Augmentation, ECCV 2020'
+_SHORTCUT = 'Geirhos et al., Shortcut learning, Nature Machine Intelligence 2020'
 _BENCHMARK = 'Dong and Yang, NAS-Bench-201, ICLR 2020'
 
 OPTIONS: tuple[Option, ...] = (
@@ -216,6 +218,7 @@ OPTIONS: tuple[Option, ...] = (
     Option('space', 's3', robust.s3, 'DARTS with none, skip_connect and sep_conv_3x3', _ROBUST),
     Option('space', 's4', robust.s4, 'DARTS with noise and sep_conv_3x3', _ROBUST),
     Option('space', 'nasbench201', NASBench201, 'one cell, an operation on each of 6 edges', _BENCHMARK),
+    Option('space', 'view_network', ViewNetwork, 'a plain network, one choice: what it sees of its images', _SHORTCUT),
     Option('space', 'hub_nasbench201', NasBench201, "NNI's NAS-Bench-201 space, single choices", _BENCHMARK),
     Option('space', 'hub_nasnet', NASNet, "NNI's NASNet cells, 10 classes", 'Zoph et al., NASNet, CVPR 2018'),
     Option('space', 'hub_enas', ENAS, "NNI's ENAS cells, 10 classes", 'Pham et al., ENAS, ICML 2018'),

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 
 from nni_wcnas.cli.assembly import has_gpu
-from nni_wcnas.cli.group_file import Groups, load_groups
+from nni_wcnas.cli.group_file import Groups, load_groups, shortcut_groups
 from nni_wcnas.cli.hard_images import NONE, HardImages, hard_images
 from nni_wcnas.cli.imagenet_images import check_variants, imagenet_c, measure_variant
 from nni_wcnas.cli.kept_measures import CURVE, KeptMeasures
@@ -117,7 +117,7 @@ def evaluate_run(
     try:
         data = data_of(run)
         network = _network(run, data).to('cuda' if has_gpu() and not cpu else 'cpu')
-        labelled = load_groups(groups, group_names, len(data.images.test))
+        labelled = load_groups(groups, group_names, len(data.images.test)) or shortcut_groups(data)
         images = _corrupted(data, corruptions) if corruptions.names else None
         shown = check_variants(variants or {}, data)
         if attacks.names or attacks.epsilons:

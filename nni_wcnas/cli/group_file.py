@@ -1,4 +1,4 @@
-"""Labelled groups of test examples, from a file."""
+"""Labelled groups of test examples: from a file, or by the cue of data with a shortcut."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.data import ImageData
+from nni_wcnas.data.shortcut import GROUPS, groups
 
-__all__ = ['Groups', 'load_groups']
+__all__ = ['Groups', 'load_groups', 'shortcut_groups']
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ def load_groups(path: str | None, names: str | None, count: int) -> Groups | Non
     content = values.tobytes() + (json.dumps(named, sort_keys=True).encode() if named else b'')
     source = f'{Path(path).name} {hashlib.sha256(content).hexdigest()[:16]}'
     return Groups(torch.from_numpy(values.astype(np.int64)), named, source)
+
+
+def shortcut_groups(data: ImageData) -> Groups | None:
+    """Whether the cue of each test image agrees with its label or contradicts it; None for data without a shortcut."""
+    values = groups(data.images)
+    return None if values is None else Groups(values, dict(enumerate(GROUPS)), f'shortcut {data.name}')
 
 
 def _names(path: str | None) -> dict[int, str]:

@@ -18,6 +18,7 @@ from .augmentation import normalise
 from .batch import BatchDataset, BatchRequest, BatchSampler
 from .error import DataError
 from .seeding import derive_generator
+from .shortcut import with_shortcut
 from .split import halves, rank_in_class
 from .store import ImageSet, ImageStore
 from .training_transform import is_image_by_image, training_transform
@@ -45,6 +46,8 @@ class DataOptions(TypedDict, total=False):
     auto_augment: str | None
     num_workers: int
     device: str | None
+    shortcut: str | None
+    strength: float | None
 
 
 class ImageData(pytorch_lightning.LightningDataModule):
@@ -82,6 +85,11 @@ class ImageData(pytorch_lightning.LightningDataModule):
         Where the batches are made: the images are copied there once, and augmented there. For data sets that are held
         in memory; ``'cuda'`` spares a search on a GPU all waiting for data. None is the CPU here; ``nni-wcnas`` takes
         the search's device where it can.
+    shortcut
+        Cue that gives the labels of training images away and not those of test images: ``'colour'``, ``'dot'``,
+        ``'brightness'`` or ``'noise'``, see :mod:`nni_wcnas.data.shortcut`; None for images as they are.
+    strength
+        Share of training images whose cue is that of their class, in [0, 1]; None is 0.95.
 
     Attributes
     ----------
@@ -117,6 +125,8 @@ class ImageData(pytorch_lightning.LightningDataModule):
         auto_augment: str | None = None,
         num_workers: int = 0,
         device: str | None = None,
+        shortcut: str | None = None,
+        strength: float | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 2:
@@ -132,6 +142,12 @@ class ImageData(pytorch_lightning.LightningDataModule):
             raise DataError(
                 "crop='resized', color_jitter and auto_augment change images on the CPU, not on "
                 f'{device}; leave device or them out.'
+            )
+        if shortcut is not None:
+            images = with_shortcut(images, shortcut, 0.95 if strength is None else strength)
+        elif strength is not None:
+            raise DataError(
+                f'strength={strength} is that of a shortcut, and there is none; give one, or leave strength out.'
             )
         self.images = images
         self._train, self._test = images.train.to(device or 'cpu'), images.test.to(device or 'cpu')

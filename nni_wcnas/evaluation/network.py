@@ -180,7 +180,7 @@ class CellNetwork(nn.Module):
         outputs = {name: architecture.outputs(name) for name in genotype}
         is_large = architecture.arguments.get('stem') == 'imagenet'
         before = last = channels if is_large else 3 * channels
-        self.stem, self.second_stem = build_stem('imagenet' if is_large else 'cifar', last)
+        self.stem, self.second_stem = build_stem('imagenet' if is_large else 'cifar', last, architecture.view)
         self.cells = nn.ModuleList()
         reduces = is_large
         for index in range(cells):

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from nni_wcnas.spaces.darts import DARTS
     from nni_wcnas.spaces.nasbench201 import NASBench201
     from nni_wcnas.spaces.robust import s1, s2, s3, s4
+    from nni_wcnas.spaces.view_network import ViewNetwork
 
 __all__ = [
     'DARTS',
     'Architecture',
     'ArchitectureError',
     'NASBench201',
+    'ViewNetwork',
     'from_string',
     'load_architecture',
     's1',
@@ -28,7 +30,12 @@ __all__ = [
     'to_string',
 ]
 
-_HOMES = {'DARTS': 'darts', 'NASBench201': 'nasbench201', **dict.fromkeys(('s1', 's2', 's3', 's4'), 'robust')}
+_HOMES = {
+    'DARTS': 'darts',
+    'NASBench201': 'nasbench201',
+    'ViewNetwork': 'view_network',
+    **dict.fromkeys(('s1', 's2', 's3', 's4'), 'robust'),
+}
 
 
 def __getattr__(name: str) -> Any:

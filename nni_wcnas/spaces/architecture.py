@@ -21,6 +21,7 @@ from nni_wcnas.spaces.architecture_string import to_string
 from nni_wcnas.spaces.candidates import ALLOWED, DENSE_LABEL, DENSE_NODES
 from nni_wcnas.spaces.operations import PRIMITIVES
 from nni_wcnas.spaces.sample_check import ArchitectureError, check_cells, check_dense, check_keys, listed, nearest
+from nni_wcnas.spaces.views import VIEW_LABEL
 
 __all__ = [
     'CELLS', 'CELL_SPACES', 'DENSE_SPACES', 'OWN_CELL_SPACES', 'SPACES', 'SPACES_WITH_CELLS', 'VERSION',
@@ -39,7 +40,7 @@ CELL_SPACES = (*OWN_CELL_SPACES, 'hub_darts', 'hub_pnas', *_LOOSE_SPACES)
 DENSE_SPACES = ('nasbench201',)
 """Spaces made of one cell, an operation on each edge."""
 SPACES_WITH_CELLS = (*CELL_SPACES, *DENSE_SPACES)
-SPACES = (*SPACES_WITH_CELLS, 'hub_nasbench201', 'proxylessnas', 'mobilenetv3', 'other')
+SPACES = (*SPACES_WITH_CELLS, 'hub_nasbench201', 'proxylessnas', 'mobilenetv3', 'view_network', 'other')
 """Known spaces. Outside :data:`SPACES_WITH_CELLS` a sample is any map from label to choice; ``'other'`` is any NNI
 space."""
 _NUM_NODES = {'hub_pnas': 5, **dict.fromkeys(_LOOSE_SPACES, 5)}  # Elsewhere 4.
@@ -66,8 +67,8 @@ class Architecture:
     version
         Of the file format.
     arguments
-        Of the space. ``num_nodes`` (4, in some spaces of NNI's hub 5) and ``num_ops_per_node`` (2) say which keys the
-        sample of a pair of cells has.
+        Of the space. ``num_nodes`` (4, in some spaces of NNI's hub 5), ``num_ops_per_node`` (2) and ``views`` (none) say
+        which keys the sample of a pair of cells has.
     provenance
         Seed, settings, versions: anything JSON can hold.
 
@@ -131,6 +132,11 @@ class Architecture:
     def num_ops_per_node(self) -> int:
         """Kept edges of a node."""
         return int(self.arguments.get('num_ops_per_node', _NUM_OPS_PER_NODE))
+
+    @property
+    def view(self) -> str | None:
+        """What the network sees of its images, one of :data:`nni_wcnas.spaces.views.VIEWS`; None where that is no choice."""
+        return self.sample[VIEW_LABEL] if self.arguments.get('views') else None
 
     def cell(self, name: str) -> CellGenotype:
         """Kept edges of one cell, by node.
@@ -203,8 +209,9 @@ class Architecture:
 
     def labels(self) -> list[str]:
         """Keys that the sample of a cell space must have."""
-        return [f'{name}/{kind}_{node}_{k}' for name in CELLS for node in self._nodes()
-                for k in range(self.num_ops_per_node) for kind in ('op', 'input')]
+        edges = [f'{name}/{kind}_{node}_{k}' for name in CELLS for node in self._nodes()
+                 for k in range(self.num_ops_per_node) for kind in ('op', 'input')]
+        return [VIEW_LABEL, *edges] if self.arguments.get('views') else edges
 
 
 def save_architecture(architecture: Architecture, path: str | os.PathLike[str]) -> Path:

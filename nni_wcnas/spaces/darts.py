@@ -7,13 +7,14 @@ from functools import partial
 from typing import Any, Literal
 
 from nni.mutable import Sample
-from nni.nas.nn.pytorch import Cell, ModelSpace, model_context
+from nni.nas.nn.pytorch import Cell, LayerChoice, ModelSpace, model_context
 from torch import Tensor, nn
 
 from nni_wcnas.contracts import CellLayout, Edge
 from nni_wcnas.spaces.candidates import restrictions
 from nni_wcnas.spaces.operations import OPERATIONS, PRIMITIVES, FactorizedReduce, ReLUConvNorm, build_operation
 from nni_wcnas.spaces.stem import build_stem
+from nni_wcnas.spaces.views import VIEW_LABEL, check_views
 
 __all__ = ['DARTS']
 
@@ -45,6 +46,9 @@ class DARTS(ModelSpace):
     allowed
         For ``'normal'``, ``'reduce'`` or both: the operations that each edge may have, edges ordered by node and source
         state. The others are pruned before the search. None allows all on each edge.
+    views
+        What the network may see of its images: the search takes one of these views, each with a stem of its own, by
+        name in :data:`~nni_wcnas.spaces.views.VIEWS`. None for one stem that sees the images as they are.
 
     Examples
     --------
@@ -67,11 +71,11 @@ class DARTS(ModelSpace):
         stem_multiplier: int = 3,
         stem: Literal['cifar', 'imagenet'] = 'cifar',
         allowed: Mapping[str, Sequence[Sequence[str]]] | None = None,
+        views: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         _check(width, num_cells, num_classes, operations, num_nodes)
-        if stem not in ('cifar', 'imagenet'):
-            raise ValueError(f"stem must be 'cifar' or 'imagenet', not {stem!r}")
+        _check_stem(stem, views)
         self.operations = tuple(operations)
         self.allowed = {label: tuple(tuple(names) for names in rows) for label, rows in (allowed or {}).items()}
         self._layout = CellLayout(self.operations, num_nodes=num_nodes)
@@ -85,9 +89,12 @@ class DARTS(ModelSpace):
             'stem_multiplier': stem_multiplier,
             'stem': stem,
             'allowed': self.allowed or None,
+            'views': None if views is None else tuple(views),
         }
         before_previous = previous = stem_multiplier * width
         self.stem, self.second_stem = build_stem(stem, previous)
+        if views is not None:
+            self.stem = LayerChoice({view: build_stem(stem, previous, view)[0] for view in views}, label=VIEW_LABEL)
         self.cells = nn.ModuleList()
         channels, previous_reduces = width, stem == 'imagenet'
         for index in range(num_cells):
@@ -166,6 +173,13 @@ def _check(width: int, num_cells: int, num_classes: int, operations: Sequence[st
         raise ValueError(f'num_cells must be at least 3 (two of them reduce the resolution), not {num_cells}')
     if num_classes < 2 or num_nodes < 1:
         raise ValueError(f'num_classes must be at least 2 and num_nodes at least 1, not {num_classes} and {num_nodes}')
+
+
+def _check_stem(stem: str, views: Sequence[str] | None) -> None:
+    if stem not in ('cifar', 'imagenet'):
+        raise ValueError(f"stem must be 'cifar' or 'imagenet', not {stem!r}")
+    if views is not None:
+        check_views(views)
 
 
 def _check_allowed(allowed: Mapping[str, tuple[tuple[str, ...], ...]], layout: CellLayout) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nni_wcnas.contracts import CellLayout, Edge
 from nni_wcnas.spaces.candidates import ALLOWED, dense_labels
 from nni_wcnas.spaces.operations import OPERATIONS
+from nni_wcnas.spaces.views import VIEW_LABEL, VIEWS
 
 if TYPE_CHECKING:
     from nni_wcnas.spaces.architecture import Architecture
@@ -49,10 +50,17 @@ def check_cells(architecture: Architecture) -> None:
     stem = architecture.arguments.get('stem', 'cifar')
     if stem not in ('cifar', 'imagenet'):
         raise ArchitectureError(f'key \'arguments.stem\' is {stem!r}: make it cifar or imagenet')
+    views = architecture.arguments.get('views') or []
+    for name in views:
+        if name not in VIEWS:
+            raise ArchitectureError(f'key \'arguments.views\' holds {name!r}: did you mean {nearest(name, VIEWS)!r}?')
     labels = architecture.labels()
     others = _HUB_LABELS if architecture.space.startswith('hub_') else ()
     check_keys(architecture.sample, labels, others, prefix='sample.')
     candidates = [name for name in architecture.operations if name != 'none']
+    if views:
+        labels.remove(VIEW_LABEL)
+        _check_operation(architecture, VIEW_LABEL, views)
     for label in labels:
         kind, node = label.split('/')[1].split('_')[:2]
         if kind == 'op':

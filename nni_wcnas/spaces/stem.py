@@ -12,11 +12,14 @@ from typing import Literal
 from torch import nn
 
 from nni_wcnas.spaces.operations import ReLUConvNorm
+from nni_wcnas.spaces.views import VIEWS
 
 __all__ = ['build_stem']
 
 
-def build_stem(kind: Literal['cifar', 'imagenet'], channels: int) -> tuple[nn.Module, nn.Module]:
+def build_stem(
+    kind: Literal['cifar', 'imagenet'], channels: int, view: str | None = None
+) -> tuple[nn.Module, nn.Module]:
     """What makes the first input from images, and the second from the first.
 
     Parameters
@@ -26,10 +29,15 @@ def build_stem(kind: Literal['cifar', 'imagenet'], channels: int) -> tuple[nn.Mo
         the first input has a quarter of the image's size, the second an eighth.
     channels
         Of both inputs; even for ``'imagenet'``.
+    view
+        What the first convolution sees, one of :data:`~nni_wcnas.spaces.views.VIEWS`; None for the images as they are.
     """
+    seen = [] if view is None else [VIEWS[view]()]
     if kind == 'cifar':
-        return nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)), nn.Identity()
+        convolution = nn.Conv2d(3, channels, 3, padding=1, bias=False)
+        return nn.Sequential(*seen, convolution, nn.BatchNorm2d(channels)), nn.Identity()
     first = nn.Sequential(
+        *seen,
         nn.Conv2d(3, channels // 2, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(channels // 2),
         nn.ReLU(),

@@ -27,6 +27,7 @@ MOBILE = {'base_widths': (8,) * 9}
 TINY = {
     'hub_nasbench201': {'stem_out_channels': 4, 'num_modules_per_stack': 1},
     'nasbench201': {'width': 4, 'num_cells': 1},
+    'view_network': {'width': 4},
     'proxylessnas': {'num_labels': 10, **MOBILE},
     'mobilenetv3': {
         'num_labels': 10,

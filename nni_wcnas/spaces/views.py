@@ -1,0 +1,73 @@
+"""Views: what a network sees of its images, a choice that a search can make.
+
+Each hides one kind of cue from whatever follows (:mod:`nni_wcnas.data.shortcut` has data with such cues): a network
+that sees the luminance cannot follow a hue, one that sees the centre no mark at the border, one that sees the image less
+its own mean no overall brightness, one that sees means of 3x3 pixels no pattern that repeats every 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ['VIEWS', 'VIEW_LABEL', 'Blurred', 'Cropped', 'Luminance', 'Normalised', 'check_views']
+
+VIEW_LABEL = 'view'
+"""Of the choice, in a sample."""
+
+
+class Luminance(nn.Module):
+    """The mean over channels, in all three."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map ``(N, 3, H, W)`` to the same shape."""
+        return images.mean(1, keepdim=True).expand_as(images)
+
+
+class Cropped(nn.Module):
+    """The centre; an eighth of the image's side is 0 all around."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map ``(N, 3, H, W)`` to the same shape."""
+        hidden = images.shape[-1] // 8
+        return F.pad(images[..., hidden:-hidden, hidden:-hidden], (hidden,) * 4)
+
+
+class Normalised(nn.Module):
+    """The image less its mean, divided by its standard deviation; both over all pixels and channels."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map ``(N, 3, H, W)`` to the same shape."""
+        centred = images - images.mean((1, 2, 3), keepdim=True)
+        return centred / (centred.square().mean((1, 2, 3), keepdim=True) + 1e-6).sqrt()
+
+
+class Blurred(nn.Module):
+    """Means of 3x3 pixels; the outermost are repeated, as zeros around the image would bring a fine pattern back."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map ``(N, 3, H, W)`` to the same shape."""
+        return F.pad(F.avg_pool2d(images, 3, stride=1), (1,) * 4, mode='replicate')
+
+
+VIEWS: dict[str, type[nn.Module]] = {
+    'raw': nn.Identity, 'luminance': Luminance, 'cropped': Cropped, 'normalised': Normalised, 'blurred': Blurred,
+}
+"""By name."""
+
+
+def check_views(views: Sequence[str]) -> None:
+    """Refuse what is no choice among views.
+
+    Raises
+    ------
+    ValueError
+        If a view is unknown, stands twice, or is the only one.
+    """
+    unknown = [view for view in views if view not in VIEWS]
+    if unknown:
+        raise ValueError(f'views: {unknown[0]!r} is not one of {", ".join(VIEWS)}')
+    if len(set(views)) != len(views) or len(views) < 2:
+        raise ValueError(f'views must be at least two different ones to choose from, not {list(views)}')
