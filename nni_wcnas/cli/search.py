@@ -172,7 +172,8 @@ def _architecture(settings: Settings, sample: dict[str, Any], operations: tuple[
     """The found sample with what is needed to read it back."""
     name = settings.space['name']
     given = settings.space if name in CELL_SPACES else {}
-    arguments: dict[str, Any] = {key: given[key] for key in ('num_nodes', 'stem', 'views') if given.get(key) is not None}
+    kept = ('num_nodes', 'stem', 'views')
+    arguments: dict[str, Any] = {key: given[key] for key in kept if given.get(key) is not None}
     origin = {key: value for key, value in resolved(settings).items() if key not in ('directory', 'device')}
     return Architecture(
         name, sample, operations, arguments=arguments, provenance={'seed': settings.seed, 'settings': origin}

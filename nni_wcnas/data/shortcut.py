@@ -4,8 +4,8 @@ On such data the right architecture is known: one that cannot see the cue. A net
 images whose cue belongs to another class, and so each test image falls into one of two groups: its cue agrees with its
 label, or contradicts it.
 
-The cue of a training image is that of its own class with probability ``strength``, else that of any other class; the cue
-of a test image is that of any class. Which image has which cue is a function of its position alone: the data of all
+The cue of a training image is that of its own class with probability ``strength``, else that of any other class; the
+cue of a test image is that of any class. Which image has which cue is a function of its position alone: the data of all
 seeds are the same. Pixels in [0, 1], k of C the cue::
 
     colour      x -> mean over channels of x, times the k-th of C evenly spaced hues, all of one mean over channels
@@ -158,7 +158,7 @@ def with_shortcut(images: ImageSet, shortcut: str, strength: float) -> ImageSet:
     if shortcut not in CUES:
         raise DataError(f'shortcut={shortcut!r} is unknown; use {", ".join(CUES)}.')
     if not 0 <= strength <= 1:
-        raise DataError(f'strength={strength} must be a share from 0 to 1; use 0.95 for a cue that is nearly always so.')
+        raise DataError(f'strength={strength} must be a share from 0 to 1; use 0.95 for a cue that seldom fails.')
     classes = len(images.class_names)
     train = ShortcutStore(images.train, shortcut, _cues(images.train.labels, classes, 'train', strength), classes)
     test = ShortcutStore(images.test, shortcut, _cues(images.test.labels, classes, 'test', 1 / classes), classes)

@@ -67,8 +67,8 @@ class Architecture:
     version
         Of the file format.
     arguments
-        Of the space. ``num_nodes`` (4, in some spaces of NNI's hub 5), ``num_ops_per_node`` (2) and ``views`` (none) say
-        which keys the sample of a pair of cells has.
+        Of the space. ``num_nodes`` (4, in some spaces of NNI's hub 5), ``num_ops_per_node`` (2) and ``views`` (none)
+        say which keys the sample of a pair of cells has.
     provenance
         Seed, settings, versions: anything JSON can hold.
 
@@ -135,7 +135,7 @@ class Architecture:
 
     @property
     def view(self) -> str | None:
-        """What the network sees of its images, one of :data:`nni_wcnas.spaces.views.VIEWS`; None where that is no choice."""
+        """What the network sees of its images, one of :data:`nni_wcnas.spaces.views.VIEWS`; None without a choice."""
         return self.sample[VIEW_LABEL] if self.arguments.get('views') else None
 
     def cell(self, name: str) -> CellGenotype:

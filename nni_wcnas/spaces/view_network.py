@@ -2,10 +2,10 @@
 
     view of the image - convolution 3x3 - two convolutions 3x3 of stride 2 - mean over pixels - linear
 
-Each view (:mod:`nni_wcnas.spaces.views`) has a first convolution of its own; all have batch norm, and a rectifier before
-the next. On images with a cue that gives the label away (:mod:`nni_wcnas.data.shortcut`) the right choice is the view
-that cannot see the cue, and a search on digits takes seconds. :class:`~nni_wcnas.spaces.darts.DARTS` has the same choice
-in front of its cells.
+Each view (:mod:`nni_wcnas.spaces.views`) has a first convolution of its own; all have batch norm, and a rectifier
+before the next. On images with a cue that gives the label away (:mod:`nni_wcnas.data.shortcut`) the right choice is the
+view that cannot see the cue, and a search on digits takes seconds. :class:`~nni_wcnas.spaces.darts.DARTS` has the same
+choice in front of its cells.
 """
 
 from __future__ import annotations

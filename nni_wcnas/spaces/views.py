@@ -1,8 +1,8 @@
 """Views: what a network sees of its images, a choice that a search can make.
 
 Each hides one kind of cue from whatever follows (:mod:`nni_wcnas.data.shortcut` has data with such cues): a network
-that sees the luminance cannot follow a hue, one that sees the centre no mark at the border, one that sees the image less
-its own mean no overall brightness, one that sees means of 3x3 pixels no pattern that repeats every 3.
+that sees the luminance cannot follow a hue, one that sees the centre no mark at the border, one that sees the image
+less its own mean no overall brightness, one that sees means of 3x3 pixels no pattern that repeats every 3.
 """
 
 from __future__ import annotations
