@@ -82,7 +82,7 @@ def _trial(arguments: argparse.Namespace) -> int:
     parameters = nni.get_next_parameter()
     settings = load_settings(arguments.settings, _overrides(arguments), parameters)
     with _continued_with():
-        final = run_trial(settings)
+        final = run_trial(settings, parameters or {})
     print(', '.join(f'{key} {value:.4g}' for key, value in final.items()))
     return 0
 
@@ -186,8 +186,8 @@ def _given(**options: Any) -> dict[str, Any]:
 def _compare(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.comparison import compare_runs
 
-    path = compare_runs(arguments.runs, arguments.out, names=arguments.names, title=arguments.title)
-    print(f'comparison: {path}')
+    compared = compare_runs(arguments.runs, arguments.out, names=arguments.names, title=arguments.title)
+    print(f'{compared.verdict}\ncomparison: {compared.page}')
     return 0
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.problems import CommandError, did_you_mean, for_settings
 from nni_wcnas.cli.retrained import retrained
-from nni_wcnas.evaluation.comparison import ComparisonError, comparison_page
+from nni_wcnas.evaluation.comparison import ComparisonError, comparison_page, verdict
 from nni_wcnas.evaluation.plain import trained
 from nni_wcnas.evaluation.record import (
     Record,
@@ -23,10 +24,20 @@ from nni_wcnas.evaluation.record import (
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.spaces.architecture import write_atomically
 
-__all__ = ['compare_runs']
+__all__ = ['Compared', 'compare_runs']
 
 
-def compare_runs(runs: Sequence[str], out: str | Path, *, names: Sequence[str] = (), title: str = 'Comparison') -> Path:
+class Compared(NamedTuple):
+    """A finished comparison."""
+
+    page: Path
+    verdict: str
+    """What the page says first, plain text."""
+
+
+def compare_runs(
+    runs: Sequence[str], out: str | Path, *, names: Sequence[str] = (), title: str = 'Comparison'
+) -> Compared:
     """Write ``records/*.json`` and ``compare.html``; nothing is written unless all records can be compared.
 
     Parameters
@@ -40,10 +51,6 @@ def compare_runs(runs: Sequence[str], out: str | Path, *, names: Sequence[str] =
     title
         Of the page.
 
-    Returns
-    -------
-    The page.
-
     Raises
     ------
     CommandError
@@ -55,7 +62,7 @@ def compare_runs(runs: Sequence[str], out: str | Path, *, names: Sequence[str] =
         record = _record(Path(run))
         records.append(replace(record, method=methods.get(run, record.method)))
     try:
-        html = comparison_page(records, title)
+        html, said = comparison_page(records, title), verdict(records)
     except ComparisonError as error:
         raise CommandError(str(error)) from error
     folder = Path(out)
@@ -65,7 +72,7 @@ def compare_runs(runs: Sequence[str], out: str | Path, *, names: Sequence[str] =
     for path, record in files.items():
         save_record(record, path)
     write_atomically(folder / 'compare.html', html)
-    return folder / 'compare.html'
+    return Compared(folder / 'compare.html', said)
 
 
 def _record(path: Path) -> Record:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from nni_wcnas.evaluation.recording import RunDirectory
+
 __all__ = ['Display', 'TrialState', 'print_results']
 
 
@@ -27,19 +29,25 @@ class TrialState:
     log: str = ''
 
     @classmethod
-    def of(cls, job: Any) -> TrialState:
-        """From NNI's record of the trial."""
-        parameters = job.hyperParameters[0].parameters if job.hyperParameters else {}
+    def of(cls, job: Any, folder: Path) -> TrialState:
+        """From NNI's record of the trial, and what the trial in a sub-folder says that it was given.
+
+        Proposals go to trials in the order in which these ask for them: of trials side by side NNI's own record may
+        name another's.
+        """
+        parameters = RunDirectory(folder / job.trialJobId).read_proposal() or {}
         metrics: dict[str, float] = {}
         if job.status == 'SUCCEEDED' and job.finalMetricData:
             value = job.finalMetricData[0].data
             value = json.loads(value) if isinstance(value, str) else value
             metrics = value if isinstance(value, dict) else {'default': float(value)}
-        method = parameters.get('method', {})
-        name = method.get('_name', '') if isinstance(method, dict) else str(method)
-        name = ' '.join([name, *(f'({text})' for text in [_described(parameters)] if text)]).strip()
         log = str(Path(job.logPath) / 'trial.stderr') if job.logPath else ''  # NNI's own stderrPath is not the file's.
-        return cls(job.trialJobId, job.sequenceId, job.status, name, parameters, metrics, log)
+        return cls(job.trialJobId, job.sequenceId, job.status, _label(parameters), parameters, metrics, log)
+
+    @property
+    def group(self) -> str:
+        """Method and proposal, but for the seed: what trials of several seeds have in common."""
+        return _label({key: value for key, value in self.parameters.items() if key != 'seed'}) or 'the settings'
 
 
 class Display:
@@ -122,6 +130,13 @@ def _table(trials: list[TrialState], title: str | None) -> Table:
             *(f'{metrics[key]:.0f}' if key in metrics else '' for key in ('parameters', 'skips')),
         )
     return table
+
+
+def _label(parameters: dict[str, Any]) -> str:
+    """The name of the method, if it is proposed, and in brackets what else is."""
+    method = parameters.get('method', {})
+    name = method.get('_name', '') if isinstance(method, dict) else str(method)
+    return ' '.join([name, *(f'({text})' for text in [_described(parameters)] if text)]).strip()
 
 
 def _described(parameters: dict[str, Any]) -> str:

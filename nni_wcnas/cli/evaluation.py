@@ -104,8 +104,9 @@ def evaluate_run(
     attacks: AttackPlan | None = None,
     variants: Mapping[Variant, str] | None = None,
     cpu: bool = False,
+    quiet: bool = False,
 ) -> dict[str, float]:
-    """Measure a retrained network on the test set; writes measures, record and report, and prints a table.
+    """Measure a retrained network on the test set; writes measures, record and report, and prints a table unless quiet.
 
     Raises
     ------
@@ -137,7 +138,8 @@ def evaluate_run(
         raise CommandError(for_settings(error)) from error
     measures = evaluation.record.measures
     write_report(run, measures, title=f'Retraining {run.path.resolve().name}')
-    print_measures(run, measures, hard.share)
+    if not quiet:
+        print_measures(run, measures, hard.share)
     return measures
 
 

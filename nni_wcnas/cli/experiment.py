@@ -22,6 +22,7 @@ from nni.experiment.config.utils import unset_base_path
 
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.algorithms import check_algorithms, is_batch
+from nni_wcnas.cli.conclusion import compare_trials
 from nni_wcnas.cli.display import Display, TrialState, print_results
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.proposals import check_form, check_proposals, refuse_overridden
@@ -78,9 +79,10 @@ def run_experiment(
     with _stopped_at_the_end(experiment) as started:
         port = free_port(port)
         experiment.start(port)
+        folder = Path(settings.directory) / experiment.id
         display = Display(f'http://localhost:{port}', int(config.max_trial_number or 0), quiet=quiet)
-        trials = _wait(experiment, display, started)
-    return _conclude(Path(settings.directory) / experiment.id, trials, _log(experiment))
+        trials = _wait(experiment, display, started, folder)
+    return _conclude(folder, trials, _log(experiment), cpu=settings.device == 'cpu')
 
 
 def load_experiment(path: str | Path, overrides: list[str], *, cpu: bool) -> tuple[ExperimentConfig, Settings]:
@@ -154,7 +156,9 @@ def _given(words: list[str]) -> list[str]:
     return [words[at + 1] for at, word in enumerate(words[:-1]) if word == '--set']
 
 
-def _wait(experiment: Experiment, display: Display, started: set[psutil.Process]) -> list[TrialState]:
+def _wait(
+    experiment: Experiment, display: Display, started: set[psutil.Process], folder: Path
+) -> list[TrialState]:
     """Show the trials until the experiment has ended; note the processes, which a killed manager leaves behind.
 
     Raises
@@ -166,7 +170,7 @@ def _wait(experiment: Experiment, display: Display, started: set[psutil.Process]
         while True:
             started.update(psutil.Process().children(recursive=True))
             status = experiment.get_status()
-            trials = [TrialState.of(job) for job in experiment.list_trial_jobs()]
+            trials = [TrialState.of(job, folder) for job in experiment.list_trial_jobs()]
             display.show(trials)
             if not any(trial.status in ('RUNNING', 'WAITING') for trial in trials):
                 if status in _ENDED:
@@ -184,8 +188,8 @@ def _tuner_log(experiment: Experiment) -> str:
     return path.read_text(encoding='utf-8', errors='replace') if path.exists() else ''
 
 
-def _conclude(folder: Path, trials: list[TrialState], log: str) -> int:
-    """Export the best cell, write the comparison, print the table."""
+def _conclude(folder: Path, trials: list[TrialState], log: str, *, cpu: bool = False) -> int:
+    """Export the best cell, write the report, print the table; then the networks on the test set."""
     succeeded = sorted((trial for trial in trials if trial.metrics), key=lambda trial: -trial.metrics['default'])
     report = None
     if succeeded:
@@ -198,6 +202,10 @@ def _conclude(folder: Path, trials: list[TrialState], log: str) -> int:
             title=f'Experiment {folder.name}',
         )
     print_results(trials, folder / 'best.json' if succeeded else None, report, log)
+    if len(succeeded) > 1:
+        compared = compare_trials(folder, succeeded, cpu=cpu)
+        if compared is not None:
+            print(f'{compared.verdict}\ncomparison: {compared.page}')
     return 0 if succeeded else 1
 
 

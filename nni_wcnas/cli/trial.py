@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,15 @@ def trial_directory(settings: Settings, experiment: str, trial: str) -> Path:
     return Path(settings.directory).resolve() / experiment / trial
 
 
-def run_trial(settings: Settings) -> dict[str, float]:
+def run_trial(settings: Settings, proposal: Mapping[str, Any]) -> dict[str, float]:
     """Search, retrain, measure and report to NNI; a trial that is started again goes on where it stopped.
 
     Parameters
     ----------
     settings
         With the tuner's proposal already in it.
+    proposal
+        Kept beside them: of trials side by side, NNI's manager does not know which of them was given which.
 
     Returns
     -------
@@ -53,6 +56,7 @@ def run_trial(settings: Settings) -> dict[str, float]:
     """
     path = trial_directory(settings, nni.get_experiment_id(), nni.get_trial_id())
     run = open_run(path, settings, resume=RunDirectory(path).settings.exists())
+    run.write_proposal(proposal)
     with preserved_identity() as identity:
         found = search(settings, run, on_epoch=lambda row, _: _report_epoch(identity, row))
     cost = {**search_seconds(run), 'search_memory': peak_memory(assembly.device(settings))}

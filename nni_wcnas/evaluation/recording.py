@@ -3,7 +3,7 @@
 ::
 
     settings.yml  metrics.csv  measures.json  architecture.json  cell_normal.svg  cell_reduce.svg  policy.json
-    generated/epoch_<epoch>.png  generated/measures.json  checkpoints/last.ckpt  report.html
+    generated/epoch_<epoch>.png  generated/measures.json  checkpoints/last.ckpt  report.html  proposal.json
 
 and ``tensorboard/``, whose event files grow epoch by epoch: see :mod:`nni_wcnas.evaluation.event_file`.
 """
@@ -56,6 +56,7 @@ class RunDirectory:
         self.generated_measures = self.path / 'generated' / 'measures.json'
         self.tensorboard = self.path / 'tensorboard'
         self.policy = self.path / 'policy.json'
+        self.proposal = self.path / 'proposal.json'
 
     def __repr__(self) -> str:
         """Show the folder."""
@@ -157,6 +158,23 @@ class RunDirectory:
         """Write the strongest sub-policies of an augmentation policy, one a line, the strongest first."""
         lines = ',\n'.join(json.dumps(row) for row in rows)
         write_atomically(self.policy, f'[\n{lines}\n]\n')
+
+    def write_proposal(self, parameters: Mapping[str, Any]) -> None:
+        """Write what a tuner proposed for this trial."""
+        write_atomically(self.proposal, json.dumps(parameters, indent=2) + '\n')
+
+    def read_proposal(self) -> dict[str, Any] | None:
+        """Read what a tuner proposed; None where nothing was written.
+
+        Raises
+        ------
+        RecordError
+            If the file is damaged.
+        """
+        if not self.proposal.exists():
+            return None
+        with _damage(self.proposal, 'run the trial again, or delete it'):
+            return dict(json.loads(_read(self.proposal)))
 
     def write_architecture(self, architecture: Architecture) -> None:
         """Write the architecture and the drawings of its cells, if it has any."""

@@ -29,6 +29,7 @@ from nni_wcnas.cli.experiment import _conclude, free_port, load_experiment, run_
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.proposals import check_form, check_proposals
 from nni_wcnas.cli.settings import load_settings
+from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.options import list_options
 from nni_wcnas.tester import FQGAN, TiedAuxiliary
 
@@ -144,7 +145,10 @@ def test_nnictl(created: int, tmp_path: Path) -> None:
         assert 50e6 < final['search_memory'] < psutil.virtual_memory().total
         measures = json.loads((runs[0].parent / 'measures.json').read_text())
         assert {key: measures[key] for key in ('search_seconds', 'search_memory')}.items() <= final.items()
-        assert Path(TrialState.of(TrialJob(**job)).log).is_file()
+        state = TrialState.of(TrialJob(**job), runs[0].parents[1])
+        assert Path(state.log).is_file()
+        settings = yaml.safe_load((runs[0].parent / 'settings.yml').read_text())
+        assert settings['method']['preset'] == state.method.partition(' ')[0], 'labelled by its own proposal'
     if not CHROMIUM:
         pytest.skip('Debian\'s chromium is not installed; everything but the page was checked')
     else:
@@ -355,7 +359,7 @@ def test_run_command_whose_tuner_dies(experiment_file: Path, environment: dict[s
 def test_results_without_a_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the trial's errors are, and where NNI's log is."""
     job = TrialJob('Ab1', 'FAILED', 0, 3, logPath=str(tmp_path), stderrPath=f'file://localhost:{tmp_path}/stderr')
-    assert _conclude(tmp_path, [TrialState.of(job)], f'{tmp_path}/log') == 1
+    assert _conclude(tmp_path, [TrialState.of(job, tmp_path)], f'{tmp_path}/log') == 1
     assert f'trial 3 (Ab1) failed; see {tmp_path}/trial.stderr\nNo trial succeeded; see {tmp_path}/log\n' in (
         capsys.readouterr().out
     )
@@ -382,7 +386,7 @@ def test_shipped_experiments(name: str, tmp_path: Path) -> None:
     if is_list:
         rows = space['rows']['_value']
         assert config.max_trial_number == len(rows)
-        told = [TrialState.of(_job(row)).method for row in config.canonical_copy().search_space['rows']['_value']]
+        told = [_told(tmp_path, row) for row in config.canonical_copy().search_space['rows']['_value']]
         assert len(set(told)) == len(told), 'the display tells every row from the others'
         for row in rows:
             row.pop('data', None)  # It is not here.
@@ -390,10 +394,10 @@ def test_shipped_experiments(name: str, tmp_path: Path) -> None:
     check_proposals(space, name, path.parent / settings, more[1:], is_list=is_list)
 
 
-def _job(parameters: dict[str, Any]) -> TrialJob:
-    """NNI's record of a trial that waits."""
-    told = {'parameter_id': 0, 'parameter_source': 'algorithm', 'parameters': parameters, 'parameter_index': 0}
-    return TrialJob('Ab1', 'WAITING', 0, 0, hyperParameters=[json.dumps(told)])
+def _told(folder: Path, parameters: dict[str, Any]) -> str:
+    """How the display names a trial that was given these."""
+    RunDirectory(folder / 'Ab1').write_proposal(parameters)
+    return TrialState.of(TrialJob('Ab1', 'RUNNING', 0, 0, hyperParameters=[]), folder).method
 
 
 LIST = """\

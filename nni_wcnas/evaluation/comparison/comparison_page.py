@@ -27,7 +27,7 @@ from nni_wcnas.evaluation.corruption import BENCHMARK
 from nni_wcnas.evaluation.page import escape, page, table
 from nni_wcnas.evaluation.record import Record
 
-__all__ = ['comparison_page']
+__all__ = ['comparison_page', 'verdict']
 
 
 def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str:
@@ -50,8 +50,7 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
     ComparisonError
         If the records cannot be compared.
     """
-    methods = group_records(records)
-    share = next((each.measured_with['test']['share'] for each in records if 'test' in each.measured_with), 0.1)
+    methods, share = group_records(records), _share(records)
     comparisons = compare(methods)
     body = [
         f'<h1>{escape(title)}</h1>', f'<p class="soft">{escape(_subtitle(methods))}</p>',
@@ -84,6 +83,23 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
         _section('Records', '', _records(methods)),
     ]
     return page(title, '\n'.join(body), STYLE)
+
+
+def verdict(records: Sequence[Record]) -> str:
+    """What the page says first, plain text.
+
+    Raises
+    ------
+    ComparisonError
+        If the records cannot be compared.
+    """
+    methods = group_records(records)
+    return conclusion(methods, compare(methods), _share(records))
+
+
+def _share(records: Sequence[Record]) -> float:
+    """Of the test images, that are the hardest."""
+    return next((each.measured_with['test']['share'] for each in records if 'test' in each.measured_with), 0.1)
 
 
 def _section(title: str, note: str, *parts: str) -> str:

@@ -16,8 +16,8 @@ from nni_wcnas.evaluation.statistics import Comparison, ComparisonRow, compare_m
 
 __all__ = ['TESTED', 'compare', 'conclusion', 'significance_table']
 
-TESTED = {'error_hard': 'error, hardest', 'error': 'error, all', 'error_worst_class': 'error, worst class',
-          'loss_cvar': 'worst losses'}
+TESTED = {'error_worst_group': 'error, worst group', 'error_hard': 'error, hardest', 'error': 'error, all',
+          'error_worst_class': 'error, worst class', 'loss_cvar': 'worst losses'}
 """Measures that are tested; the conclusion is about the first that is known. All are better where they are lower."""
 _TESTS = {'paired': 'paired t', 'welch': "Welch's t", None: 'none'}
 
@@ -40,7 +40,10 @@ def conclusion(methods: Sequence[Method], comparisons: Mapping[str, Comparison],
         return f'No winner: nothing is known of two methods; evaluate their runs.{left}'
     found = comparisons[measure]
     means = ', '.join(f'{name} {formatted(summary.mean, measure)} %' for name, summary in found.summaries.items())
-    where = f'On the hardest {share:.0%} of the test images' if measure == 'error_hard' else 'On all test images'
+    where = {
+        'error_worst_group': 'On the worst group of the test images',
+        'error_hard': f'On the hardest {share:.0%} of the test images',
+    }.get(measure, 'On all test images')
     verdict = found.verdict if found.winner is None else _of_cells(methods, found.verdict)
     return f'{where}, {verdict}. Mean errors: {means}.{left}'
 

@@ -1,0 +1,73 @@
+"""What an experiment ends with: its networks on the test set, side by side, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from nni_wcnas.cli.comparison import Compared, compare_runs
+from nni_wcnas.cli.display import TrialState
+from nni_wcnas.cli.evaluation import evaluate_run
+from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.evaluation.recording import RunDirectory
+
+__all__ = ['compare_trials']
+
+_COLUMNS = {
+    'error_worst_group': 'worst group', 'error_hard': 'hardest', 'error': 'all', 'error_worst_class': 'worst class',
+}
+"""Errors on the test set, as far as they are known."""
+
+
+def compare_trials(folder: Path, trials: Sequence[TrialState], *, cpu: bool = False) -> Compared | None:
+    """Measure the retrained networks of an experiment on the test set, print them, and compare the methods.
+
+    The tuner never sees these measures: all trials are over by now. Trials that differ in their seed alone are those of
+    one method.
+
+    Parameters
+    ----------
+    folder
+        Of the experiment.
+    trials
+        Those that succeeded, at least one.
+    cpu
+        Use no GPU.
+
+    Returns
+    -------
+    None where nothing can be measured so, as in spaces without cells, or compared, as on several data sets; a sentence
+    says why.
+    """
+    console = Console()
+    try:
+        measures = {trial.name: evaluate_run(folder / trial.name, cpu=cpu, quiet=True) for trial in trials}
+        console.print(_table(folder, trials, measures))
+        runs = {str(folder / trial.name): trial.group for trial in trials}
+        names = [f'{run}={group}' for run, group in runs.items()]
+        return compare_runs(list(runs), folder, names=names, title=f'Experiment {folder.name}')
+    except CommandError as error:
+        console.print(f'The networks are not compared on the test set: {error}', highlight=False, soft_wrap=True)
+        return None
+
+
+def _table(folder: Path, trials: Sequence[TrialState], measures: Mapping[str, Mapping[str, float]]) -> Table:
+    """A row a network, those of one method together."""
+    columns = {key: title for key, title in _COLUMNS.items() if any(key in row for row in measures.values())}
+    views = {trial.name: _view(folder / trial.name) for trial in trials}
+    seen = ['sees'] if any(views.values()) else []
+    table = Table('method and proposal', *seen, *columns.values(), title='Error on the test set')
+    for trial in sorted(trials, key=lambda trial: trial.method):
+        row = measures[trial.name]
+        errors = [f'{row[key]:.1%}' if key in row else '' for key in columns]
+        table.add_row(trial.method, *([views[trial.name]] if seen else []), *errors)
+    return table
+
+
+def _view(path: Path) -> str:
+    """What the found network sees of its images; empty where that was no choice."""
+    architecture = RunDirectory(path).read_architecture()
+    return '' if architecture is None else architecture.view or ''
