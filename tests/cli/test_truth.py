@@ -60,7 +60,8 @@ def settings_file(tmp_path: Path) -> Path:
 
 
 def test_a_search_is_judged_and_stays_as_it_is(settings_file: Path, tmp_path: Path, here: Command) -> None:
-    """Metrics, architecture and every tensor are those of a search without; the true values are the table's."""
+    """Metrics, architecture, tensors and random state are those of a search without; the true values are the table's.
+    """
     rows = write_table(tmp_path / 'table.csv')
     without = tmp_path / 'without.yml'
     without.write_text(SETTINGS.replace('truth: {table: table.csv}\n', ''))
@@ -71,7 +72,9 @@ def test_a_search_is_judged_and_stays_as_it_is(settings_file: Path, tmp_path: Pa
     true = [{key: row.pop(key) for key in list(row) if key.startswith('true_')} for row in history]
     assert [{**row, 'seconds': 0} for row in history] == [{**row, 'seconds': 0} for row in bare] and len(bare) == 2
     assert runs[0].architecture.read_bytes() == runs[1].architecture.read_bytes()
-    first, second = (torch.load(run.checkpoint, weights_only=True)['state_dict'] for run in runs)
+    checkpoints = [torch.load(run.checkpoint, weights_only=True) for run in runs]
+    assert torch.equal(*(checkpoint['nni_wcnas']['random_state'] for checkpoint in checkpoints))
+    first, second = (checkpoint['state_dict'] for checkpoint in checkpoints)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
     own = rows[load_architecture(runs[0].architecture).string]
     worst = {string: min(float(row['class_0']), float(row['class_1'])) for string, row in rows.items()}
@@ -159,7 +162,7 @@ def test_a_trial_reports_them(settings_file: Path, tmp_path: Path, here: Command
          'none~2|; give a table that has all, or take operations out of the space'),
         ('table.csv', 'nowhere.csv', 's.yml:5: truth: nowhere.csv cannot be read (No such file or directory); give a '),
         ('table.csv', 's.yml', 's.yml:5: truth: s.yml has '),
-        ('table.csv', 'table.csv, columns: [clea]', "s.yml:5: truth.columns: columns has 'clea', of which table.csv "
+        ('table.csv', 'table.csv, columns: [clan]', "s.yml:5: truth.columns: columns has 'clan', of which table.csv "
          "has no numbers: did you mean 'clean'?"),
         ('table.csv', 'table.csv, columns: []', 's.yml:5: truth.columns: list should have at least 1 item'),
         ('table.csv', 'table.csv, columns: clean', "s.yml:5: truth.columns: must be a list, not 'clean'; change it"),

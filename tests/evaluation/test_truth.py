@@ -110,8 +110,8 @@ def test_what_is_no_text(tmp_path, content):
 
 
 def test_a_column_that_is_not_there(path):
-    with pytest.raises(TruthError, match=r"columns has 'clea', of which .* has no numbers: did you mean 'clean'\?"):
-        load_truth(path).select(['clea'])
+    with pytest.raises(TruthError, match=r"columns has 'clan', of which .* has no numbers: did you mean 'clean'\?"):
+        load_truth(path).select(['clan'])
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason='the table of all architectures is not beside the checkout')
