@@ -11,6 +11,7 @@ from nni_wcnas.cli import assembly
 from nni_wcnas.cli.document import Document
 from nni_wcnas.cli.problems import Problem, for_settings
 from nni_wcnas.cli.schema import AUTO, Settings
+from nni_wcnas.cli.truth import make_truth
 from nni_wcnas.compatibility import CELL_OPTIONS, check_space
 from nni_wcnas.contracts import GenerativeTester
 from nni_wcnas.options import option
@@ -19,7 +20,7 @@ from nni_wcnas.tester import make_auxiliary
 
 __all__ = ['SECTIONS', 'check_values']
 
-SECTIONS = ('method', 'data', 'difficulty', 'space', 'tester', 'auxiliary')
+SECTIONS = ('method', 'data', 'difficulty', 'space', 'truth', 'tester', 'auxiliary')
 """Those whose parts can be built."""
 
 
@@ -54,6 +55,8 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
             attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
         shape = data if data is not None else _any_data(settings)
         space = attempt('space', lambda: assembly.make_space(settings, shape))
+        if 'space' not in broken:
+            attempt('truth', lambda: make_truth(settings))
         name = settings.space['name']
         cell_options = [key for key in CELL_OPTIONS if getattr(strategy, key, False)]
         if cell_options and name not in SPACES_WITH_CELLS:

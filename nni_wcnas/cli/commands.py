@@ -15,6 +15,7 @@ from nni_wcnas.data import DataError
 from nni_wcnas.evaluation.recording import RecordError
 from nni_wcnas.evaluation.retraining import RetrainingError
 from nni_wcnas.evaluation.retraining_recipe import Recipe, RecipeNumbers
+from nni_wcnas.evaluation.truth import TruthError
 from nni_wcnas.spaces.architecture import ArchitectureError
 
 __all__ = ['run']
@@ -38,12 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
         'evaluate': _evaluate,
         'compare': _compare,
         'export': _export,
+        'lookup': _lookup,
         'report': _report,
         'options': _options,
     }[arguments.command]
     try:
         return command(arguments)
-    except (ArchitectureError, DataError, RecordError, RetrainingError) as error:
+    except (ArchitectureError, DataError, RecordError, RetrainingError, TruthError) as error:
         raise CommandError(for_settings(error)) from error
 
 
@@ -54,6 +56,7 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
 def _search(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.search import open_run, search
     from nni_wcnas.cli.settings import load_settings
+    from nni_wcnas.cli.truth import print_truth
     from nni_wcnas.evaluation.report import write_report
 
     settings = load_settings(arguments.settings, _overrides(arguments))
@@ -69,6 +72,8 @@ def _search(arguments: argparse.Namespace) -> int:
     with _continued_with('--resume', *([] if arguments.run else ['--run', str(path)])):
         found = search(settings, run, on_epoch=lambda row, epochs: print(_line(row, epochs), flush=True))
     report = write_report(run)
+    if found.truth is not None:
+        print_truth(found.truth, found.architecture.string)
     print(f'architecture: {run.architecture}\nreport: {report}')
     return 0 if found.history else 1
 
@@ -198,6 +203,13 @@ def _export(arguments: argparse.Namespace) -> int:
     sizes = {name: value for name, value in given.items() if value is not None}
     is_trained = export(arguments.source, arguments.file, image_size=arguments.image_size, **sizes)
     print(f'network: {arguments.file} ({"trained" if is_trained else "new"} weights)')
+    return 0
+
+
+def _lookup(arguments: argparse.Namespace) -> int:
+    from nni_wcnas.cli.truth import look_up
+
+    look_up(arguments.architecture, arguments.table)
     return 0
 
 

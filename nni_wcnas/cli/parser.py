@@ -51,6 +51,10 @@ _EXAMPLES = {
         'nni-wcnas export runs/again network.onnx',
         'nni-wcnas export darts_v2 darts.onnx --channels 16 --cells 8',
     ),
+    'lookup': (
+        'nni-wcnas lookup runs/first --table nb201_cifar10.csv.gz',
+        "nni-wcnas lookup '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|' --table nb201.csv",
+    ),
     'report': ('nni-wcnas report runs/first',),
     'options': ('nni-wcnas options',),
 }
@@ -80,6 +84,7 @@ _TEXTS = {
     'evaluate': 'test error of a retrained architecture: overall, at its worst, under corruptions and attacks',
     'compare': 'one record a network, and one page that compares methods over their seeds',
     'export': 'write a retrained network, or an architecture with new weights, as an ONNX file',
+    'lookup': 'how good a found architecture of NAS-Bench-201 truly is, by a table of all',
     'report': 'write report.html of a run again',
     'options': 'all members of all axes, presets, testers, spaces and data sets',
 }
@@ -111,6 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
     _evaluate(parsers['evaluate'])
     _compare(parsers['compare'])
     _export(parsers['export'])
+    _lookup(parsers['lookup'])
     parsers['report'].add_argument('run', metavar='RUN', help='run directory')
     return parser
 
@@ -333,3 +339,17 @@ def _export(parser: argparse.ArgumentParser) -> None:
     )
     for name, default in (('channels', 36), ('cells', 20), ('num-classes', 10)):
         parser.add_argument(f'--{name}', type=int, help=f'of new weights (default: {default})')
+
+
+def _lookup(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        'architecture',
+        metavar='ARCHITECTURE',
+        help="architecture.json, the run directory that holds it, or the benchmark's string",
+    )
+    parser.add_argument(
+        '--table',
+        required=True,
+        metavar='FILE',
+        help='CSV file, gzipped or not, with a column arch_str and columns of numbers; rank 1 is the highest value',
+    )

@@ -74,6 +74,8 @@ def check_proposals(
         built |= {f'{name} {touched[name]}' for name in new}
         if 'data' not in new and _is_pretrained(proposal.get('tester')):
             new.append('data')  # Whose images the file must be for.
+        if 'space' in new:
+            new.append('truth')  # Whose table must have its architectures.
         try:
             load_settings(settings, overrides, proposal, build=('method', 'tester', *new), proposer=place)
         except SettingsError as error:

@@ -59,6 +59,8 @@ class Recorder(Checkpoint):
         Called with each new row, and the number of epochs of all stages.
     events
         TensorBoard's files; None writes none.
+    judged
+        What is truly known of a sample, by column; None adds nothing.
     """
 
     def __init__(
@@ -67,8 +69,9 @@ class Recorder(Checkpoint):
         judge: ImageJudge | None = None,
         on_epoch: Callable[[dict[str, float], int], None] | None = None,
         events: EventFile | None = None,
+        judged: Callable[[dict[str, Any]], dict[str, float]] | None = None,
     ) -> None:
-        self.run, self.judge, self.on_epoch, self.events = run, judge, on_epoch, events
+        self.run, self.judge, self.on_epoch, self.events, self.judged = run, judge, on_epoch, events, judged
         self.history: list[dict[str, float]] = []
         self.interrupted = False
         self._rate = math.nan
@@ -85,7 +88,7 @@ class Recorder(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write down the state before the search."""
         if not self.history and _networks(pl_module)[0] is not None:
-            self.history.append({'epoch': 0, **self._generated(pl_module, 0)})
+            self.history.append({'epoch': 0, **self._generated(pl_module, 0), **self._true(pl_module)})
             self.run.write_history(self.history)
         if self.events is not None:
             self.events.begin(self.history)
@@ -104,6 +107,7 @@ class Recorder(Checkpoint):
             if name in _METRICS or name.startswith('loss_')
         }
         row = {'epoch': epoch, 'lr': self._rate, **dict(sorted(logged.items())), **self._generated(pl_module, epoch)}
+        row |= self._true(pl_module)
         row['seconds'] = round(time.monotonic() - self._started, 3)
         self.history.append(row)
         self.run.write_history(self.history)
@@ -134,6 +138,10 @@ class Recorder(Checkpoint):
             self.run.write_generated(epoch, images.cpu(), labels.cpu(), _SHOWN)
             measures = {} if self.judge is None else self.judge.measures(*sample(tester, GENERATED, source), auxiliary)
         return {**tester.values(), **measures}
+
+    def _true(self, module: Any) -> dict[str, float]:
+        """What is known of the architecture that would be exported now."""
+        return {} if self.judged is None else self.judged(module.export())
 
 
 def _networks(module: LightningModule) -> tuple[Tester | None, Auxiliary | None]:

@@ -16,6 +16,7 @@
     retrain: {epochs: 5, channels: 8, cells: 5} the short training that a trial is judged by; all the numbers of
                                                 `nni-wcnas retrain`, and as `recipe: pc_darts` a paper's
     difficulty: {share: 0.1}                    which validation examples are the hard ones
+    truth: {table: FILE, columns: [clean]}      true values of NAS-Bench-201, CSV: shown for what is found, never used
     seed: 0
     device: auto                                cpu, cuda
     directory: runs
@@ -40,6 +41,7 @@ __all__ = [
     'RetrainNumbers',
     'SearchNumbers',
     'Settings',
+    'TruthSource',
     'versions',
 ]
 
@@ -151,6 +153,13 @@ class DifficultySource(Strict):
     share: float = Field(default=0.1, gt=0, lt=1)
 
 
+class TruthSource(Strict):
+    """A table that judges what the search finds: its file, and which of its columns are shown; all, if not given."""
+
+    table: str
+    columns: list[str] | None = Field(default=None, min_length=1)
+
+
 class Settings(Strict):
     """All that a trial is told; sections that name an option hold its arguments as plain values."""
 
@@ -163,6 +172,7 @@ class Settings(Strict):
     pretraining: PretrainingNumbers = PretrainingNumbers()
     retrain: RetrainNumbers = RetrainNumbers()
     difficulty: DifficultySource = DifficultySource()
+    truth: TruthSource | None = None
     seed: int = Field(default=0, ge=0, lt=2**31)
     device: Device = 'auto'
     directory: str = 'runs'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from nni_wcnas.cli.recipe_numbers import remark
 from nni_wcnas.cli.recorder import GENERATED, Recorder
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.cli.settings import differing_key, resolved
+from nni_wcnas.cli.truth import make_truth, true_values
 from nni_wcnas.contracts import GenerativeTester
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.reference import Reference, reference_models
 from nni_wcnas.evaluation.event_file import EventFile
 from nni_wcnas.evaluation.image_judge import ImageJudge
 from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.evaluation.truth import TruthTable
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.spaces.architecture import CELL_SPACES, Architecture
 from nni_wcnas.strategy import Search
@@ -47,6 +50,8 @@ class Found:
     reference: Reference
     hyperparameters: tuple[str, ...] = ()
     """Names of B's values in the history."""
+    truth: TruthTable | None = None
+    """Knows the architecture, if the settings name a table."""
 
 
 def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirectory:
@@ -108,7 +113,9 @@ def search(
     pytorch_lightning.seed_everything(settings.seed, verbose=False)
     space = assembly.make_space(settings, data)
     judge = ImageJudge(reference, data) if strategy.objective.needs_tester else None
-    recorder = Recorder(run, judge, on_epoch, EventFile(run))
+    truth = make_truth(settings)
+    judged = None if truth is None else partial(true_values, truth, settings.space['name'])
+    recorder = Recorder(run, judge, on_epoch, EventFile(run), judged)
     try:
         evaluator = assembly.make_evaluator(
             ready,
@@ -122,7 +129,7 @@ def search(
         )
     except CheckpointError as error:
         raise CommandError(str(error)) from error
-    names = _write_monitoring(run, judge, evaluator)
+    names = _write_monitoring(run, judge, evaluator, truth)
     told = remark(settings)
     if told is not None:
         print(told, file=sys.stderr, flush=True)
@@ -137,18 +144,23 @@ def search(
     tester = evaluator.module.tester
     if isinstance(tester, AugmentationPolicy):
         run.write_policy([row._asdict() for row in tester.sub_policies()])
-    return Found(architecture, recorder.history, data, reference, names)
+    return Found(architecture, recorder.history, data, reference, names, truth)
 
 
-def _write_monitoring(run: RunDirectory, judge: ImageJudge | None, evaluator: SearchEvaluator) -> tuple[str, ...]:
-    """Add to the settings what the numbers on generated images depend on, and B's names, which are returned."""
-    tester = evaluator.module.tester
-    if judge is None or tester is None:
-        return ()
-    names = tuple(tester.values())
-    count = GENERATED if isinstance(tester, GenerativeTester) else len(judge.real.labels)
-    monitoring = {**judge.description(), 'generated_images': count, 'hyperparameters': names}
-    run.write_settings({**run.read_settings(), 'monitoring': monitoring})
+def _write_monitoring(
+    run: RunDirectory, judge: ImageJudge | None, evaluator: SearchEvaluator, truth: TruthTable | None
+) -> tuple[str, ...]:
+    """Add to the settings what the numbers on generated images and the ranks depend on, and B's names, which are
+    returned."""
+    tester, monitoring, names = evaluator.module.tester, {}, ()
+    if truth is not None:
+        monitoring = {'true_columns': tuple(truth.columns), 'true_architectures': len(truth.architectures)}
+    if judge is not None and tester is not None:
+        names = tuple(tester.values())
+        count = GENERATED if isinstance(tester, GenerativeTester) else len(judge.real.labels)
+        monitoring |= {**judge.description(), 'generated_images': count, 'hyperparameters': names}
+    if monitoring:
+        run.write_settings({**run.read_settings(), 'monitoring': monitoring})
     return names
 
 
@@ -174,7 +186,7 @@ def _architecture(settings: Settings, sample: dict[str, Any], operations: tuple[
     given = settings.space if name in CELL_SPACES else {}
     kept = ('num_nodes', 'stem', 'views')
     arguments: dict[str, Any] = {key: given[key] for key in kept if given.get(key) is not None}
-    origin = {key: value for key, value in resolved(settings).items() if key not in ('directory', 'device')}
+    origin = {key: value for key, value in resolved(settings).items() if key not in ('directory', 'device', 'truth')}
     return Architecture(
         name, sample, operations, arguments=arguments, provenance={'seed': settings.seed, 'settings': origin}
     )

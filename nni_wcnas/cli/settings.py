@@ -27,7 +27,8 @@ from nni_wcnas.tester import default_auxiliary
 __all__ = ['differing_key', 'load_settings', 'resolved']
 
 _PATHS = (
-    ('data', 'root'), ('tester', 'pretrained'), ('auxiliary', 'pretrained'), ('difficulty', 'path'), ('directory',)
+    ('data', 'root'), ('tester', 'pretrained'), ('auxiliary', 'pretrained'), ('difficulty', 'path'), ('truth', 'table'),
+    ('directory',),
 )
 _SUPPLIED = {'data': (), 'space': ('num_classes', 'num_labels'), 'tester': ('num_classes', 'image_size')}
 _NOT_NUMBERS = (*MEMBERS, 'mutation_hooks')
@@ -151,7 +152,7 @@ def _with_defaults(axis: str, section: dict[str, Any]) -> dict[str, Any]:
 
 def differing_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     """The first dotted key in which two resolved settings differ, of those that change the result."""
-    free = ('versions', 'directory', 'device', 'retrain', 'monitoring', 'pretrained')
+    free = ('versions', 'directory', 'device', 'retrain', 'truth', 'monitoring', 'pretrained')
     before, after = _flat(old), _flat(new)
     for key in dict.fromkeys([*before, *after]):
         if key.split('.')[0] not in free and before.get(key) != after.get(key):

@@ -25,7 +25,7 @@ from nni_wcnas.evaluation.search_cost import search_seconds
 __all__ = ['judge', 'run_trial', 'trial_directory']
 
 _SEARCHED = ('skips', 'entropy', 'reference_error', 'inception_score', 'fid', 'auxiliary_error')
-"""What the last epoch of the search adds to the final result, beside its losses and B."""
+"""What the last epoch of the search adds to the final result, beside its losses, B and true values."""
 
 
 _JUDGED = (
@@ -67,7 +67,7 @@ def run_trial(settings: Settings, proposal: Mapping[str, Any]) -> dict[str, floa
     final: dict[str, float] = {'default': measures['accuracy_hard']}
     final |= {key: measures[key] for key in _JUDGED if key in measures}
     added = (*_SEARCHED, *found.hyperparameters)
-    final |= {key: value for key, value in last.items() if key in added or key.startswith('loss_')}
+    final |= {key: value for key, value in last.items() if key in added or key.startswith(('loss_', 'true_'))}
     nni.report_final_result(final)
     return final
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from nni_wcnas.evaluation.curves import Chart, draw_chart
 from nni_wcnas.evaluation.page import escape, image_source, page, table
 from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.evaluation.truth import Standing
 from nni_wcnas.spaces.architecture import write_atomically
 
 __all__ = ['CHARTS', 'RETRAINING_CHARTS', 'write_comparison', 'write_report']
@@ -37,7 +38,7 @@ CHARTS = (
           'On generated images, and on real validation images.', percent=True),
     Chart('Learning rate', {'lr': 'lr'}),
 )
-"""The curves of a search; those of B follow. A newcomer adds one entry."""
+"""The curves of a search; those of B and of true values follow. A newcomer adds one entry."""
 
 RETRAINING_CHARTS = (
     Chart('Training loss', {'loss': 'loss'}, 'Augmented training examples, drop path on; without the auxiliary tower.'),
@@ -83,7 +84,7 @@ def write_report(run_directory: RunDirectory | str | os.PathLike[str], measures:
     run = run_directory if isinstance(run_directory, RunDirectory) else RunDirectory(run_directory)
     title = title or f'Search {run.path.resolve().name}'
     found = run.read_measures() if measures is None else measures
-    sections = _cells(run), _measures(found), _curves(run), _generated(run), _settings(run)
+    sections = _cells(run), _truth(run), _measures(found), _curves(run), _generated(run), _settings(run)
     write_atomically(run.report, page(title, '\n'.join((f'<h1>{escape(title)}</h1>', *sections))))
     return run.report
 
@@ -148,6 +149,21 @@ def _spoken(run: RunDirectory, name: str) -> str:
     return '; '.join(f'node {node} from {inputs}' for node, inputs in enumerate(words))
 
 
+def _truth(run: RunDirectory) -> str:
+    """What a table says of the architecture of the last epoch; nothing where the search was given none."""
+    monitoring, rows = run.read_settings().get('monitoring') or {}, run.read_history()
+    count, last = int(monitoring.get('true_architectures', 0)), rows[-1] if rows else {}
+    found = {name: Standing(last[f'true_{name}'], int(last[f'true_{name}_rank']), count)
+             for name in monitoring.get('true_columns', ()) if f'true_{name}' in last}
+    if not found:
+        return ''
+    cells = [[escape(name), f'{standing.value:.6g}', f'{standing.rank:,}', f'{standing.percentile:.2f}']
+             for name, standing in found.items()]
+    note = _note('Looked up in a table of all architectures, which the search never used; rank 1 is the highest value.')
+    body = table(('', 'Value', f'Rank of {count:,}', 'Percentile'), cells, frozenset({1, 2, 3}))
+    return f'<h2>True values</h2>\n{note}\n{body}'
+
+
 def _measures(measures: Mapping[str, float]) -> str:
     """The table of final measures."""
     rows = [[escape(_label(key)), _formatted(key, value)] for key, value in measures.items()]
@@ -175,7 +191,8 @@ def _curves(run: RunDirectory) -> str:
 
 
 def _search_charts(run: RunDirectory) -> Iterator[Chart]:
-    """Those of every search, with who judges its images, and one for each of B's values, whose names are its tester's.
+    """Those of every search, with who judges its images; one for each of B's values, whose names are its tester's; one
+    for each column of a table of true values.
     """
     monitoring = run.read_settings().get('monitoring') or {}
     judged = _judged(monitoring) if 'extractor' in monitoring else {}
@@ -184,6 +201,9 @@ def _search_charts(run: RunDirectory) -> Iterator[Chart]:
         yield replace(chart, note=f'{chart.note} {remark}'.strip())
     for name in monitoring.get('hyperparameters', ()):
         yield Chart(f'B: {name}'.replace('_', ' '), {name: name}, 'Of the tester; epoch 0 is before the search.')
+    for name in monitoring.get('true_columns', ()):
+        yield Chart(f'True value: {name}'.replace('_', ' '), {f'true_{name}': name},
+                    'Looked up for the architecture that would be exported after the epoch.')
 
 
 def _judged(monitoring: Mapping[str, Any]) -> dict[str, str]:

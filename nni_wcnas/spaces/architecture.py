@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from nni_wcnas.contracts import CellGenotype, Choice
-from nni_wcnas.spaces.architecture_string import to_string
+from nni_wcnas.spaces.architecture_string import from_hub, to_string
 from nni_wcnas.spaces.candidates import ALLOWED, DENSE_LABEL, DENSE_NODES
 from nni_wcnas.spaces.operations import PRIMITIVES
 from nni_wcnas.spaces.sample_check import ArchitectureError, check_cells, check_dense, check_keys, listed, nearest
 from nni_wcnas.spaces.views import VIEW_LABEL
 
 __all__ = [
-    'CELLS', 'CELL_SPACES', 'DENSE_SPACES', 'OWN_CELL_SPACES', 'SPACES', 'SPACES_WITH_CELLS', 'VERSION',
-    'Architecture', 'ArchitectureError', 'load_architecture', 'save_architecture', 'write_atomically',
+    'BENCHMARK_SPACES', 'CELLS', 'CELL_SPACES', 'DENSE_SPACES', 'OWN_CELL_SPACES', 'SPACES', 'SPACES_WITH_CELLS',
+    'VERSION', 'Architecture', 'ArchitectureError', 'load_architecture', 'save_architecture', 'write_atomically',
 ]
 
 VERSION = 1
@@ -40,7 +40,10 @@ CELL_SPACES = (*OWN_CELL_SPACES, 'hub_darts', 'hub_pnas', *_LOOSE_SPACES)
 DENSE_SPACES = ('nasbench201',)
 """Spaces made of one cell, an operation on each edge."""
 SPACES_WITH_CELLS = (*CELL_SPACES, *DENSE_SPACES)
-SPACES = (*SPACES_WITH_CELLS, 'hub_nasbench201', 'proxylessnas', 'mobilenetv3', 'view_network', 'other')
+_HUB_BENCHMARK = 'hub_nasbench201'
+BENCHMARK_SPACES = (*DENSE_SPACES, _HUB_BENCHMARK)
+"""Those whose architectures are NAS-Bench-201's."""
+SPACES = (*SPACES_WITH_CELLS, _HUB_BENCHMARK, 'proxylessnas', 'mobilenetv3', 'view_network', 'other')
 """Known spaces. Outside :data:`SPACES_WITH_CELLS` a sample is any map from label to choice; ``'other'`` is any NNI
 space."""
 _NUM_NODES = {'hub_pnas': 5, **dict.fromkeys(_LOOSE_SPACES, 5)}  # Elsewhere 4.
@@ -114,7 +117,7 @@ class Architecture:
         ValueError
             If it is none of that benchmark's.
         """
-        return to_string(self.sample)
+        return to_string(from_hub(self.sample) if self.space == _HUB_BENCHMARK else self.sample)
 
     @property
     def is_cell(self) -> bool:

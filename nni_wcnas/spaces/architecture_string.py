@@ -16,7 +16,10 @@ from typing import Any
 from nni_wcnas.spaces.candidates import DENSE_NODES, dense_labels
 from nni_wcnas.spaces.operations import BENCHMARK_PRIMITIVES
 
-__all__ = ['from_string', 'to_string']
+__all__ = ['from_hub', 'from_string', 'to_string']
+
+_HUB_OPERATIONS = {'conv_1x1': 'nor_conv_1x1', 'conv_3x3': 'nor_conv_3x3'}
+"""What NNI's hub calls otherwise."""
 
 
 def to_string(sample: Mapping[str, Any]) -> str:
@@ -63,6 +66,22 @@ def from_string(text: str) -> dict[str, str]:
     True
     """
     return dict(zip(dense_labels(), _edges(text)))
+
+
+def from_hub(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a sample of NNI's hub space ``NasBench201``, whose edge from state 0 to state 2 is ``'cell/0_2'``.
+
+    Returns
+    -------
+    The sample as :func:`to_string` takes it; edges that are missing stay so.
+
+    Examples
+    --------
+    >>> from_hub({'cell/0_2': 'conv_3x3', 'cell/1_2': 'none'})
+    {'cell/2_0': 'nor_conv_3x3', 'cell/2_1': 'none'}
+    """
+    hub = {label: f'{label[:-3]}{label[-1]}_{label[-3]}' for label in dense_labels()}
+    return {label: _HUB_OPERATIONS.get(sample[name], sample[name]) for label, name in hub.items() if name in sample}
 
 
 def _edges(text: str) -> Iterator[str]:

@@ -33,14 +33,18 @@ def find(method: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     records.prepare(seed)
     space = wc.spaces.NASBench201(width=options.width, num_cells=options.cells)
     if method == 'random':
-        chooser = random.Random(seed)
-        sample = {label: chooser.choice(space.operations) for label in space.simplify()}
-        return {'architecture': to_string(sample)}
+        return {'architecture': to_string(drawn(space, seed))}
     data = wc.data.CIFAR10(options.root, batch_size=options.batch_size, limit=options.images, seed=seed)
     evaluator = wc.SearchEvaluator(
         data, max_epochs=options.epochs, enable_progress_bar=False, accelerator='cpu', devices=1, **_tester(method)
     )
     return {'architecture': to_string(records.search(_strategy(method, options), space, evaluator))}
+
+
+def drawn(space: wc.spaces.NASBench201, seed: int) -> dict[str, str]:
+    """A sample at random."""
+    chooser = random.Random(seed)
+    return {label: chooser.choice(space.operations) for label in space.simplify()}
 
 
 def _strategy(method: str, options: argparse.Namespace) -> wc.Search:

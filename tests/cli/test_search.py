@@ -271,7 +271,9 @@ def test_help_is_instant(here: Command) -> None:
     """No heavy import before the arguments are read; examples in each help."""
     code = 'import sys; import nni_wcnas.cli.parser; sys.exit(bool({"torch", "nni", "pydantic"} & {*sys.modules}))'
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
-    for name in ('search', 'trial', 'run', 'pretrain', 'retrain', 'evaluate', 'compare', 'export', 'report', 'options'):
+    for name in (
+        'search', 'trial', 'run', 'pretrain', 'retrain', 'evaluate', 'compare', 'export', 'lookup', 'report', 'options'
+    ):
         with pytest.raises(SystemExit):
             here(name, '--help')
     assert 'worst_case' in here('options').stdout

@@ -4,11 +4,13 @@ import itertools
 
 import pytest
 import torch
+from nni.nas.hub.pytorch import NasBench201
 from nni.nas.nn.pytorch import model_context
 from torch import nn
 
 from nni_wcnas import Search
-from nni_wcnas.spaces import NASBench201, from_string, to_string
+from nni_wcnas.spaces import Architecture, NASBench201, from_string, to_string
+from nni_wcnas.spaces.architecture_string import from_hub
 from nni_wcnas.supernet import RelaxedDenseCell
 from nni_wcnas.supernet.choices import cells_by_label, relaxed_cells
 from nni_wcnas.transform import PartialChannels
@@ -180,3 +182,20 @@ def test_partial_channels(fast):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         NASBench201(**arguments)
+
+
+def test_samples_of_nnis_hub():
+    """The same paths through the cell, for all ways to connect it; the same operations by its other names."""
+    state = torch.ones(1, 2, 3, 3, dtype=torch.float64)
+    for names in itertools.product(('none', 'skip_connect'), repeat=6):
+        hub = dict(zip(('cell/0_1', 'cell/0_2', 'cell/1_2', 'cell/0_3', 'cell/1_3', 'cell/2_3'), names))
+        with model_context(hub):
+            theirs = NasBench201(2, 1).cells[0]
+        ours = NASBench201(width=2, num_cells=1).freeze(from_hub(hub)).cells[0]
+        assert torch.equal(ours(state), theirs(state))
+    hub = {'cell/0_1': 'conv_3x3', 'cell/0_2': 'none', 'cell/1_2': 'skip_connect', 'cell/0_3': 'avg_pool_3x3',
+           'cell/1_3': 'conv_1x1', 'cell/2_3': 'conv_3x3', 'width': 4}
+    assert from_hub(hub) == SAMPLE
+    assert Architecture('hub_nasbench201', hub).string == TEXT
+    with pytest.raises(ValueError, match='cell/3_2 is missing'):
+        to_string(from_hub({key: value for key, value in hub.items() if key != 'cell/2_3'}))
