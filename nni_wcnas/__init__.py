@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from nni_wcnas.hypergradient import FirstOrder, Unrolled
     from nni_wcnas.objective import (
         AverageCase,
+        ConditionalValueAtRisk,
+        GroupWorstCase,
         InstanceHardness,
         SaliencyAware,
         SelectedExamples,
@@ -44,7 +46,14 @@ if TYPE_CHECKING:
     )
     from nni_wcnas.spaces.published import load as published_architecture
     from nni_wcnas.strategy import Search
-    from nni_wcnas.tester import FQGAN, SNGAN, AugmentationPolicy, BigGAN, ContraGAN, StyleGAN2ADA
+    from nni_wcnas.tester import (
+        FQGAN,
+        SNGAN,
+        AugmentationPolicy,
+        BigGAN,
+        ContraGAN,
+        StyleGAN2ADA,
+    )
     from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 __all__ = [
@@ -54,10 +63,12 @@ __all__ = [
     'AuxiliarySkip',
     'AverageCase',
     'BigGAN',
+    'ConditionalValueAtRisk',
     'ContraGAN',
     'Dirichlet',
     'FQGAN',
     'FirstOrder',
+    'GroupWorstCase',
     'GumbelSoftmax',
     'HardConcrete',
     'HessianEigenvalue',
@@ -115,6 +126,8 @@ _HOMES = {
     'PartialChannels': 'transform',
     'SkipDropout': 'transform',
     'AverageCase': 'objective',
+    'ConditionalValueAtRisk': 'objective',
+    'GroupWorstCase': 'objective',
     'InstanceHardness': 'objective',
     'SaliencyAware': 'objective',
     'SelectedExamples': 'objective',

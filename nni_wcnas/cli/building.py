@@ -13,6 +13,7 @@ from nni_wcnas.cli.problems import Problem, for_settings
 from nni_wcnas.cli.schema import AUTO, Settings
 from nni_wcnas.compatibility import CELL_OPTIONS, check_space
 from nni_wcnas.contracts import GenerativeTester
+from nni_wcnas.objective import GroupWorstCase
 from nni_wcnas.options import option
 from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
 from nni_wcnas.tester import make_auxiliary
@@ -52,6 +53,8 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
             problems += _without_generator(document, settings, type(objective).__name__)
         if data is not None:
             attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
+            if isinstance(objective, GroupWorstCase):
+                attempt('method', lambda: objective.check_examples(len(data.images.train)))
         shape = data if data is not None else _any_data(settings)
         space = attempt('space', lambda: assembly.make_space(settings, shape))
         name = settings.space['name']

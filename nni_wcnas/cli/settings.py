@@ -27,7 +27,8 @@ from nni_wcnas.tester import default_auxiliary
 __all__ = ['differing_key', 'load_settings', 'resolved']
 
 _PATHS = (
-    ('data', 'root'), ('tester', 'pretrained'), ('auxiliary', 'pretrained'), ('difficulty', 'path'), ('directory',)
+    ('data', 'root'), ('tester', 'pretrained'), ('auxiliary', 'pretrained'), ('difficulty', 'path'), ('directory',),
+    ('method', 'objective', 'groups'),
 )
 _SUPPLIED = {'data': (), 'space': ('num_classes', 'num_labels'), 'tester': ('num_classes', 'image_size')}
 _NOT_NUMBERS = (*MEMBERS, 'mutation_hooks')
@@ -178,7 +179,9 @@ def _normalise(document: Document, folder: Path) -> None:
         spell_out(method)
         _share_lengths(values, method.get('schedule'))
     for path in _PATHS:
-        section = values if len(path) == 1 else values.get(path[0])
+        section: Any = values
+        for key in path[:-1]:
+            section = section.get(key) if isinstance(section, dict) else None
         if isinstance(section, dict) and isinstance(section.get(path[-1]), str) and (
             path[-1] != 'pretrained' or section['pretrained'] != AUTO
         ):
