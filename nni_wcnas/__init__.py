@@ -52,6 +52,8 @@ if TYPE_CHECKING:
         AugmentationPolicy,
         BigGAN,
         ContraGAN,
+        Corruptions,
+        Perturbation,
         StyleGAN2ADA,
     )
     from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
@@ -65,6 +67,7 @@ __all__ = [
     'BigGAN',
     'ConditionalValueAtRisk',
     'ContraGAN',
+    'Corruptions',
     'Dirichlet',
     'FQGAN',
     'FirstOrder',
@@ -77,6 +80,7 @@ __all__ = [
     'MaxSkips',
     'NoSmoothing',
     'PartialChannels',
+    'Perturbation',
     'Progressive',
     'Projected',
     'RandomSmoothing',
@@ -137,6 +141,8 @@ _HOMES = {
     'FirstOrder': 'hypergradient',
     'Unrolled': 'hypergradient',
     'AugmentationPolicy': 'tester',
+    'Corruptions': 'tester',
+    'Perturbation': 'tester',
     'FQGAN': 'tester',
     'SNGAN': 'tester',
     'BigGAN': 'tester',

@@ -213,6 +213,20 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         'tester',
+        'corruptions',
+        tester.Corruptions,
+        'learned common corruptions: noise, blur, weather, digital',
+        'Hendrycks and Dietterich, Common Corruptions and Perturbations, ICLR 2019',
+    ),
+    Option(
+        'tester',
+        'perturbation',
+        tester.Perturbation,
+        'validation images attacked by FGSM or PGD; no B',
+        'Madry et al., ICLR 2018',
+    ),
+    Option(
+        'tester',
         'contra_gan',
         tester.ContraGAN,
         'GAN whose discriminator learns classes by contrast',
