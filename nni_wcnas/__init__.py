@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from nni_wcnas.hypergradient import FirstOrder, Unrolled
     from nni_wcnas.objective import (
         AverageCase,
+        ConditionalValueAtRisk,
+        GroupWorstCase,
         InstanceHardness,
         SaliencyAware,
         SelectedExamples,
@@ -44,7 +46,16 @@ if TYPE_CHECKING:
     )
     from nni_wcnas.spaces.published import load as published_architecture
     from nni_wcnas.strategy import Search
-    from nni_wcnas.tester import FQGAN, SNGAN, AugmentationPolicy, BigGAN, ContraGAN, StyleGAN2ADA
+    from nni_wcnas.tester import (
+        FQGAN,
+        SNGAN,
+        AugmentationPolicy,
+        BigGAN,
+        ContraGAN,
+        Corruptions,
+        Perturbation,
+        StyleGAN2ADA,
+    )
     from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 __all__ = [
@@ -54,10 +65,13 @@ __all__ = [
     'AuxiliarySkip',
     'AverageCase',
     'BigGAN',
+    'ConditionalValueAtRisk',
     'ContraGAN',
+    'Corruptions',
     'Dirichlet',
     'FQGAN',
     'FirstOrder',
+    'GroupWorstCase',
     'GumbelSoftmax',
     'HardConcrete',
     'HessianEigenvalue',
@@ -66,6 +80,7 @@ __all__ = [
     'MaxSkips',
     'NoSmoothing',
     'PartialChannels',
+    'Perturbation',
     'Progressive',
     'Projected',
     'RandomSmoothing',
@@ -115,6 +130,8 @@ _HOMES = {
     'PartialChannels': 'transform',
     'SkipDropout': 'transform',
     'AverageCase': 'objective',
+    'ConditionalValueAtRisk': 'objective',
+    'GroupWorstCase': 'objective',
     'InstanceHardness': 'objective',
     'SaliencyAware': 'objective',
     'SelectedExamples': 'objective',
@@ -124,6 +141,8 @@ _HOMES = {
     'FirstOrder': 'hypergradient',
     'Unrolled': 'hypergradient',
     'AugmentationPolicy': 'tester',
+    'Corruptions': 'tester',
+    'Perturbation': 'tester',
     'FQGAN': 'tester',
     'SNGAN': 'tester',
     'BigGAN': 'tester',

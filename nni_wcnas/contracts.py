@@ -409,6 +409,10 @@ class Tester(nn.Module, ABC):
     image_size: int
     pretrained: str | Path | None = None
     """File of pre-training that it was made with; an auxiliary model takes its state from there."""
+    has_hyperparameters: bool = True
+    """False where there is no B: nothing ascends then, and no auxiliary model, whose judgement is B's alone, learns."""
+    changes_validation: bool = False
+    """Whether the real images that it changes are those of the validation batch, not of the training batch."""
 
     @abstractmethod
     def noise(self, count: int, source: Batch | None = None) -> Noise:
@@ -422,9 +426,17 @@ class Tester(nn.Module, ABC):
         """f(G) or f(B): images in [-1, 1] of shape ``(N, 3, image_size, image_size)``, differentiable in ``generator``
         (default: the live :meth:`generator_parameters`); changes nothing."""
 
+    def attack(self, images: Tensor, noise: Noise, logits: Callable[[Tensor], Tensor]) -> Tensor:
+        """What the architecture sees of images that :meth:`generate` made of ``noise``; draws nothing.
+
+        ``logits`` are the learner's, one step ahead, of images in [-1, 1]; they are not differentiable in W' and A.
+        """
+        del noise, logits  # Unused: images are hard by B, not by the learner at hand.
+        return images
+
     @abstractmethod
     def hyperparameters(self) -> Parameters:
-        """B: the live, unconstrained hyper-parameters."""
+        """B: the live, unconstrained hyper-parameters; none where :attr:`has_hyperparameters` says so."""
 
     @abstractmethod
     def values(self) -> dict[str, float]:

@@ -130,7 +130,8 @@ class SearchEvaluator(Lightning):
         ``'tied'`` (the discriminator's trunk and a two-layer head) or the name of a timm classifier; a map of
         ``name``, ``lr``, ``min_lr``, ``momentum``, ``weight_decay``, ``gradient_clip_val`` and ``pretrained`` (a file
         of pre-training), each of which may be left out; or a module of one's own. Without a name it is ``'tied'`` for a
-        tester with a discriminator, ``'resnet18'`` for any other. Without a tester it is not built.
+        tester with a discriminator, ``'resnet18'`` for any other. Without a tester, or with one that has no
+        hyper-parameters, it is not built.
     max_epochs
         Length of the search; ``Search(schedule=SingleStage(epochs))`` overrides it.
     learning_rate, min_learning_rate, momentum, weight_decay
@@ -234,6 +235,13 @@ def _checkpoints(directory: str | Path | None) -> list[ModelCheckpoint]:
 
 
 def _auxiliary_model(auxiliary: str | AuxiliaryOptions | Auxiliary | None, tester: Tester | None) -> Auxiliary | None:
+    if tester is not None and not tester.has_hyperparameters:
+        if auxiliary is not None:
+            raise ValueError(
+                f'An auxiliary model does nothing beside {type(tester).__name__}, which has no hyper-parameters that '
+                'it could keep meaningful: leave auxiliary out'
+            )
+        return None
     if isinstance(auxiliary, nn.Module):
         return auxiliary
     return make_auxiliary(auxiliary, tester) if tester is not None else None

@@ -185,6 +185,8 @@ class SearchModule(DartsLightningModule):
             return []
         home, epochs = self._adversary_home(), self.trainer.max_epochs
         found = home.tester.optimizers(epochs, learns_b=self.objective.hyperparameter_lr > 0)
+        if not home.tester.has_hyperparameters:
+            return found
         if self.objective.needs_auxiliary:
             found += home.auxiliary.optimizers(epochs)
         if self.objective.hyperparameter_lr:

@@ -63,6 +63,8 @@ _DIHCL = 'Zhou et al., Dynamic Instance Hardness, NeurIPS 2020'
 _SANAS = 'Hosseini and Xie, Saliency-Aware Neural Architecture Search, NeurIPS 2022'
 _DADA = 'Li et al., Differentiable Automatic Data Augmentation, ECCV 2020'
 _SHORTCUT = 'Geirhos et al., Shortcut learning, Nature Machine Intelligence 2020'
+_CVAR = 'Rockafellar and Uryasev, Optimization of Conditional Value-at-Risk, 2000'
+_GROUPS = 'Sagawa et al., Distributionally Robust Neural Networks, ICLR 2020'
 _BENCHMARK = 'Dong and Yang, NAS-Bench-201, ICLR 2020'
 
 OPTIONS: tuple[Option, ...] = (
@@ -99,6 +101,20 @@ OPTIONS: tuple[Option, ...] = (
         objective.InstanceHardness,
         'loss on validation examples drawn by running hardness',
         _DIHCL,
+    ),
+    Option(
+        'objective',
+        'conditional_value_at_risk',
+        objective.ConditionalValueAtRisk,
+        'mean loss of the worst share of each validation batch',
+        _CVAR,
+    ),
+    Option(
+        'objective',
+        'group_worst_case',
+        objective.GroupWorstCase,
+        'loss of classes or groups, weighted by how bad they stay',
+        _GROUPS,
     ),
     Option(
         'objective',
@@ -196,6 +212,20 @@ OPTIONS: tuple[Option, ...] = (
         tester.AugmentationPolicy,
         'learned pairs of image operations; where no other is given',
         _DADA,
+    ),
+    Option(
+        'tester',
+        'corruptions',
+        tester.Corruptions,
+        'learned common corruptions: noise, blur, weather, digital',
+        'Hendrycks and Dietterich, Common Corruptions and Perturbations, ICLR 2019',
+    ),
+    Option(
+        'tester',
+        'perturbation',
+        tester.Perturbation,
+        'validation images attacked by FGSM or PGD; no B',
+        'Madry et al., ICLR 2018',
     ),
     Option(
         'tester',

@@ -301,6 +301,8 @@ class Search(DARTS):
             )
         if objective.needs_tester and isinstance(tester, GAN):
             _warn_of_idle(objective, tester)
+        if objective.needs_tester and isinstance(tester, Tester) and not tester.has_hyperparameters:
+            _warn_without_b(objective, tester)
         if not objective.needs_tester or tester is not None:
             return None
         if isinstance(evaluator, SearchEvaluator):
@@ -406,6 +408,21 @@ def _warn_of_idle(objective: Objective, tester: GAN) -> None:
             _kind(objective),
             tester.learns,
         )
+
+
+def _warn_without_b(objective: Objective, tester: Tester) -> None:
+    """Say which numbers of the objective act on B alone, where they are not the defaults and there is no B."""
+    parameters = inspect.signature(type(objective)).parameters
+    for name in ('trade_off', 'hyperparameter_lr'):
+        value = getattr(objective, name, None)
+        if value and name in parameters and value != parameters[name].default:
+            _logger.warning(
+                '%s has no hyper-parameters B to learn, so %s=%s of %s, which is about B, does nothing',
+                _kind(tester),
+                name,
+                value,
+                _kind(objective),
+            )
 
 
 def _has_adversary(module: LightningModule) -> bool:

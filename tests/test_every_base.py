@@ -13,6 +13,8 @@ OBJECTIVES = (
     wc.AverageCase(),
     wc.SelfPaced('mixture'),
     wc.InstanceHardness('ucb'),
+    wc.ConditionalValueAtRisk(),
+    wc.GroupWorstCase(),
     wc.SaliencyAware(every=1, saliency_every=1, steps=1),
     wc.SelectedExamples(pairs=64, every=1),
     wc.SynthesizedValidation(real_share=0.5),
@@ -30,6 +32,8 @@ SHORT = {
 """What makes a base shorter."""
 TESTERS = {
     'policy': lambda: None,
+    'corruptions': lambda: wc.Corruptions(10, image_size=16),
+    'perturbation': lambda: wc.Perturbation(10, image_size=16),
     'fq_gan': lambda: wc.FQGAN(10, image_size=16, width=4, latent=8, dictionary_size=8, ema_start=1),
     'sn_gan': lambda: wc.SNGAN(10, image_size=16, width=4, latent=8),
     'architecture': lambda: wc.BigGAN(10, image_size=16, width=4, latent=8, learns='architecture'),
@@ -41,7 +45,7 @@ def _parts(tester):
     operations = ('none', 'max_pool_3x3', 'skip_connect', 'sep_conv_3x3', 'dil_conv_3x3')
     space = wc.spaces.DARTS(width=12, num_cells=3, num_nodes=2, operations=operations)
     given = TESTERS[tester]()
-    auxiliary = 'test_resnet' if given is None else None
+    auxiliary = 'test_resnet' if tester in ('policy', 'corruptions') else None
     data = wc.data.Digits(batch_size=10, limit=40)
     return space, wc.SearchEvaluator(data, tester=given, auxiliary=auxiliary, max_epochs=1, **QUIET)
 
@@ -59,7 +63,7 @@ def test_trains_or_is_refused(base, objective, tester):
     except ValueError as error:
         assert learns_b and 'SynthesizedValidation learns B' in str(error) and 'FirstOrder' in str(error)
         return
-    if objective.needs_generator and tester == 'policy':
+    if objective.needs_generator and tester in ('policy', 'corruptions', 'perturbation'):
         with pytest.raises(ValueError, match='needs a tester with a generator'):
             run(search, make=lambda: _parts(tester))
         return

@@ -15,6 +15,8 @@ AXES = {
         wc.SelfPaced(),
         wc.SynthesizedValidation(real_share=0.5),
         wc.InstanceHardness('thompson'),
+        wc.ConditionalValueAtRisk(),
+        wc.GroupWorstCase(),
         wc.SaliencyAware(every=2, saliency_every=2, steps=1),
         wc.SelectedExamples(pairs=64, every=1),
         wc.WorstCase(every=1),

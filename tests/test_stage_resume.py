@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from staged_search import OPERATIONS, run
 from torch import Tensor
 
-from nni_wcnas import InstanceHardness, SaliencyAware, Search, SingleStage, Softmax, Unrolled, WorstCase
+from nni_wcnas import GroupWorstCase, InstanceHardness, SaliencyAware, Search, SingleStage, Softmax, Unrolled, WorstCase
 from nni_wcnas.contracts import Schedule
 from nni_wcnas.relaxation import Dirichlet
 from nni_wcnas.schedule import Progressive, Projected, SkipCount
@@ -73,6 +73,7 @@ CASES: dict[str, tuple[Schedule, dict[str, Any], tuple[int, ...]]] = {
         {'members': {'objective': InstanceHardness('thompson')}},
         (1,),
     ),
+    'an objective that weighs groups': (SingleStage(epochs=3), {'members': {'objective': GroupWorstCase(0.5)}}, (1,)),
     'an objective with a learner of its own, over two stages': (
         Progressive((2,), epochs=2),
         {'members': {'objective': SaliencyAware(every=2, saliency_every=1, steps=1), 'hypergradient': Unrolled()}},

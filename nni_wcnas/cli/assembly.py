@@ -136,7 +136,7 @@ def make_evaluator(settings: Settings, data: ImageData, strategy: Search, **trai
     return SearchEvaluator(
         data,
         tester=tester,
-        auxiliary=settings.auxiliary.arguments(),
+        auxiliary=settings.auxiliary.arguments() if tester is None or tester.has_hyperparameters else None,
         max_epochs=settings.search.epochs,
         **numbers,
         accelerator=accelerator(settings),

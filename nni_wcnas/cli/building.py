@@ -14,6 +14,7 @@ from nni_wcnas.cli.schema import AUTO, Settings
 from nni_wcnas.cli.truth import make_truth
 from nni_wcnas.compatibility import CELL_OPTIONS, check_space
 from nni_wcnas.contracts import GenerativeTester
+from nni_wcnas.objective import GroupWorstCase
 from nni_wcnas.options import option
 from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
 from nni_wcnas.tester import make_auxiliary
@@ -53,6 +54,8 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
             problems += _without_generator(document, settings, type(objective).__name__)
         if data is not None:
             attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
+            if isinstance(objective, GroupWorstCase):
+                attempt('method', lambda: objective.check_examples(len(data.images.train)))
         shape = data if data is not None else _any_data(settings)
         space = attempt('space', lambda: assembly.make_space(settings, shape))
         if 'space' not in broken:
@@ -66,7 +69,8 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
             attempt('method', lambda: check_space(strategy, space))
         if settings.tester is not None or (objective is not None and objective.needs_tester):
             tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
-            if tester is not None and assembly.is_auxiliary(settings.auxiliary.name):
+            is_judged = tester is not None and tester.has_hyperparameters
+            if is_judged and assembly.is_auxiliary(settings.auxiliary.name):
                 attempt('auxiliary', lambda: make_auxiliary(settings.auxiliary.arguments(), tester))
     return problems
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.composition import innermost
 from nni_wcnas.cli.document import Document
 from nni_wcnas.cli.problems import Problem
 from nni_wcnas.cli.schema import AuxiliaryNumbers, Settings
 from nni_wcnas.evaluation.retraining_recipe import Recipe
+from nni_wcnas.options import OPTIONS
 
-__all__ = ['LENGTHS', 'inconsistent_numbers']
+__all__ = ['LENGTHS', 'OF_B', 'inconsistent_numbers', 'is_without_b']
 
 LENGTHS = ('epochs', 'warmup')
 """Keys of the search that a schedule may have too."""
+OF_B = ('trade_off', 'hyperparameter_lr')
+"""Keys of an objective that act on the tester's hyper-parameters alone."""
 
 
 def inconsistent_numbers(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
@@ -46,7 +51,7 @@ def inconsistent_numbers(document: Document, settings: Settings, broken: set[str
             )
         )
     problems += _check_lengths(document) + _check_difficulty(document, settings) + _check_retraining(document, settings)
-    problems += _check_auxiliary(document, settings.auxiliary)
+    problems += _check_auxiliary(document, settings.auxiliary) + _check_without_b(document)
     for name, section in (('auxiliary', settings.auxiliary), ('pretraining', settings.pretraining)):
         if section.steps is not None and section.epochs is not None:
             message = f'is {section.epochs}, and steps are {section.steps}: two lengths; keep one of them'
@@ -66,6 +71,32 @@ def _check_auxiliary(document: Document, auxiliary: AuxiliaryNumbers) -> list[Pr
         message = f'is above lr ({auxiliary.lr}), so the rate would rise; lower it'
         problems.append(document.problem(message, 'auxiliary', 'min_lr'))
     return problems
+
+
+def _check_without_b(document: Document) -> list[Problem]:
+    """What is B's alone, beside a tester that has none."""
+    tester: Any = document.values.get('tester')
+    if not is_without_b(tester):
+        return []
+    method = document.values.get('method')
+    sections = {('method',): method, ('method', 'objective'): method.get('objective') if method else None}
+    idle = [
+        (*path, key)
+        for path, section in sections.items()
+        for key in OF_B
+        if isinstance(section, dict) and section.get(key)
+    ]
+    if not document.places.get(('auxiliary',), 'preset').startswith('preset'):  # Else a recipe's numbers.
+        idle.append(('auxiliary',))
+    message = f'does nothing with {tester["name"]}, which has no hyper-parameters to learn; leave it out'
+    return [document.problem(message, *path) for path in idle]
+
+
+def is_without_b(tester: dict[str, Any] | None) -> bool:
+    """Whether the section names a tester that has no hyper-parameters."""
+    name = tester.get('name') if isinstance(tester, dict) else None
+    kind: Any = next((row.factory for row in OPTIONS if (row.axis, row.name) == ('tester', name)), None)
+    return kind is not None and not kind.has_hyperparameters
 
 
 def _check_lengths(document: Document) -> list[Problem]:

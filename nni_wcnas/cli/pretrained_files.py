@@ -28,7 +28,7 @@ from nni_wcnas.data import ImageData
 from nni_wcnas.data.cache import cache_folder
 from nni_wcnas.options import option
 from nni_wcnas.strategy import Search
-from nni_wcnas.tester import GAN, AugmentationPolicy, default_auxiliary, make_auxiliary, storage
+from nni_wcnas.tester import GAN, AugmentationPolicy, ImagePolicy, default_auxiliary, make_auxiliary, storage
 from nni_wcnas.tester.pretraining_lengths import STEPS, lengths
 
 __all__ = ['with_pretrained_files']
@@ -113,7 +113,7 @@ def _auxiliary(settings: Settings, data: ImageData, known: Mapping[str, Any]) ->
     else:
         depends_on['timm'] = timm.__version__
 
-    def networks() -> tuple[GAN | AugmentationPolicy, Auxiliary]:
+    def networks() -> tuple[GAN | ImagePolicy, Auxiliary]:
         beside = AugmentationPolicy(data.num_classes, image_size=data.image_size)
         made: Any = assembly.make_tester(settings, data) if name == 'tied' else beside
         made.pretrained = None  # Whose own auxiliary model is not this one.
@@ -140,7 +140,7 @@ def _made(
     settings: Settings,
     data: ImageData,
     depends_on: Mapping[str, Any],
-    networks: Callable[[], tuple[GAN | AugmentationPolicy, Auxiliary | None]],
+    networks: Callable[[], tuple[GAN | ImagePolicy, Auxiliary | None]],
     numbers: Mapping[str, Any],
     known: str | None,
 ) -> str:

@@ -15,7 +15,7 @@ from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.contracts import Auxiliary, Batch
 from nni_wcnas.data import ImageData
-from nni_wcnas.tester import GAN, AugmentationPolicy, make_auxiliary, pretrain, storage
+from nni_wcnas.tester import GAN, ImagePolicy, make_auxiliary, pretrain, storage
 
 __all__ = ['pretrain_tester', 'pretraining_data', 'train']
 
@@ -60,9 +60,9 @@ def pretrain_tester(
     pytorch_lightning.seed_everything(settings.pretraining.seed_of(settings), verbose=False)
     try:
         tester = assembly.make_tester(settings, data)
-        if not isinstance(tester, GAN | AugmentationPolicy):
+        if not isinstance(tester, GAN | ImagePolicy):
             raise CommandError(f'{type(tester).__name__} has nothing to pre-train; leave this step out')
-        if isinstance(tester, AugmentationPolicy):
+        if isinstance(tester, ImagePolicy):
             _refuse_idle(given, type(tester).__name__)
         auxiliary = make_auxiliary(settings.auxiliary.arguments(), tester)
     except ValueError as error:
@@ -86,7 +86,7 @@ def pretraining_data(settings: Settings, data: ImageData | None = None) -> Image
 def train(
     settings: Settings,
     data: ImageData,
-    tester: GAN | AugmentationPolicy,
+    tester: GAN | ImagePolicy,
     auxiliary: Auxiliary | None,
     file: Path,
     numbers: Mapping[str, Any],

@@ -145,10 +145,13 @@ class Recorder(Checkpoint):
 
 
 def _networks(module: LightningModule) -> tuple[Tester | None, Auxiliary | None]:
-    """The search's tester, and its auxiliary model if that learns; None for what it has not."""
+    """The search's tester, if there is something of it to learn, and its auxiliary model if that learns."""
     inner = getattr(module, 'training_module', None)
+    tester = getattr(inner, 'tester', None)
+    if tester is None or not tester.has_hyperparameters:
+        return None, None
     learns = getattr(getattr(module, 'objective', None), 'needs_auxiliary', False)
-    return getattr(inner, 'tester', None), getattr(inner, 'auxiliary', None) if learns else None
+    return tester, getattr(inner, 'auxiliary', None) if learns else None
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from nni.nas.space import RawFormatModelSpace
 
 from nni_wcnas.checkpoint import CheckpointError
 from nni_wcnas.cli import assembly
+from nni_wcnas.cli.consistency import is_without_b
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.memory import is_out_of_memory, out_of_memory
 from nni_wcnas.cli.pretrained_files import with_pretrained_files
@@ -35,7 +36,7 @@ from nni_wcnas.evaluation.truth import TruthTable
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.spaces.architecture import CELL_SPACES, Architecture
 from nni_wcnas.strategy import Search
-from nni_wcnas.tester import AugmentationPolicy
+from nni_wcnas.tester import ImagePolicy
 
 __all__ = ['Found', 'open_run', 'search']
 
@@ -112,7 +113,8 @@ def search(
         run.write_settings({**run.read_settings(), 'pretrained': files})
     pytorch_lightning.seed_everything(settings.seed, verbose=False)
     space = assembly.make_space(settings, data)
-    judge = ImageJudge(reference, data) if strategy.objective.needs_tester else None
+    has_images = strategy.objective.needs_tester and not is_without_b(settings.tester)
+    judge = ImageJudge(reference, data) if has_images else None
     truth = make_truth(settings)
     judged = None if truth is None else partial(true_values, truth, settings.space['name'])
     recorder = Recorder(run, judge, on_epoch, EventFile(run), judged)
@@ -142,8 +144,8 @@ def search(
     architecture = _architecture(settings, sample, _operations(space))
     run.write_architecture(architecture)
     tester = evaluator.module.tester
-    if isinstance(tester, AugmentationPolicy):
-        run.write_policy([row._asdict() for row in tester.sub_policies()])
+    if isinstance(tester, ImagePolicy):
+        run.write_policy(tester.rows())
     return Found(architecture, recorder.history, data, reference, names, truth)
 
 

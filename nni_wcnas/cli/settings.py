@@ -11,7 +11,7 @@ from typing import Any
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.building import SECTIONS, check_values
 from nni_wcnas.cli.composition import MEMBERS, innermost, spell_out
-from nni_wcnas.cli.consistency import LENGTHS, inconsistent_numbers
+from nni_wcnas.cli.consistency import LENGTHS, OF_B, inconsistent_numbers, is_without_b
 from nni_wcnas.cli.document import Document, parse_value, read_document
 from nni_wcnas.cli.members import arguments_of, check_arguments, defaults_of, validate
 from nni_wcnas.cli.numbers import impossible_numbers
@@ -28,7 +28,7 @@ __all__ = ['differing_key', 'load_settings', 'resolved']
 
 _PATHS = (
     ('data', 'root'), ('tester', 'pretrained'), ('auxiliary', 'pretrained'), ('difficulty', 'path'), ('truth', 'table'),
-    ('directory',),
+    ('directory',), ('method', 'objective', 'groups'),
 )
 _SUPPLIED = {'data': (), 'space': ('num_classes', 'num_labels'), 'tester': ('num_classes', 'image_size')}
 _NOT_NUMBERS = (*MEMBERS, 'mutation_hooks')
@@ -98,7 +98,7 @@ def resolved(settings: Settings) -> dict[str, Any]:
         plain.pop(name, None)  # Of the run that wrote the file.
     if strategy.objective.needs_tester:
         plain.setdefault('tester', dict(assembly.DEFAULT_TESTER))
-    if 'tester' in plain:
+    if 'tester' in plain and not is_without_b(plain['tester']):
         kind: Any = option('tester', plain['tester']['name']).factory
         plain['auxiliary'] = {'name': default_auxiliary(kind), **plain['auxiliary']}
         if AUTO not in (plain['tester'].get('pretrained'), plain['auxiliary'].get('pretrained')):
@@ -117,6 +117,10 @@ def resolved(settings: Settings) -> dict[str, Any]:
     if preset is not None:
         method = {**_preset_numbers(preset, settings, strategy), **method}
     plain['method'] = {**method, **settings.method, **_members(settings, strategy)}
+    if is_without_b(plain.get('tester')):
+        for section in (plain['method'], plain['method'].get('objective', {})):
+            for key in OF_B:
+                section.pop(key, None)
     return {**plain, 'versions': versions()}
 
 
@@ -179,7 +183,9 @@ def _normalise(document: Document, folder: Path) -> None:
         spell_out(method)
         _share_lengths(values, method.get('schedule'))
     for path in _PATHS:
-        section = values if len(path) == 1 else values.get(path[0])
+        section: Any = values
+        for key in path[:-1]:
+            section = section.get(key) if isinstance(section, dict) else None
         if isinstance(section, dict) and isinstance(section.get(path[-1]), str) and (
             path[-1] != 'pretrained' or section['pretrained'] != AUTO
         ):

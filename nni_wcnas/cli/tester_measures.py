@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nni_wcnas.checkpoint import check_checkpoint
 from nni_wcnas.cli import assembly
+from nni_wcnas.cli.consistency import is_without_b
 from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.cli.schema import Settings
 from nni_wcnas.cli.settings import load_settings
@@ -93,6 +94,9 @@ def _settings(run: RunDirectory, cpu: bool) -> Settings:
     if not assembly.make_strategy(settings).objective.needs_tester:
         raise CommandError(f'{run.path} is a search without a tester, which makes no images; give one of a method that '
                            'has it, such as wcnas')
+    if is_without_b(settings.tester):
+        raise CommandError(f'{run.path}: the tester moves images against the network of the search, and makes none '
+                           'without it; give a search with another tester')
     if not run.checkpoint.exists():
         raise CommandError(f'{run.checkpoint}: there is no checkpoint, which would hold the tester; let the search run '
                            'for an epoch at least')

@@ -155,7 +155,7 @@ class RunDirectory:
             return {key: float(value) for key, value in measures.items()}
 
     def write_policy(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the strongest sub-policies of an augmentation policy, one a line, the strongest first."""
+        """Write what a policy has learned, such as its strongest sub-policies, one a line, the strongest first."""
         lines = ',\n'.join(json.dumps(row) for row in rows)
         write_atomically(self.policy, f'[\n{lines}\n]\n')
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.functional.augmentation_operations import OPERATIONS
+from nni_wcnas.functional.by_kind import by_kind
 
 __all__ = ['PAIRS', 'Slot', 'operate']
 
@@ -50,12 +51,7 @@ def operate(images: Tensor, operations: Sequence[int], slot: Slot) -> Tensor:
     -------
     The operation's images or the old ones, plus gate x their difference; shape ``(N, 3, H, W)``.
     """
-    rows: dict[int, list[int]] = {}
-    for row, operation in enumerate(operations):
-        rows.setdefault(operation, []).append(row)
-    order = torch.tensor([row for group in rows.values() for row in group], device=images.device)
-    sorted_images, (is_on, gate, *told) = images[order], (part[order] for part in slot)
-    parts = zip(*(part.split([len(group) for group in rows.values()]) for part in (sorted_images, *told)))
-    changed = torch.cat([OPERATIONS[operation](*part) for operation, part in zip(rows, parts)])
-    on, gate = (part.view(-1, 1, 1, 1) for part in (is_on, gate))
-    return (torch.where(on, changed, sorted_images) + gate * (changed - sorted_images))[order.argsort()]
+    told = slot.magnitude, slot.sign, slot.place
+    changed = by_kind(operations, lambda operation, *part: OPERATIONS[operation](*part), images, *told)
+    on, gate = (part.view(-1, 1, 1, 1) for part in (slot.is_on, slot.gate))
+    return torch.where(on, changed, images) + gate * (changed - images)

@@ -1,6 +1,8 @@
 """What the architecture minimises."""
 
 from nni_wcnas.objective.average_case import AverageCase
+from nni_wcnas.objective.conditional_value_at_risk import ConditionalValueAtRisk
+from nni_wcnas.objective.group_worst_case import GroupWorstCase
 from nni_wcnas.objective.instance_hardness import InstanceHardness
 from nni_wcnas.objective.saliency_aware import SaliencyAware
 from nni_wcnas.objective.selected_examples import SelectedExamples
@@ -10,6 +12,8 @@ from nni_wcnas.objective.worst_case import WorstCase
 
 __all__ = [
     'AverageCase',
+    'ConditionalValueAtRisk',
+    'GroupWorstCase',
     'InstanceHardness',
     'SaliencyAware',
     'SelectedExamples',

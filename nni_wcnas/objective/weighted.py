@@ -1,4 +1,4 @@
-"""What the curriculum objectives share: an architecture step on a weighted mean of the validation losses."""
+"""What the objectives share that weigh examples: an architecture step on weighted validation losses."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Weigh = Callable[[Tensor, Tensor], Tensor]
 """Weights of shape ``(N,)``, not all zero, from detached losses ``(N,)`` and logits ``(N, classes)``."""
 
 
-def weighted_step(step: Step, weigh: Weigh) -> ArchitectureUpdate:
-    """dA of sum(v loss) / sum(v) over the validation batch.
+def weighted_step(step: Step, weigh: Weigh, *, is_mean: bool = True) -> ArchitectureUpdate:
+    """dA of sum(v loss) / sum(v) over the validation batch, or of sum(v loss).
 
-    The weights v are constants to the gradient; a batch is normalised as a whole, whatever they are.
+    The weights v are constants to the gradient; in a mean a batch is normalised as a whole, whatever they are.
     """
     shown: Losses = {}
 
@@ -28,7 +28,8 @@ def weighted_step(step: Step, weigh: Weigh) -> ArchitectureUpdate:
         losses = F.cross_entropy(logits, step.val.labels, reduction='none')
         counts = weigh(losses.detach(), logits.detach())
         shown['real'] = losses.detach().mean()
-        return (counts * losses).sum() / counts.sum()
+        total = (counts * losses).sum()
+        return total / counts.sum() if is_mean else total
 
     alphas, loss, _ = descent(step, weighted)
     return ArchitectureUpdate(alphas, {'A': loss, **shown})

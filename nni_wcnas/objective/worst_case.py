@@ -21,6 +21,9 @@ B ascends; of these ``generated``, ``real``, ``meaning`` and ``decov``, without 
 With a tester that has no generator, an augmentation policy P, images are f(P, x) of training images x (equation 6); B
 is P, G' is P as it is, and dB = g_G. The policy is what an evaluator without a tester is given.
 
+A tester without B, a perturbation, attacks the images of the validation batch at W' and A: what is left is A's descent
+on the attacked images, taken as constants, as the envelope theorem has it. No auxiliary model learns.
+
 Cost every-8 and unrolled: 1 + 4/8 forward and backward passes through the supernet a batch (1 + 3/8 with
 ``reuse_gradient``), and for each update of A a second backward pass for the product. ``presets.wcnas()`` is the paper's
 row.
@@ -41,6 +44,7 @@ Representations", ICLR 2016.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -128,19 +132,26 @@ class WorstCase(Objective):
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
         """dA, and dB for after it."""
         tester = _tester(step)
+        source = step.val if tester.changes_validation else step.train
         # All noise before the chain, which replays from here on: a mask shall not repeat the numbers of a latent.
-        z0, z1, z2 = (tester.noise(len(step.train.labels), step.train) for _ in range(3))
+        z0, z1, z2 = (tester.noise(len(source.labels), source) for _ in range(3))
         chain = ImageChain(step, tester, z0)
-        meaning = _Meaning(step, chain, z1) if self.trade_off else None
+        meaning = _Meaning(step, chain, z1) if self._keeps_meaning(tester) else None
         ahead = step.hypergradient.ahead(step, reuse=self.reuse_gradient)
-        alphas, losses = self._descend(step, ahead, chain.generate(z2, chain.generator).detach(), z2.labels)
+        images = tester.attack(chain.generate(z2, chain.generator).detach(), z2, _held(step, ahead.weights))
+        alphas, losses = self._descend(step, ahead, images, z2.labels)
         reused = ahead.training if self.reuse_gradient else None
         losses |= {'W': reused.loss} if reused else {}
 
         def ascent() -> HyperparameterUpdate:
             return self._ascend(step, ahead.weights, chain, z2, meaning)
 
-        return ArchitectureUpdate(alphas, losses, ascent, reused.gradients if reused else None)
+        gradients_of_w = reused.gradients if reused else None
+        return ArchitectureUpdate(alphas, losses, ascent if tester.has_hyperparameters else None, gradients_of_w)
+
+    def _keeps_meaning(self, tester: Tester) -> bool:
+        """Whether there is a third stage: it tells B alone how meaningful images are."""
+        return self.needs_auxiliary and tester.has_hyperparameters
 
     def _descend(
         self, step: Step, ahead: Lookahead, images: Tensor, labels: Tensor
@@ -188,10 +199,17 @@ class WorstCase(Objective):
         """S learns on every batch, G on every ``every``-th, V on fresh generated images on every batch."""
         tester = _tester(step)
         losses = teach(tester, step.train, update_generator=update_generator)
-        if self.trade_off:
+        if self._keeps_meaning(tester):
             noise = tester.noise(len(step.train.labels), step.train)
             losses['V'] = _auxiliary(step).train_step(tester.generate(noise).detach(), noise.labels)
         return losses
+
+
+def _held(step: Step, weights: Parameters) -> Callable[[Tensor], Tensor]:
+    """The learner's logits of the tester's images at W' and A, both constants."""
+    learner = step.learner
+    w, a = ({name: value.detach() for name, value in group.items()} for group in (weights, learner.alphas))
+    return lambda images: learner.logits(learner.renormalise(images), w, a)
 
 
 def _tester(step: Step) -> Tester:

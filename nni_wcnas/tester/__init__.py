@@ -10,9 +10,12 @@ from nni_wcnas.tester.auxiliary import (
 )
 from nni_wcnas.tester.big_gan import BigGAN
 from nni_wcnas.tester.contra_gan import ContraGAN
+from nni_wcnas.tester.corruptions import Corruptions
 from nni_wcnas.tester.fq_gan import FQGAN
 from nni_wcnas.tester.gan import GAN
+from nni_wcnas.tester.perturbation import Perturbation
 from nni_wcnas.tester.pretraining import pretrain
+from nni_wcnas.tester.real_images import ImagePolicy
 from nni_wcnas.tester.sn_gan import SNGAN
 from nni_wcnas.tester.style_gan2_ada import StyleGAN2ADA
 
@@ -21,8 +24,11 @@ __all__ = [
     'AuxiliaryOptions',
     'BigGAN',
     'ContraGAN',
+    'Corruptions',
     'FQGAN',
     'GAN',
+    'ImagePolicy',
+    'Perturbation',
     'SNGAN',
     'StyleGAN2ADA',
     'TiedAuxiliary',

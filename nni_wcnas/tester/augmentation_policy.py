@@ -38,11 +38,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nni_wcnas.contracts import Auxiliary, Batch, Noise, Parameters, Tester
+from nni_wcnas.contracts import Batch, Noise, Parameters
 from nni_wcnas.functional.augmentation_operations import OPERATIONS
 from nni_wcnas.functional.relaxed_choices import chosen, gumbel, switched
 from nni_wcnas.functional.sub_policies import PAIRS, Slot, operate
-from nni_wcnas.tester import storage
+from nni_wcnas.tester.real_images import ImagePolicy, drawn_images
 
 __all__ = ['AugmentationPolicy', 'Draws', 'SubPolicy']
 
@@ -75,7 +75,7 @@ class SubPolicy(NamedTuple):
     """In [0, 1], from the low end of each operation's range to the high one."""
 
 
-class AugmentationPolicy(Tester):
+class AugmentationPolicy(ImagePolicy):
     """Selection, probabilities and magnitudes of pairs of image operations; DADA's values to begin with.
 
     Parameters
@@ -108,23 +108,13 @@ class AugmentationPolicy(Tester):
 
     def __init__(self, num_classes: int, *, image_size: int = 32, per_sample: bool = True, temperature: float = 0.5,
                  pretrained: str | Path | None = None):
-        super().__init__()
-        if num_classes < 1:
-            raise ValueError(f'num_classes must be at least 1, but is {num_classes}.')
-        if image_size < 0 or 0 < image_size < 3:
-            raise ValueError(f'image_size must be at least 3 pixels, or 0 for any, but is {image_size}.')
+        super().__init__(num_classes, image_size, pretrained)
         if not 0 < temperature < math.inf:
             raise ValueError(f'temperature must be positive and finite, but is {temperature}.')
-        self.num_classes, self.image_size = num_classes, image_size
         self.per_sample, self.temperature = per_sample, temperature
         self.selection = nn.Parameter(torch.zeros(len(PAIRS)))
         self.probability = nn.Parameter(torch.zeros(len(PAIRS), 2))
         self.magnitude = nn.Parameter(torch.zeros(len(PAIRS), 2))
-        self.pretrained = pretrained
-        if pretrained is not None:
-            contents = storage.read(pretrained)
-            storage.refuse_other_kind(pretrained, contents, type(self).__name__)
-            storage.refuse_other(pretrained, contents['settings'], self.pretraining_settings())
 
     def noise(self, count: int, source: Batch | None = None) -> Noise:
         """Draw images of ``source``, each once before any comes again, and what happens to them.
@@ -134,20 +124,18 @@ class AugmentationPolicy(Tester):
         ValueError
             If there is no ``source`` with clean images of the policy's size.
         """
-        clean, labels = _real(source, self.image_size)
-        rounds = -(-count // len(clean))
-        rows = torch.cat([torch.randperm(len(clean), device=clean.device) for _ in range(rounds)])[:count]
+        clean, labels = drawn_images(self, count, source)
         drawn = count if self.per_sample else 1
         return Noise(
             Draws(
-                images=clean.detach()[rows],
+                images=clean,
                 selection=gumbel(drawn, len(PAIRS), like=clean),
                 # The difference of two Gumbel numbers is logistic.
                 switches=gumbel(drawn, 2, like=clean) - gumbel(drawn, 2, like=clean),
                 signs=torch.randint(2, (count, 2), device=clean.device).to(clean.dtype) * 2 - 1,
                 places=torch.rand(count, 2, 2, device=clean.device, dtype=clean.dtype),
             ),
-            labels[rows],
+            labels,
         )
 
     def generate(self, noise: Noise, generator: Parameters | None = None) -> Tensor:
@@ -167,10 +155,6 @@ class AugmentationPolicy(Tester):
                 changed = operate(changed, [pair[i] for pair in pairs], slot)
             mixed = changed + weight.view(-1, 1, 1, 1) * (changed - pixels)
             return 2 * mixed - 1
-
-    def hyperparameters(self) -> Parameters:
-        """P, which is B: the live logits of selection ``(105,)``, of probabilities and of magnitudes ``(105, 2)``."""
-        return dict(self.named_parameters())
 
     @torch.no_grad()
     def values(self) -> dict[str, float]:
@@ -195,29 +179,11 @@ class AugmentationPolicy(Tester):
             SubPolicy(share[k], _names(PAIRS[k]), (*probability[k],), (*magnitude[k],)) for k in order
         ]
 
-    def pretraining_settings(self) -> dict[str, Any]:
-        """Arguments that pre-training beside it depends on."""
-        sizes = {'num_classes': self.num_classes, 'image_size': self.image_size}
-        return {name: value for name, value in sizes.items() if value}
-
-    def contents(self, auxiliary: Auxiliary | None = None) -> dict[str, Any]:
-        """What a file of pre-training beside it holds."""
-        return {'kind': type(self).__name__, 'settings': self.pretraining_settings(), 'tester': self.state_dict(),
-                'auxiliary': auxiliary.state_dict() if auxiliary else None}
+    def rows(self) -> list[dict[str, Any]]:
+        """The table of :meth:`sub_policies`."""
+        return [row._asdict() for row in self.sub_policies()]
 
 
 def _names(pair: tuple[int, int]) -> tuple[str, str]:
     first, second = (OPERATIONS[operation].name for operation in pair)
     return first, second
-
-
-def _real(source: Batch | None, image_size: int) -> tuple[Tensor, Tensor]:
-    """Clean images and labels, or a refusal."""
-    if source is None or source.clean is None or not len(source.clean):
-        raise ValueError('An augmentation policy changes real images, and there are none: give it a batch whose clean '
-                         'images are in [-1, 1], as those of the data modules of nni_wcnas.data.')
-    size = source.clean.shape[-1]
-    if image_size not in (0, size):
-        raise ValueError(f'The policy is for images of {image_size} pixels, and these have {size}; use '
-                         f'AugmentationPolicy(image_size={size}).')
-    return source.clean, source.labels

@@ -5,7 +5,7 @@
     for each of ``steps``: ``discriminator_steps`` discriminator steps on as many batches, one generator step
     for each of ``auxiliary_steps``: one SGD step of the auxiliary model on real images, at its first rate
 
-Beside an augmentation policy, or with ``steps=0``, the auxiliary model alone is trained. A file that exists and is
+Beside a policy, or with ``steps=0``, the auxiliary model alone is trained. A file that exists and is
 complete is left as it is, so that ``pretrain(..., checkpoint=path, resume=True)`` makes it once, whoever calls it.
 
 Two ways of the worst-case search paper (section 3.3) to need fewer steps:
@@ -41,7 +41,6 @@ from nni_wcnas.contracts import Auxiliary, Batch, Losses, Noise
 from nni_wcnas.functional.core_set import core_set as chosen_points
 from nni_wcnas.functional.core_set import embedded
 from nni_wcnas.tester import storage
-from nni_wcnas.tester.augmentation_policy import AugmentationPolicy
 from nni_wcnas.tester.batch_stream import (
     BatchStream,
     random_state,
@@ -49,6 +48,7 @@ from nni_wcnas.tester.batch_stream import (
 )
 from nni_wcnas.tester.gan import GAN
 from nni_wcnas.tester.pretraining_lengths import lengths
+from nni_wcnas.tester.real_images import ImagePolicy
 
 __all__ = ['pretrain']
 
@@ -61,7 +61,7 @@ _DECAY, _LEAST = 0.99, 0.5
 """Of top-k training: k falls by this factor an epoch, to this share of the batch."""
 
 
-def pretrain(tester: GAN | AugmentationPolicy, auxiliary: Auxiliary | None, batches: Callable[[int], Iterable[Batch]],
+def pretrain(tester: GAN | ImagePolicy, auxiliary: Auxiliary | None, batches: Callable[[int], Iterable[Batch]],
              steps: int | None = None, *, epochs: int | None = None, discriminator_steps: int | None = None,
              lr: float | None = None, auxiliary_steps: int | None = None, auxiliary_epochs: int | None = None,
              top_k: bool = False, core_set: int = 1, checkpoint: str | Path | None = None,
@@ -139,7 +139,7 @@ def pretrain(tester: GAN | AugmentationPolicy, auxiliary: Auxiliary | None, batc
     return run.losses
 
 
-def _game(tester: GAN | AugmentationPolicy, discriminator_steps: int | None, lr: float | None, top_k: bool,
+def _game(tester: GAN | ImagePolicy, discriminator_steps: int | None, lr: float | None, top_k: bool,
           core_set: int) -> dict[str, Any]:
     """The numbers of the game, none beside a policy."""
     if not isinstance(tester, GAN):
@@ -157,7 +157,7 @@ def _game(tester: GAN | AugmentationPolicy, discriminator_steps: int | None, lr:
             'core_set': core_set}
 
 
-def _idle(tester: GAN | AugmentationPolicy, name: str) -> str:
+def _idle(tester: GAN | ImagePolicy, name: str) -> str:
     return f'{name} is of a generator, and {type(tester).__name__} has none; leave it out, or give auxiliary_steps.'
 
 
@@ -173,7 +173,7 @@ def _count(batches: Callable[[int], Iterable[Batch]]) -> int:
 class _Run:
     """All that changes during pre-training."""
 
-    def __init__(self, tester: GAN | AugmentationPolicy, auxiliary: Auxiliary | None, stream: BatchStream,
+    def __init__(self, tester: GAN | ImagePolicy, auxiliary: Auxiliary | None, stream: BatchStream,
                  settings: dict[str, Any]):
         self.tester, self.auxiliary, self.stream = tester, auxiliary, stream
         self.played = self.taught = 0

@@ -5,10 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
-from nni_wcnas import AuxiliarySkip, MaxSkips, PartialChannels, Progressive, Projected, SkipCount, TopPairs
+from nni_wcnas import (
+    AuxiliarySkip,
+    ConditionalValueAtRisk,
+    GroupWorstCase,
+    MaxSkips,
+    PartialChannels,
+    Progressive,
+    Projected,
+    SkipCount,
+    TopPairs,
+)
 from nni_wcnas.cli import assembly
 from nni_wcnas.cli.problems import SettingsError
 from nni_wcnas.cli.schema import Settings
@@ -62,6 +73,40 @@ def test_lengths_of_an_inner_schedule(tmp_path: Path) -> None:
     assert complaints(tmp_path, method, search={'epochs': 5}) == [
         'method.schedule.inner.epochs: is 4 here and 5 in search.epochs; keep one of them'
     ]
+
+
+def test_objectives_of_the_worst_share_and_of_groups(tmp_path: Path) -> None:
+    """Groups by a file beside the settings, whoever reads them from where, or written down."""
+    np.save(tmp_path / 'groups.npy', np.arange(1433) % 7)
+    (tmp_path / 'groups.txt').write_text('3\n' * 1433)
+    for section, expected in (
+        ('conditional_value_at_risk', ConditionalValueAtRisk()),
+        ({'name': 'conditional_value_at_risk', 'share': 0.1, 'every': 2}, ConditionalValueAtRisk(0.1, 2)),
+        ('group_worst_case', GroupWorstCase()),
+        ({'name': 'group_worst_case', 'step_size': 0.2}, GroupWorstCase(0.2)),
+        ({'name': 'group_worst_case', 'groups': 'groups.npy'}, GroupWorstCase(groups=str(tmp_path / 'groups.npy'))),
+        ({'name': 'group_worst_case', 'groups': 'groups.txt'}, GroupWorstCase(groups=str(tmp_path / 'groups.txt'))),
+        ({'name': 'group_worst_case', 'groups': [0, 1] * 716 + [1]}, GroupWorstCase(groups=(0, 1) * 716 + (1,))),
+    ):
+        settings = load(tmp_path, {'preset': 'darts', 'objective': section})
+        assert assembly.make_strategy(settings).objective == expected
+        (tmp_path / 'again.yml').write_text(yaml.safe_dump(resolved(settings)))
+        assert differing_key(resolved(settings), resolved(load_settings(tmp_path / 'again.yml'))) is None
+
+
+@pytest.mark.parametrize(
+    ('section', 'expected'),
+    [
+        ({'name': 'conditional_value_at_risk', 'share': 0.0}, 'share: share must be above 0 and at most 1, not 0.0'),
+        ({'name': 'conditional_value_at_risk', 'shar': 0.1}, 'shar: is not a known key here; did you mean share?'),
+        ({'name': 'group_worst_case', 'step_size': -1.0}, 'step_size: step_size must be positive and finite, not -1'),
+        ({'name': 'group_worst_case', 'groups': 'no.npy'}, 'groups: the file of groups'),
+        ({'name': 'group_worst_case', 'groups': [0, 1]}, 'groups: groups has 2 numbers, and there are 1433 training'),
+    ],
+)
+def test_mistakes_of_objectives(tmp_path: Path, section: Any, expected: str) -> None:
+    (line,) = complaints(tmp_path, {'preset': 'darts', 'objective': section})
+    assert line.startswith(f'method.objective.{expected}'), line
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,8 @@ def test_a_classifier_of_timm_is_shared_by_all_testers(tmp_path: Path, cache: Pa
     (('method={preset: dasgm}',), {'tester'}),
     (('method=darts',), set()),
     ((POLICY, RESNET), {'auxiliary'}),
+    (('tester={name: corruptions, pretrained: auto}', RESNET), {'auxiliary'}),
+    (('tester=perturbation',), set()),
     ((POLICY, RESNET, 'method.trade_off=0'), set()),
     (('tester.pretrained=null', RESNET, 'auxiliary.pretrained=auto'), {'auxiliary'}),
     (('tester.pretrained=null',), set()),

@@ -1,0 +1,53 @@
+"""Which group each training example is of: from a file, or written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ['read_groups']
+
+
+def read_groups(groups: str | Path | Sequence[int]) -> Tensor:
+    """One whole number for each training example, numbered anew from 0 without gaps, shape ``(N_train,)``, int64.
+
+    Parameters
+    ----------
+    groups
+        The numbers in the order of the training set, or a file that holds them: ``.npy``, or a text with one a line.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it holds something else.
+
+    Examples
+    --------
+    >>> read_groups([7, 3, 7])
+    tensor([1, 0, 1])
+    """
+    values = _read(Path(groups)) if isinstance(groups, (str, Path)) else np.asarray(groups)
+    if values.dtype.kind not in 'iu' or values.ndim != 1 or not len(values):
+        raise ValueError(
+            f'groups are {values.dtype} of shape {values.shape}; give one whole number for each training example'
+        )
+    return torch.from_numpy(np.unique(values, return_inverse=True)[1].astype(np.int64))
+
+
+def _read(path: Path) -> np.ndarray:
+    """An array of numbers."""
+    if not path.is_file():
+        raise ValueError(f'the file of groups {path} does not exist; pass the path of a .npy or a text file')
+    try:
+        if path.suffix == '.npy':
+            return np.asarray(np.load(path, allow_pickle=False))
+        return np.loadtxt(path, dtype=np.int64, ndmin=1)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f'the file of groups {path} is neither a readable .npy array nor a text with a whole number a line; save '
+            'it with numpy.save'
+        ) from error

@@ -1,0 +1,99 @@
+"""Real images for testers that change them, and those testers whose changes are all of B."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nni_wcnas.contracts import Auxiliary, Batch, Parameters, Tester
+from nni_wcnas.tester import storage
+
+__all__ = ['ImagePolicy', 'check_images', 'drawn_images']
+
+
+def check_images(num_classes: int, image_size: int) -> None:
+    """Refuse numbers of no images.
+
+    Raises
+    ------
+    ValueError
+        Naming the number and its limit.
+    """
+    if num_classes < 1:
+        raise ValueError(f'num_classes must be at least 1, but is {num_classes}.')
+    if image_size < 0 or 0 < image_size < 3:
+        raise ValueError(f'image_size must be at least 3 pixels, or 0 for any, but is {image_size}.')
+
+
+def drawn_images(tester: Tester, count: int, source: Batch | None) -> tuple[Tensor, Tensor]:
+    """Draw clean images of ``source`` and their labels, each once before any comes again.
+
+    Raises
+    ------
+    ValueError
+        If there is no ``source`` with clean images of the tester's size.
+    """
+    kind = type(tester).__name__
+    if source is None or source.clean is None or not len(source.clean):
+        raise ValueError(f'{kind} changes real images, and there are none: give it a batch whose clean images are in '
+                         '[-1, 1], as those of the data modules of nni_wcnas.data.')
+    clean, size = source.clean, source.clean.shape[-1]
+    if tester.image_size not in (0, size):
+        raise ValueError(f'{kind} is for images of {tester.image_size} pixels, and these have {size}; use '
+                         f'{kind}(image_size={size}).')
+    rounds = -(-count // len(clean))
+    rows = torch.cat([torch.randperm(len(clean), device=clean.device) for _ in range(rounds)])[:count]
+    return clean.detach()[rows], source.labels[rows]
+
+
+class ImagePolicy(Tester):
+    """How real images are changed, where that is B itself: there is no generator, and dB is that of the images.
+
+    What is pre-trained beside it is the auxiliary model, whose file is its as well.
+
+    Parameters
+    ----------
+    num_classes
+        Number of classes of the real images.
+    image_size
+        Side of the real images, in pixels; 0 takes any.
+    pretrained
+        File that pre-training wrote beside such a policy: the state of the auxiliary model, which ``make_auxiliary``
+        takes from it. The policy itself begins anew.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range, or the file is damaged or was made beside another tester or for other images.
+    """
+
+    def __init__(self, num_classes: int, image_size: int, pretrained: str | Path | None):
+        super().__init__()
+        check_images(num_classes, image_size)
+        self.num_classes, self.image_size, self.pretrained = num_classes, image_size, pretrained
+        if pretrained is not None:
+            contents = storage.read(pretrained)
+            storage.refuse_other_kind(pretrained, contents, type(self).__name__)
+            storage.refuse_other(pretrained, contents['settings'], self.pretraining_settings())
+
+    @abstractmethod
+    def rows(self) -> list[dict[str, Any]]:
+        """What it has learned, strongest first, as plain values for a file."""
+
+    def hyperparameters(self) -> Parameters:
+        """B: the live logits."""
+        return dict(self.named_parameters())
+
+    def pretraining_settings(self) -> dict[str, Any]:
+        """Arguments that pre-training beside it depends on."""
+        sizes = {'num_classes': self.num_classes, 'image_size': self.image_size}
+        return {name: value for name, value in sizes.items() if value}
+
+    def contents(self, auxiliary: Auxiliary | None = None) -> dict[str, Any]:
+        """What a file of pre-training beside it holds."""
+        return {'kind': type(self).__name__, 'settings': self.pretraining_settings(), 'tester': self.state_dict(),
+                'auxiliary': auxiliary.state_dict() if auxiliary else None}
