@@ -11,7 +11,11 @@ from typing import Any
 import torch
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedCell
+from nni.nas.oneshot.pytorch.supermodule.differentiable import (
+    DifferentiableMixedCell,
+    DifferentiableMixedLayer,
+    DifferentiableMixedRepeat,
+)
 from nni.nas.strategy import DARTS
 from pytorch_lightning import LightningModule
 from torch import nn
@@ -41,6 +45,7 @@ from nni_wcnas.smoothing import NoSmoothing
 from nni_wcnas.staging import Stages
 from nni_wcnas.supernet import Clock, Compilation, Compiled, MixingWeights, RelaxedCell, RelaxedDenseCell
 from nni_wcnas.supernet.choices import cells_by_label, label_mixers, relaxed_cells
+from nni_wcnas.supernet.single_choice import RelaxedLayer, RelaxedRepeat
 from nni_wcnas.tester import GAN
 
 __all__ = ['Search']
@@ -180,10 +185,9 @@ class Search(DARTS):
         return MixingWeights(self.relaxation, self._clock)
 
     def default_mutation_hooks(self) -> list[Any]:
-        """NNI's, with our cells in the place of its own."""
-        hooks = super().default_mutation_hooks()
-        ours = (RelaxedCell.mutate if hook == DifferentiableMixedCell.mutate else hook for hook in hooks)
-        return [RelaxedDenseCell.mutate, *ours]
+        """NNI's, with our cells, layer choices and repeats in the place of its own."""
+        ours = {theirs.mutate: relaxed.mutate for theirs, relaxed in _RELAXED.items()}
+        return [RelaxedDenseCell.mutate, *(ours.get(hook, hook) for hook in super().default_mutation_hooks())]
 
     def run_hook(self, hook: Any, name: str, module: nn.Module, memo: dict[str, Any]) -> Any:
         """Hand the members to the modules that need them."""
@@ -356,6 +360,13 @@ class Search(DARTS):
         del train_dataloader_fn  # Unused: validation never sees the training half.
         return val_dataloader_fn()
 
+
+_RELAXED: dict[Any, Any] = {
+    DifferentiableMixedCell: RelaxedCell,
+    DifferentiableMixedLayer: RelaxedLayer,
+    DifferentiableMixedRepeat: RelaxedRepeat,
+}
+"""Ours by NNI's."""
 
 _AXES = {
     'relaxation': Weighting,
