@@ -47,6 +47,7 @@ CONTENDERS = {
     'plain': lambda: wc.presets.darts(fast_cell=False),
     'darts': wc.presets.darts,
     'darts_2nd': wc.presets.darts_2nd,
+    'gdas': wc.presets.gdas,
     'wcnas': wc.presets.wcnas,
     'darts_2nd/differences': lambda: wc.presets.darts_2nd(hypergradient=wc.Unrolled(by='finite_difference')),
     'wcnas/differences': lambda: wc.presets.wcnas(hypergradient=wc.Unrolled(by='finite_difference')),
@@ -58,10 +59,11 @@ ADVERSARIES: dict[str, Callable[[], dict[str, Any]]] = {
     name: lambda: {'tester': wc.FQGAN(10)} for name in ('wcnas', 'wcnas/differences')
 }
 """Arguments of the evaluator by contender."""
-DEFAULT = ('nni', 'plain', 'darts', 'darts_2nd', 'darts_2nd/differences', 'wcnas', 'wcnas/differences')
+DEFAULT = ('nni', 'plain', 'darts', 'gdas', 'darts_2nd', 'darts_2nd/differences', 'wcnas', 'wcnas/differences')
 
 LIMITS = {
     ('darts', 'nni'): 0.4,
+    ('gdas', 'darts'): 0.3,
     ('darts_2nd', 'nni'): 1.0,
     ('darts_2nd', 'darts_2nd/differences'): 1.1,
     ('wcnas', 'nni'): 0.5,
