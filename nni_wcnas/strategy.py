@@ -46,7 +46,7 @@ from nni_wcnas.staging import Stages
 from nni_wcnas.supernet import Clock, Compilation, Compiled, MixingWeights, RelaxedCell, RelaxedDenseCell
 from nni_wcnas.supernet.choices import cells_by_label, label_mixers, relaxed_cells
 from nni_wcnas.supernet.single_choice import RelaxedLayer, RelaxedRepeat
-from nni_wcnas.tester import GAN
+from nni_wcnas.tester import GAN, convolution_weights
 
 __all__ = ['Search']
 
@@ -145,6 +145,7 @@ class Search(DARTS):
         self._clock = Clock()
         self._supernet: ModelSpace | None = None
         self._max_epochs: int | None = None
+        self._learner_weights = 0
         if fast_cell and not channels_last:
             raise ValueError('fast_cell=True needs channels_last=True; leave one of them out')
         self.channels_last = channels_last
@@ -213,6 +214,7 @@ class Search(DARTS):
     def mutate_model(self, model: ModelSpace) -> ModelSpace:
         """Turn the space into the supernet of the first stage: in place, unless that is of another depth."""
         check_space(self, model)
+        self._learner_weights = convolution_weights(model)
         first = self.schedule.stages(())[0]
         depth = getattr(model, '_arguments', {}).get('num_cells')
         if first.num_cells not in (None, depth):
@@ -305,12 +307,13 @@ class Search(DARTS):
             )
         if objective.needs_tester and isinstance(tester, GAN):
             _warn_of_idle(objective, tester)
-        if not objective.needs_tester or tester is not None:
+        if not objective.needs_tester:
             return None
+        wanted: dict[str, Any] = {'has_auxiliary': objective.needs_auxiliary, 'learner': self._learner_weights}
         if isinstance(evaluator, SearchEvaluator):
-            evaluator.bring_tester(has_auxiliary=objective.needs_auxiliary)
+            evaluator.bring_tester(**wanted)
             return None
-        return Adversary(self._num_classes(evaluator), has_auxiliary=objective.needs_auxiliary)
+        return None if tester is not None else Adversary(self._num_classes(evaluator), **wanted)
 
     def _num_classes(self, evaluator: Lightning) -> int:
         """What a stock evaluator was told, else what the network tells apart."""
