@@ -23,12 +23,16 @@ class Adversary(nn.Module):
         Number of classes of the auxiliary model.
     has_auxiliary
         Whether there is one.
+    learner
+        Weights of the space's convolutions, which it follows.
     """
 
-    def __init__(self, num_classes: int, *, has_auxiliary: bool) -> None:
+    def __init__(self, num_classes: int, *, has_auxiliary: bool, learner: int) -> None:
         super().__init__()
         self.tester = AugmentationPolicy(num_classes, image_size=0)
-        self.auxiliary: Auxiliary | None = make_auxiliary(None, self.tester) if has_auxiliary else None
+        self.auxiliary: Auxiliary | None = (
+            make_auxiliary(None, self.tester, learner=learner) if has_auxiliary else None
+        )
         self.pixels = PixelRange()
 
     def with_clean(self, batch: Batch) -> Batch:

@@ -64,6 +64,16 @@ def check_combination(search: Search) -> None:
             f'{_kind(smoothing)} perturbs mixing weights that add up to 1, and those of {_kind(relaxation)} do not: '
             'use smoothing=NoSmoothing() or another relaxation'
         )
+    if smoothing.perturbs and relaxation.is_sparse:
+        raise ValueError(
+            f'{_kind(smoothing)} perturbs a mixture of operations, and {relaxation!r} leaves each edge the one that it '
+            'draws: use smoothing=NoSmoothing() or another relaxation'
+        )
+    if schedule.judges_candidates and relaxation.is_sparse:
+        raise ValueError(
+            f'{_kind(schedule)} compares operations by what their removal costs, which is nothing for all that '
+            f'{relaxation!r} has not drawn: use relaxation=Softmax() or another schedule'
+        )
     if smoothing.perturbs and objective.reuse_gradient:
         raise ValueError(
             f'{_kind(objective)} reuses a gradient that knows nothing of the perturbation of {_kind(smoothing)}: use '

@@ -363,6 +363,8 @@ class Schedule(ABC):
     """Whether it acts on cells, which not every space has."""
     needs_second_derivatives: bool = False
     """Whether it asks for Hessians."""
+    judges_candidates: bool = False
+    """Whether it compares candidates by what the supernet loses without them (:meth:`Supernet.validate`)."""
 
     @abstractmethod
     def stages(self, cells: Sequence[CellLayout]) -> Sequence[Stage]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nni_wcnas.checkpoint import check_checkpoint
 from nni_wcnas.contracts import Auxiliary, Batch, Tester
 from nni_wcnas.data import ImageData
-from nni_wcnas.tester import AugmentationPolicy, AuxiliaryOptions, make_auxiliary
+from nni_wcnas.tester import AugmentationPolicy, AuxiliaryOptions, follows_learner, make_auxiliary
 
 __all__ = ['LearnerModule', 'Precision', 'SearchEvaluator']
 
@@ -127,11 +127,12 @@ class SearchEvaluator(Lightning):
         Makes the worst case. None suits an average-case search; to a worst-case search it is an
         :class:`~nni_wcnas.tester.AugmentationPolicy`, as to the paper's P-DARTS, PC-DARTS and PR-DARTS.
     auxiliary
-        ``'tied'`` (the discriminator's trunk and a two-layer head) or the name of a timm classifier; a map of
-        ``name``, ``lr``, ``min_lr``, ``momentum``, ``weight_decay``, ``gradient_clip_val`` and ``pretrained`` (a file
-        of pre-training), each of which may be left out; or a module of one's own. Without a name it is ``'tied'`` for a
-        tester with a discriminator, ``'resnet18'`` for any other. Without a tester, or with one that has no
-        hyper-parameters, it is not built.
+        ``'tied'`` (the discriminator's trunk and a two-layer head), ``'small_resnet'`` (whose ``width`` follows the
+        model space) or the name of a timm classifier; a map of ``name``, ``width``, ``lr``, ``min_lr``, ``momentum``,
+        ``weight_decay``, ``gradient_clip_val`` and ``pretrained`` (a file of pre-training), each of which may be left
+        out; or a module of one's own. Without a name it is ``'tied'`` for a tester with a discriminator,
+        ``'small_resnet'`` for any other. Without a tester, or with one that has no hyper-parameters, it is not built;
+        what follows the space is built by the strategy.
     max_epochs
         Length of the search; ``Search(schedule=SingleStage(epochs))`` overrides it.
     learning_rate, min_learning_rate, momentum, weight_decay
@@ -181,7 +182,7 @@ class SearchEvaluator(Lightning):
         module = LearnerModule(
             data,
             tester,
-            _auxiliary_model(auxiliary, tester),
+            _early_auxiliary(auxiliary, tester),
             learning_rate=learning_rate,
             min_learning_rate=min_learning_rate,
             momentum=momentum,
@@ -211,12 +212,21 @@ class SearchEvaluator(Lightning):
         self.data = data
         self._auxiliary = auxiliary
 
-    def bring_tester(self, *, has_auxiliary: bool) -> None:
-        """Take the default tester in, and its auxiliary model if it is wanted."""
+    def bring_tester(self, *, has_auxiliary: bool, learner: int) -> None:
+        """Take the default tester in where there is none, and its auxiliary model if it is wanted.
+
+        Parameters
+        ----------
+        has_auxiliary
+            Whether it is.
+        learner
+            Weights of the space's convolutions.
+        """
         module, data = self.module, self.data
-        module.tester = AugmentationPolicy(data.num_classes, image_size=data.image_size)
-        if has_auxiliary:
-            module.auxiliary = _auxiliary_model(self._auxiliary, module.tester)
+        if module.tester is None:
+            module.tester = AugmentationPolicy(data.num_classes, image_size=data.image_size)
+        if has_auxiliary and module.auxiliary is None and module.tester.has_hyperparameters:
+            module.auxiliary = _auxiliary_model(self._auxiliary, module.tester, learner)
 
     def validation_dataloader(self) -> Any:
         """The architecture half without augmentation, in order."""
@@ -234,7 +244,10 @@ def _checkpoints(directory: str | Path | None) -> list[ModelCheckpoint]:
     ]
 
 
-def _auxiliary_model(auxiliary: str | AuxiliaryOptions | Auxiliary | None, tester: Tester | None) -> Auxiliary | None:
+def _early_auxiliary(
+    auxiliary: str | AuxiliaryOptions | Auxiliary | None, tester: Tester | None
+) -> Auxiliary | None:
+    """The auxiliary model, unless it is to be built when the tester is known, or the space."""
     if tester is not None and not tester.has_hyperparameters:
         if auxiliary is not None:
             raise ValueError(
@@ -244,7 +257,15 @@ def _auxiliary_model(auxiliary: str | AuxiliaryOptions | Auxiliary | None, teste
         return None
     if isinstance(auxiliary, nn.Module):
         return auxiliary
-    return make_auxiliary(auxiliary, tester) if tester is not None else None
+    if tester is None or follows_learner(auxiliary, type(tester)):
+        return None
+    return make_auxiliary(auxiliary, tester)
+
+
+def _auxiliary_model(
+    auxiliary: str | AuxiliaryOptions | Auxiliary | None, tester: Tester, learner: int | None = None
+) -> Auxiliary:
+    return auxiliary if isinstance(auxiliary, nn.Module) else make_auxiliary(auxiliary, tester, learner=learner)
 
 
 def _check_tester(tester: Tester, data: ImageData) -> None:

@@ -431,6 +431,11 @@ class SearchModule(DartsLightningModule):
         if self._stopped_with is not None:
             self.trainer.should_stop = True
 
+    def export_probs(self) -> dict[str, Any]:
+        """What a selection sees, by choice and candidate."""
+        with self.clock.at_rest():
+            return super().export_probs()
+
     def export(self) -> dict[str, Any]:
         """The sample that a stop rule has chosen, or that of the architecture as it is."""
         return super().export() if self._stopped_with is None else dict(self._stopped_with)

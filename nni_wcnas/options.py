@@ -53,6 +53,7 @@ _P = 'Chen et al., Progressive DARTS, ICCV 2019'
 _PR = 'Zhou et al., Path-Regularized DARTS, NeurIPS 2020'
 _MINUS = 'Chu et al., DARTS-, ICLR 2021'
 _PLUS = 'Liang et al., DARTS+, 2019'
+_GDAS = 'Dong and Yang, GDAS, CVPR 2019'
 _DRNAS = 'Chen et al., DrNAS, ICLR 2021'
 _SMOOTH = 'Chen and Hsieh, SmoothDARTS, ICML 2020'
 _PT = 'Wang et al., DARTS-PT, ICLR 2021'
@@ -70,7 +71,11 @@ _BENCHMARK = 'Dong and Yang, NAS-Bench-201, ICLR 2020'
 OPTIONS: tuple[Option, ...] = (
     Option('relaxation', 'softmax', relaxation.Softmax, 'mix operations with softmax(alpha)', _DARTS),
     Option(
-        'relaxation', 'gumbel_softmax', relaxation.GumbelSoftmax, 'noisy softmax whose temperature falls', _GUMBEL
+        'relaxation',
+        'gumbel_softmax',
+        relaxation.GumbelSoftmax,
+        'noisy softmax whose temperature falls; hard: one operation is drawn and computed',
+        _GUMBEL,
     ),
     Option('relaxation', 'dirichlet', relaxation.Dirichlet, 'weights drawn from learned distributions', _DRNAS),
     Option(
@@ -174,6 +179,7 @@ OPTIONS: tuple[Option, ...] = (
     Option('preset', 'darts_plus', presets.darts_plus, 'DARTS+', _PLUS),
     Option('preset', 'drnas', presets.drnas, 'DrNAS, one stage', _DRNAS),
     Option('preset', 'drnas_progressive', presets.drnas_progressive, 'DrNAS, two stages', _DRNAS),
+    Option('preset', 'gdas', presets.gdas, 'GDAS', _GDAS),
     Option('preset', 'sdarts_rs', presets.sdarts_rs, 'SmoothDARTS, random', _SMOOTH),
     Option('preset', 'sdarts_adv', presets.sdarts_adv, 'SmoothDARTS, adversarial', _SMOOTH),
     Option('preset', 'darts_pt', presets.darts_pt, 'DARTS-PT', _PT),

@@ -15,7 +15,7 @@ from nni_wcnas.contracts import Objective
 from nni_wcnas.hypergradient import Unrolled
 from nni_wcnas.objective import InstanceHardness, SaliencyAware, SelfPaced, SynthesizedValidation, WorstCase
 from nni_wcnas.recipes import Recipe, recipe
-from nni_wcnas.relaxation import Dirichlet, HardConcrete
+from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete
 from nni_wcnas.schedule import HessianEigenvalue, Progressive, Projected, SingleStage, SkipCount
 from nni_wcnas.selection import MaxSkips, TopPairs
 from nni_wcnas.smoothing import AdversarialSmoothing, RandomSmoothing
@@ -34,6 +34,7 @@ __all__ = [
     'dihcl',
     'drnas',
     'drnas_progressive',
+    'gdas',
     'p_darts',
     'pc_darts',
     'pr_darts',
@@ -126,6 +127,16 @@ def pr_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
     evaluator gives none.
     """
     return _search(recipe('pr_darts', dataset), overrides, relaxation=HardConcrete(), selection=TopPairs())
+
+
+def gdas(dataset: str = 'cifar10', **overrides: Any) -> Search:
+    """GDAS: one operation on each edge is drawn, and nothing else computed.
+
+    Dong and Yang, CVPR 2019, section 3.2: the temperature falls from 10 to 0.1, first order; other numbers of table 25,
+    Adam 3e-4 with weight decay 1e-3 among them, as in GDAS (official: 250 epochs, batch 256, Nesterov momentum, weight
+    decay 5e-4).
+    """
+    return _search(recipe('gdas', dataset), overrides, relaxation=GumbelSoftmax(hard=True))
 
 
 def drnas(dataset: str = 'cifar10', *, anchor: Literal['l2', 'kl'] = 'l2', **overrides: Any) -> Search:
@@ -386,6 +397,7 @@ BASES: dict[str, Callable[..., Search]] = {
     'darts_plus': darts_plus,
     'drnas': drnas,
     'drnas_progressive': drnas_progressive,
+    'gdas': gdas,
     'sdarts_rs': sdarts_rs,
     'sdarts_adv': sdarts_adv,
     'darts_pt': darts_pt,

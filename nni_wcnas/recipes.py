@@ -121,7 +121,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         name: {'cifar10': _DARTS, 'cifar100': _DARTS, 'other': _other(_DARTS)}
         for name in (
             'darts', 'darts_2nd', 'darts_plus', 'darts_minus', 'sdarts_rs', 'sdarts_adv', 'darts_pt', 'r_darts',
-            'drnas', 'pr_darts',
+            'drnas', 'gdas', 'pr_darts',
         )
     },
     'p_darts': {

@@ -11,7 +11,11 @@ from typing import Any
 import torch
 from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.nn.pytorch import ModelSpace
-from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedCell
+from nni.nas.oneshot.pytorch.supermodule.differentiable import (
+    DifferentiableMixedCell,
+    DifferentiableMixedLayer,
+    DifferentiableMixedRepeat,
+)
 from nni.nas.strategy import DARTS
 from pytorch_lightning import LightningModule
 from torch import nn
@@ -41,7 +45,8 @@ from nni_wcnas.smoothing import NoSmoothing
 from nni_wcnas.staging import Stages
 from nni_wcnas.supernet import Clock, Compilation, Compiled, MixingWeights, RelaxedCell, RelaxedDenseCell
 from nni_wcnas.supernet.choices import cells_by_label, label_mixers, relaxed_cells
-from nni_wcnas.tester import GAN
+from nni_wcnas.supernet.single_choice import RelaxedLayer, RelaxedRepeat
+from nni_wcnas.tester import GAN, convolution_weights
 
 __all__ = ['Search']
 
@@ -140,6 +145,7 @@ class Search(DARTS):
         self._clock = Clock()
         self._supernet: ModelSpace | None = None
         self._max_epochs: int | None = None
+        self._learner_weights = 0
         if fast_cell and not channels_last:
             raise ValueError('fast_cell=True needs channels_last=True; leave one of them out')
         self.channels_last = channels_last
@@ -180,10 +186,9 @@ class Search(DARTS):
         return MixingWeights(self.relaxation, self._clock)
 
     def default_mutation_hooks(self) -> list[Any]:
-        """NNI's, with our cells in the place of its own."""
-        hooks = super().default_mutation_hooks()
-        ours = (RelaxedCell.mutate if hook == DifferentiableMixedCell.mutate else hook for hook in hooks)
-        return [RelaxedDenseCell.mutate, *ours]
+        """NNI's, with our cells, layer choices and repeats in the place of its own."""
+        ours = {theirs.mutate: relaxed.mutate for theirs, relaxed in _RELAXED.items()}
+        return [RelaxedDenseCell.mutate, *(ours.get(hook, hook) for hook in super().default_mutation_hooks())]
 
     def run_hook(self, hook: Any, name: str, module: nn.Module, memo: dict[str, Any]) -> Any:
         """Hand the members to the modules that need them."""
@@ -209,6 +214,7 @@ class Search(DARTS):
     def mutate_model(self, model: ModelSpace) -> ModelSpace:
         """Turn the space into the supernet of the first stage: in place, unless that is of another depth."""
         check_space(self, model)
+        self._learner_weights = convolution_weights(model)
         first = self.schedule.stages(())[0]
         depth = getattr(model, '_arguments', {}).get('num_cells')
         if first.num_cells not in (None, depth):
@@ -303,12 +309,13 @@ class Search(DARTS):
             _warn_of_idle(objective, tester)
         if objective.needs_tester and isinstance(tester, Tester) and not tester.has_hyperparameters:
             _warn_without_b(objective, tester)
-        if not objective.needs_tester or tester is not None:
+        if not objective.needs_tester:
             return None
+        wanted: dict[str, Any] = {'has_auxiliary': objective.needs_auxiliary, 'learner': self._learner_weights}
         if isinstance(evaluator, SearchEvaluator):
-            evaluator.bring_tester(has_auxiliary=objective.needs_auxiliary)
+            evaluator.bring_tester(**wanted)
             return None
-        return Adversary(self._num_classes(evaluator), has_auxiliary=objective.needs_auxiliary)
+        return None if tester is not None else Adversary(self._num_classes(evaluator), **wanted)
 
     def _num_classes(self, evaluator: Lightning) -> int:
         """What a stock evaluator was told, else what the network tells apart."""
@@ -358,6 +365,13 @@ class Search(DARTS):
         del train_dataloader_fn  # Unused: validation never sees the training half.
         return val_dataloader_fn()
 
+
+_RELAXED: dict[Any, Any] = {
+    DifferentiableMixedCell: RelaxedCell,
+    DifferentiableMixedLayer: RelaxedLayer,
+    DifferentiableMixedRepeat: RelaxedRepeat,
+}
+"""Ours by NNI's."""
 
 _AXES = {
     'relaxation': Weighting,

@@ -47,6 +47,17 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
         'smoothing=NoSmoothing() or another relaxation',
     ),
     (
+        {'relaxation': GumbelSoftmax(hard=True), 'smoothing': Shifted()},
+        'Shifted perturbs a mixture of operations, and GumbelSoftmax(initial_temperature=10.0, final_temperature=0.1, '
+        'hard=True) leaves each edge the one that it draws: use smoothing=NoSmoothing() or another relaxation',
+    ),
+    (
+        {'relaxation': GumbelSoftmax(hard=True), 'schedule': SkipCount(Projected())},
+        'SkipCount compares operations by what their removal costs, which is nothing for all that '
+        'GumbelSoftmax(initial_temperature=10.0, final_temperature=0.1, hard=True) has not drawn: use '
+        'relaxation=Softmax() or another schedule',
+    ),
+    (
         {
             'smoothing': Shifted(),
             'objective': WorstCase(reuse_gradient=True),
@@ -102,7 +113,10 @@ def test_what_is_no_transform(strange):
         {'relaxation': Dirichlet(anchor='kl'), 'hypergradient': DIFFERENCE},
         {'relaxation': GumbelSoftmax(), 'hypergradient': Unrolled()},
         {'relaxation': GumbelSoftmax(), 'schedule': HessianEigenvalue(), 'smoothing': Shifted()},
-        {'relaxation': HardConcrete(), 'schedule': Projected()},
+        {'relaxation': GumbelSoftmax(hard=True), 'hypergradient': Unrolled()},
+        {'relaxation': GumbelSoftmax(hard=True), 'hypergradient': DIFFERENCE, 'schedule': HessianEigenvalue()},
+        {'relaxation': GumbelSoftmax(hard=True), 'transforms': (PartialChannels(), AuxiliarySkip())},
+        {'relaxation': GumbelSoftmax(), 'schedule': Projected()},
         {'objective': WorstCase(reuse_gradient=True), 'hypergradient': Unrolled()},
         {'objective': WorstCase(), 'smoothing': Shifted()},
         {'schedule': Progressive((4,), shares=(6, 4), is_fresh=False), 'transforms': (PartialChannels(6),)},
@@ -150,6 +164,7 @@ def _without_cells() -> NasBench201:
 def test_spaces_without_cells_take_what_needs_none():
     members = {'relaxation': GumbelSoftmax(), 'smoothing': Shifted(), 'schedule': HessianEigenvalue()}
     assert Search(**members).mutate_model(_without_cells()).simplify()
+    assert Search(relaxation=GumbelSoftmax(hard=True)).mutate_model(_without_cells()).simplify()
 
 
 @pytest.mark.parametrize(

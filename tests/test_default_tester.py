@@ -1,5 +1,7 @@
 """A worst-case search without a tester brings an augmentation policy, to any evaluator."""
 
+import math
+
 import pytest
 import torch
 from nni.nas.evaluator.pytorch import Classification, DataLoader
@@ -170,7 +172,25 @@ def test_a_tester_that_is_given_stays():
 def test_the_auxiliary_model_follows_the_tester():
     assert type(make_parts()[1].module.auxiliary).__name__ == 'TiedAuxiliary'
     policy = wc.AugmentationPolicy(10, image_size=16)
-    assert type(make_parts(tester=policy)[1].module.auxiliary.classifier).__name__ == 'ResNet'
+    assert make_parts(tester=policy)[1].module.auxiliary is None, 'it waits for the space'
+    model = make_parts(tester=policy, auxiliary={'width': 6})[1].module.auxiliary
+    assert model.classifier.num_features == 48
+
+
+@pytest.mark.parametrize('given', [True, False], ids=['a policy', 'no tester'])
+@pytest.mark.parametrize(('width', 'expected'), [(8, 4), (24, 12)])
+def test_the_auxiliary_model_grows_with_the_space(given, width, expected):
+    """As wide as its rule says of the space as it is written, with the evaluator's policy and without."""
+    space = wc.spaces.NASBench201(width=width, num_cells=1)
+    wanted = math.isqrt(sum(p.numel() for p in space.parameters() if p.dim() == 4) // 6000)
+    data = wc.data.Digits(batch_size=16, limit=64)
+    tester = wc.AugmentationPolicy(10, image_size=16) if given else None
+    evaluator = wc.SearchEvaluator(data, tester=tester, max_epochs=1, **QUIET)
+    strategy = wc.presets.wcnas(every=1)
+    strategy.mutate_model(space)
+    strategy.mutate_evaluator(evaluator)
+    classifier = evaluator.module.auxiliary.classifier
+    assert classifier.bn1.num_features == max(4, wanted) == expected
 
 
 def test_an_average_case_search_brings_nothing():

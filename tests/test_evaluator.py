@@ -45,7 +45,7 @@ def test_an_auxiliary_model_by_a_map(digits):
     numbers = wc.recipe('pc_darts', 'cifar100').evaluator
     evaluator = wc.SearchEvaluator(digits, accelerator='cpu', **numbers)
     assert evaluator.module.auxiliary is None
-    evaluator.bring_tester(has_auxiliary=True)
+    evaluator.bring_tester(has_auxiliary=True, learner=10_000)
     (named,) = evaluator.module.auxiliary.optimizers(50)
     group = named.optimizer.param_groups[0]
     assert (group['lr'], group['momentum'], group['weight_decay'], named.scheduler.eta_min) == (0.1, 0.9, 3e-4, 0.0)

@@ -9,7 +9,14 @@ from worst_case_search import QUIET, run
 import nni_wcnas as wc
 
 AXES = {
-    'relaxation': (wc.Softmax(), wc.GumbelSoftmax(), wc.Dirichlet(), wc.Dirichlet(anchor='kl'), wc.HardConcrete()),
+    'relaxation': (
+        wc.Softmax(),
+        wc.GumbelSoftmax(),
+        wc.GumbelSoftmax(hard=True),
+        wc.Dirichlet(),
+        wc.Dirichlet(anchor='kl'),
+        wc.HardConcrete(),
+    ),
     'objective': (
         wc.AverageCase(),
         wc.SelfPaced(),
@@ -50,7 +57,9 @@ def is_refused(one, other):
     for first, second in ((one, other), (other, one)):
         if isinstance(first, wc.Dirichlet) and isinstance(second, wc.HessianEigenvalue):
             return True
-        if isinstance(first, wc.HardConcrete) and isinstance(second, wc.RandomSmoothing | wc.AdversarialSmoothing):
+        if getattr(first, 'is_sparse', False) and isinstance(
+            second, wc.RandomSmoothing | wc.AdversarialSmoothing | wc.Projected
+        ):
             return True
         if getattr(first, 'reuse_gradient', False) and (
             second == wc.FirstOrder() or isinstance(second, wc.RandomSmoothing | wc.AdversarialSmoothing)

@@ -14,6 +14,7 @@ from nni_wcnas import (
     AverageCase,
     Dirichlet,
     FirstOrder,
+    GumbelSoftmax,
     HardConcrete,
     HessianEigenvalue,
     InstanceHardness,
@@ -65,6 +66,7 @@ def differences(search):
         ),
         ('pr_darts', {'relaxation': HardConcrete(10.0, 0.1), 'selection': TopPairs()}),
         ('drnas', {'relaxation': Dirichlet('l2')}),
+        ('gdas', {'relaxation': GumbelSoftmax(10.0, 0.1, hard=True)}),
         (
             'drnas_progressive',
             {
@@ -134,6 +136,7 @@ def numbers(name, dataset):
         ('darts_plus', 'cifar100', (64, 50, 0, 0.025, 0.001, 3e-4), 1.0),
         ('darts_minus', 'cifar10', (64, 50, 0, 0.025, 0.001, 3e-4), 1.0),
         ('pr_darts', 'cifar10', (64, 50, 0, 0.025, 0.001, 3e-4), 1.0),
+        ('gdas', 'cifar10', (64, 50, 0, 0.025, 0.001, 3e-4), 1.0),
         ('p_darts', 'cifar10', (96, 25, 10, 0.025, 0.0, 6e-4), 0.5),
         ('p_darts', 'cifar100', (96, 25, 10, 0.025, 0.0, 6e-4), 1.0),
         ('pc_darts', 'cifar10', (256, 50, 15, 0.1, 0.0, 6e-4), 3.0),
@@ -231,6 +234,12 @@ def test_drnas_has_one_anchor():
     for preset in (presets.drnas, presets.drnas_progressive):
         assert (preset().relaxation.anchor, preset().arc_weight_decay) == ('l2', 1e-3)
         assert (preset(anchor='kl').relaxation.anchor, preset(anchor='kl').arc_weight_decay) == ('kl', 0.0)
+
+
+def test_gdas_trains_its_architecture_as_published():
+    """Adam with the published betas, rate and decay; first order."""
+    search = presets.gdas('cifar100')
+    assert (search.arc_learning_rate, search.arc_weight_decay, search.hypergradient) == (3e-4, 1e-3, FirstOrder())
 
 
 def test_tuning_between_decisions():

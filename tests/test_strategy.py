@@ -255,7 +255,9 @@ def test_weights_without_second_derivatives_are_unrolled_either_way(search, by):
     assert isinstance(presets.darts(relaxation=Noisy()).relaxation, Noisy)
 
 
-RELAXATIONS = [Softmax(), Dirichlet(), Dirichlet(anchor='kl'), GumbelSoftmax(), HardConcrete()]
+RELAXATIONS = [
+    Softmax(), Dirichlet(), Dirichlet(anchor='kl'), GumbelSoftmax(), GumbelSoftmax(hard=True), HardConcrete()
+]
 
 
 @pytest.mark.parametrize('relaxation', RELAXATIONS, ids=repr)
@@ -285,6 +287,40 @@ def test_products_agree_with_the_sample_of_a_moment(relaxation):
         products.append(torch.cat([value.flatten() for value in exact.values()]))
         assert products[-1].norm() > 1e-3
     assert products[0].equal(products[1]) is not relaxation.is_stochastic
+
+
+@pytest.mark.parametrize('relaxation', [GumbelSoftmax(hard=True), HardConcrete()], ids=repr)
+def test_products_of_few_operations_against_double_autograd(relaxation):
+    """Of the cells that compute what was drawn, against torch's own second derivative of all operations at the same
+    sample."""
+
+    def parts(**arguments):
+        torch.manual_seed(0)
+        space = DARTS(width=4, num_cells=3, num_nodes=2, num_classes=7)
+        supernet = Search(relaxation=relaxation, **arguments).mutate_model(space).double()
+        cells_by_label(supernet)['normal'].mixer.clock.moment = Moment(0, 2, seed=5)  # warm: gates are not clamped
+        alphas = {n: p for n, p in supernet.named_parameters() if '_arch_alpha' in n}
+        return supernet, {n: p for n, p in supernet.named_parameters() if n not in alphas}, alphas
+
+    supernet, weights, alphas = parts()
+    x, y = torch.randn(4, 3, 8, 8, dtype=torch.float64), torch.randint(7, (4,))
+    vector = {n: torch.randn_like(p) for n, p in weights.items()}
+
+    def loss(parameters, targets):
+        with frozen_statistics(supernet), quick_second_pass(supernet):
+            logits = torch.func.functional_call(supernet, {**parameters, **targets}, (x,))
+        return torch.nn.functional.cross_entropy(logits, y)
+
+    found = inner_gradient(loss, weights, alphas).product(vector)
+    plain, weights, alphas = parts(channels_last=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(relaxation), 'is_sparse', False)
+        values = torch.nn.functional.cross_entropy(plain(x), y)
+    first = torch.autograd.grad(values, list(weights.values()), create_graph=True, materialize_grads=True)
+    scalar = torch.stack([(slope * vector[name]).sum() for name, slope in zip(weights, first)]).sum()
+    for (name, value), expected in zip(found.items(), torch.autograd.grad(scalar, list(alphas.values()))):
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-8, msg=lambda text, name=name: name + text)
+        assert value.any()
 
 
 @pytest.mark.parametrize(('strategy', 'warnings'), [(presets.darts, 1), (presets.wcnas, 0)])

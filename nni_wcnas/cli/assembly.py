@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from nni.nas.hub.pytorch import NDS
@@ -23,10 +23,19 @@ from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.options import AXES, build, option
 from nni_wcnas.schedule import with_lengths
 from nni_wcnas.strategy import Search
+from nni_wcnas.tester import (
+    SMALL_RESNET,
+    AuxiliaryOptions,
+    convolution_weights,
+    default_auxiliary,
+    fitting_width,
+    follows_learner,
+)
 
 __all__ = [
     'DEFAULT_TESTER',
     'accelerator',
+    'auxiliary_arguments',
     'check_difficulty',
     'device',
     'difficulty_scores',
@@ -38,6 +47,7 @@ __all__ = [
     'make_space',
     'make_strategy',
     'make_tester',
+    'tester_kind',
     'untouched_random_state',
 ]
 
@@ -111,6 +121,23 @@ def make_tester(settings: Settings, data: ImageData) -> Tester:
     return build('tester', name, **arguments)
 
 
+def tester_kind(settings: Settings) -> type[Tester]:
+    """The class of the tester."""
+    kind: Any = option('tester', (settings.tester or DEFAULT_TESTER)['name']).factory
+    return cast(type[Tester], kind)
+
+
+def auxiliary_arguments(settings: Settings) -> AuxiliaryOptions:
+    """What ``make_auxiliary`` is told, with the name that the tester has it by, and the width that fits the space."""
+    found, kind = settings.auxiliary.arguments(), tester_kind(settings)
+    if not follows_learner(found, kind):
+        return {**found, 'name': found['name'] or default_auxiliary(kind)}
+    arguments = dict(settings.space)
+    with untouched_random_state():
+        space = option('space', arguments.pop('name')).factory(**arguments)
+    return {**found, 'name': SMALL_RESNET, 'width': fitting_width(convolution_weights(space))}
+
+
 def make_strategy(settings: Settings) -> Search:
     """The method: a preset or the neutral members, with the members and numbers that the settings give.
 
@@ -136,7 +163,7 @@ def make_evaluator(settings: Settings, data: ImageData, strategy: Search, **trai
     return SearchEvaluator(
         data,
         tester=tester,
-        auxiliary=settings.auxiliary.arguments() if tester is None or tester.has_hyperparameters else None,
+        auxiliary=auxiliary_arguments(settings) if tester is None or tester.has_hyperparameters else None,
         max_epochs=settings.search.epochs,
         **numbers,
         accelerator=accelerator(settings),
@@ -178,7 +205,7 @@ def check_difficulty(settings: Settings, data: ImageData) -> None:
 
 def is_auxiliary(name: str | None) -> bool:
     """Whether there is an auxiliary model of this name; None leaves it to the tester."""
-    if name in (None, 'tied'):
+    if name in (None, 'tied', SMALL_RESNET):
         return True
     import timm
 

@@ -69,9 +69,9 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
             attempt('method', lambda: check_space(strategy, space))
         if settings.tester is not None or (objective is not None and objective.needs_tester):
             tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
-            is_judged = tester is not None and tester.has_hyperparameters
+            is_judged = space is not None and tester is not None and tester.has_hyperparameters
             if is_judged and assembly.is_auxiliary(settings.auxiliary.name):
-                attempt('auxiliary', lambda: make_auxiliary(settings.auxiliary.arguments(), tester))
+                attempt('auxiliary', lambda: make_auxiliary(assembly.auxiliary_arguments(settings), tester))
     return problems
 
 

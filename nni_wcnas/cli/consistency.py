@@ -66,7 +66,8 @@ def _check_auxiliary(document: Document, auxiliary: AuxiliaryNumbers) -> list[Pr
     problems, name = [], auxiliary.name
     if not assembly.is_auxiliary(name):
         path = ('auxiliary', 'name') if ('auxiliary', 'name') in document.places else ('auxiliary',)
-        problems.append(document.problem(f'{name!r} is neither tied nor a classifier of timm; use tied', *path))
+        message = f'{name!r} is neither tied nor small_resnet nor a classifier of timm; use tied'
+        problems.append(document.problem(message, *path))
     if auxiliary.min_lr > auxiliary.lr:
         message = f'is above lr ({auxiliary.lr}), so the rate would rise; lower it'
         problems.append(document.problem(message, 'auxiliary', 'min_lr'))

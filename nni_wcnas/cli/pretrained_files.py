@@ -23,12 +23,11 @@ from nni_wcnas.cli import assembly
 from nni_wcnas.cli.pretraining import pretraining_data, train
 from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.schema import AUTO, Settings
-from nni_wcnas.contracts import Auxiliary, Tester
+from nni_wcnas.contracts import Auxiliary
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.cache import cache_folder
-from nni_wcnas.options import option
 from nni_wcnas.strategy import Search
-from nni_wcnas.tester import GAN, AugmentationPolicy, ImagePolicy, default_auxiliary, make_auxiliary, storage
+from nni_wcnas.tester import GAN, AugmentationPolicy, ImagePolicy, make_auxiliary, storage
 from nni_wcnas.tester.pretraining_lengths import STEPS, lengths
 
 __all__ = ['with_pretrained_files']
@@ -67,7 +66,7 @@ def with_pretrained_files(
     if not objective.needs_tester:
         return settings, {}
     tester: dict[str, Any] = dict(settings.tester or assembly.DEFAULT_TESTER)
-    auxiliary, kind = settings.auxiliary, _kind(settings)
+    auxiliary, kind = settings.auxiliary, assembly.tester_kind(settings)
     is_automatic, is_gan = tester.get('pretrained') == AUTO, issubclass(kind, GAN)
     if is_automatic:
         tester['pretrained'] = _generator(settings, data, known) if is_gan else None
@@ -77,11 +76,6 @@ def with_pretrained_files(
         settings = settings.model_copy(update={'auxiliary': auxiliary.model_copy(update={'pretrained': file})})
     return settings, _described(settings, is_gan, objective.needs_auxiliary)
 
-
-def _kind(settings: Settings) -> type[Tester]:
-    """The class of the tester."""
-    kind: Any = option('tester', (settings.tester or assembly.DEFAULT_TESTER)['name']).factory
-    return cast(type[Tester], kind)
 
 
 def _generator(settings: Settings, data: ImageData, known: Mapping[str, Any]) -> str:
@@ -103,21 +97,21 @@ def _generator(settings: Settings, data: ImageData, known: Mapping[str, Any]) ->
 
 def _auxiliary(settings: Settings, data: ImageData, known: Mapping[str, Any]) -> str:
     """The file of the auxiliary model; a tied one learns beside the generator's file, any other by itself."""
-    auxiliary = settings.auxiliary
-    name = auxiliary.name or default_auxiliary(_kind(settings))
+    auxiliary, arguments = settings.auxiliary, assembly.auxiliary_arguments(settings)
+    name, width = arguments['name'], arguments['width']
     numbers = {'auxiliary_steps': _auxiliary_steps(settings, data)}
     rates = auxiliary.model_dump(include={'lr', 'momentum', 'weight_decay', 'gradient_clip_val'})
     depends_on: dict[str, Any] = {'name': name, 'rates': rates, 'numbers': numbers, 'beside': None}
     if name == 'tied':
         depends_on['beside'] = _origin(settings, data)
     else:
-        depends_on['timm'] = timm.__version__
+        depends_on |= {'timm': timm.__version__} | ({} if width is None else {'width': width})
 
     def networks() -> tuple[GAN | ImagePolicy, Auxiliary]:
         beside = AugmentationPolicy(data.num_classes, image_size=data.image_size)
         made: Any = assembly.make_tester(settings, data) if name == 'tied' else beside
         made.pretrained = None  # Whose own auxiliary model is not this one.
-        return made, make_auxiliary({**auxiliary.arguments(), 'name': name, 'pretrained': None}, made)
+        return made, make_auxiliary({**arguments, 'pretrained': None}, made)
 
     steps = {'steps': 0} if name == 'tied' else {}
     return _made('auxiliary', settings, data, depends_on, networks, {**steps, **numbers}, known.get('auxiliary'))
@@ -125,7 +119,7 @@ def _auxiliary(settings: Settings, data: ImageData, known: Mapping[str, Any]) ->
 
 def _auxiliary_steps(settings: Settings, data: ImageData) -> int:
     """Its own length, else that of the generator."""
-    kind, numbers, auxiliary = _kind(settings), settings.pretraining, settings.auxiliary
+    kind, numbers, auxiliary = assembly.tester_kind(settings), settings.pretraining, settings.auxiliary
     recipe = kind.recipe if issubclass(kind, GAN) else None
     each = 1 if recipe is None else numbers.discriminator_steps or recipe.discriminator_steps
     return lengths(

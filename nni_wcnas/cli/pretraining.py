@@ -64,7 +64,7 @@ def pretrain_tester(
             raise CommandError(f'{type(tester).__name__} has nothing to pre-train; leave this step out')
         if isinstance(tester, ImagePolicy):
             _refuse_idle(given, type(tester).__name__)
-        auxiliary = make_auxiliary(settings.auxiliary.arguments(), tester)
+        auxiliary = make_auxiliary(assembly.auxiliary_arguments(settings), tester)
     except ValueError as error:
         raise CommandError(str(error)) from error
     make_folder(out.parent, 'name another file')

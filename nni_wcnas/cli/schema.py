@@ -9,8 +9,9 @@
     search: {epochs: 10, warmup: 1}
     tester: {name: fq_gan, width: 32}           only used by objectives that need one; worst_case without it has an
                                                 augmentation_policy; `pretrained: FILE`, or auto: made before the search
-    auxiliary: {name: tied, lr: 0.025}          the auxiliary model and its numbers, or its name alone: tied, or a timm
-                                                model's; without it tied for a GAN, else resnet18; `pretrained` as for
+    auxiliary: {name: tied, lr: 0.025}          the auxiliary model and its numbers, or its name alone: tied,
+                                                small_resnet, or a timm model's as resnet18; without it tied for a GAN,
+                                                else small_resnet, whose `width` follows the space; `pretrained` as for
                                                 the tester, whose auto means both
     pretraining: {steps: 1000, lr: 1e-3}        of the generator; auxiliary.steps or .epochs are those of its model
     retrain: {epochs: 5, channels: 8, cells: 5} the short training that a trial is judged by; all the numbers of
@@ -67,6 +68,8 @@ class AuxiliaryNumbers(Strict):
     """The auxiliary model and its SGD; names and defaults of ``make_auxiliary``."""
 
     name: str | None = None
+    width: int | None = Field(default=None, ge=2)
+    """Of a small_resnet; without it what fits the space."""
     lr: float = Field(default=0.025, gt=0)
     min_lr: float = Field(default=1e-3, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)

@@ -22,7 +22,6 @@ from nni_wcnas.objective import WorstCase
 from nni_wcnas.options import AXES, OPTIONS, list_options, option
 from nni_wcnas.presets import PRESETS
 from nni_wcnas.strategy import Search
-from nni_wcnas.tester import default_auxiliary
 
 __all__ = ['differing_key', 'load_settings', 'resolved']
 
@@ -99,8 +98,9 @@ def resolved(settings: Settings) -> dict[str, Any]:
     if strategy.objective.needs_tester:
         plain.setdefault('tester', dict(assembly.DEFAULT_TESTER))
     if 'tester' in plain and not is_without_b(plain['tester']):
-        kind: Any = option('tester', plain['tester']['name']).factory
-        plain['auxiliary'] = {'name': default_auxiliary(kind), **plain['auxiliary']}
+        arguments = assembly.auxiliary_arguments(settings)
+        chosen = {key: arguments[key] for key in ('name', 'width') if arguments[key] is not None}
+        plain['auxiliary'] = {**chosen, **plain['auxiliary']}
         if AUTO not in (plain['tester'].get('pretrained'), plain['auxiliary'].get('pretrained')):
             del plain['pretraining']  # It does nothing.
     else:

@@ -25,7 +25,7 @@ def chosen(logits: Tensor, noise: Tensor, temperature: float) -> tuple[Tensor, T
     Parameters
     ----------
     logits
-        Shape ``(K,)``.
+        Shape ``(K,)``, or ``(N, K)`` with those of each draw.
     noise
         Standard Gumbel numbers, shape ``(N, K)``.
     temperature

@@ -58,6 +58,7 @@ class Projected(Schedule):
     criterion: Literal['accuracy', 'loss'] = 'accuracy'
     learning_rate_factor: float = 0.1
     needs_cells = True
+    judges_candidates = True
 
     def __post_init__(self) -> None:
         for name in ('epochs', 'tune_epochs'):

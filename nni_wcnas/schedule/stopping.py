@@ -26,6 +26,11 @@ class StopRule(Schedule):
         """The inner schedule's."""
         return self.inner.needs_second_derivatives
 
+    @property
+    def judges_candidates(self) -> bool:  # type: ignore[override]
+        """The inner schedule's."""
+        return self.inner.judges_candidates
+
     def stages(self, cells: Sequence[CellLayout]) -> Sequence[Stage]:
         """The inner schedule's."""
         return self.inner.stages(cells)

@@ -22,6 +22,17 @@ class Clock:
 
     def __init__(self) -> None:
         self.moment = Moment()
+        self.draws = True
+        """False while the supernet is looked at: single choices then tell what a selection sees."""
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Let nothing be drawn."""
+        self.draws = False
+        try:
+            yield
+        finally:
+            self.draws = True
 
 
 class Mixer:
@@ -123,4 +134,5 @@ class MixingWeights(nn.Module):
 
     def forward(self, alpha: Tensor) -> Tensor:
         """Mixing weights of one choice, shape ``(K,)``."""
-        return self.mixer.weights(alpha.unsqueeze(0)).squeeze(0)
+        weights = self.mixer.weights if self.mixer.clock.draws else self.mixer.strengths
+        return weights(alpha.unsqueeze(0)).squeeze(0)

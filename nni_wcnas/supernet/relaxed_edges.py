@@ -127,10 +127,20 @@ class RelaxedEdges(BaseSuperNetModule):
         edges = self._fast_edges if self.fast else self._plain_edges
         absent = self.mixer.absent(len(self.layout.operations))
         if self.mixer.weighting.is_sparse:
-            absent |= _weightless(weights.detach()[:, : len(self.layout.operations)])
+            absent |= self._weightless(weights.detach(), absent)
         if self.compiled is not None:
             return self.compiled(edges, predecessors, weights, absent, self._surroundings(gates))
         return edges(predecessors, weights, absent, self._surroundings(gates))
+
+    def _weightless(self, weights: Tensor, absent: set[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Rows and columns that are zero; a node with nothing else keeps one, which says how large its sum is."""
+        columns = len(self.layout.operations)
+        zeros = {(row, column) for row, column in (weights[:, :columns] == 0).nonzero().tolist()}
+        for node in range(self.layout.num_nodes):
+            left = {(row, column) for row in self.layout.edges_into(node) for column in range(columns)} - absent
+            if left <= zeros:
+                zeros -= {min(left)}
+        return zeros
 
     @property
     def logits(self) -> nn.Parameter:
@@ -284,10 +294,3 @@ def _extra_factory(factories: Any, name: str) -> Any:
     if any_factory is None or key is None:
         raise ValueError(f'{name} must be among the candidate operations of this space, which cannot build others')
     return partial(any_factory.func, *any_factory.args, **{**any_factory.keywords, key: name})
-
-
-def _weightless(weights: Tensor) -> set[tuple[int, int]]:
-    """Rows and columns that are zero; a row of zeros keeps its first, which says how large the sum is."""
-    zeros = weights == 0
-    zeros[:, 0] &= ~zeros.all(1)
-    return {(row, column) for row, column in zeros.nonzero().tolist()}

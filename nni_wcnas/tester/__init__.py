@@ -6,6 +6,7 @@ from nni_wcnas.tester.auxiliary import (
     TiedAuxiliary,
     TimmAuxiliary,
     default_auxiliary,
+    follows_learner,
     make_auxiliary,
 )
 from nni_wcnas.tester.big_gan import BigGAN
@@ -16,6 +17,7 @@ from nni_wcnas.tester.gan import GAN
 from nni_wcnas.tester.perturbation import Perturbation
 from nni_wcnas.tester.pretraining import pretrain
 from nni_wcnas.tester.real_images import ImagePolicy
+from nni_wcnas.tester.small_resnet import SMALL_RESNET, convolution_weights, fitting_width
 from nni_wcnas.tester.sn_gan import SNGAN
 from nni_wcnas.tester.style_gan2_ada import StyleGAN2ADA
 
@@ -29,11 +31,15 @@ __all__ = [
     'GAN',
     'ImagePolicy',
     'Perturbation',
+    'SMALL_RESNET',
     'SNGAN',
     'StyleGAN2ADA',
     'TiedAuxiliary',
     'TimmAuxiliary',
+    'convolution_weights',
     'default_auxiliary',
+    'fitting_width',
+    'follows_learner',
     'make_auxiliary',
     'pretrain',
 ]

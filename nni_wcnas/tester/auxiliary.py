@@ -2,9 +2,9 @@
 whether they mean anything.
 
 :class:`TiedAuxiliary` is the discriminator's trunk with a two-layer head of its own: few parameters, cheap look-ahead.
-:class:`TimmAuxiliary` is any classifier of timm. Both take one SGD step on generated images when told so, on every
-batch in the papers' tables. Cost of a step: one forward pass through trunk and head and one backward pass through the
-head, or one of each through the classifier.
+:class:`TimmAuxiliary` is any classifier of timm; :mod:`.small_resnet` is one that is small beside the learner. Both
+take one SGD step on generated images when told so, on every batch in the papers' tables. Cost of a step: one forward
+pass through trunk and head and one backward pass through the head, or one of each through the classifier.
 
 In its look-ahead a classifier normalises by the statistics of its batch, where it has batch normalisation, and does not
 see a tint that all images share; one without, such as ``nf_resnet26``, does.
@@ -34,9 +34,12 @@ from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.tester import storage
 from nni_wcnas.tester.gan import GAN
 from nni_wcnas.tester.sgd import check_rates, clip, cosine_sgd, next_step
+from nni_wcnas.tester.small_resnet import SMALL_RESNET, fitting_width, small_resnet
 from nni_wcnas.tester.timm_classifier import timm_classifier
 
-__all__ = ['AuxiliaryOptions', 'TiedAuxiliary', 'TimmAuxiliary', 'default_auxiliary', 'make_auxiliary']
+__all__ = [
+    'AuxiliaryOptions', 'TiedAuxiliary', 'TimmAuxiliary', 'default_auxiliary', 'follows_learner', 'make_auxiliary'
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class AuxiliaryOptions(TypedDict, total=False):
     """What :func:`make_auxiliary` takes in the place of a name."""
 
     name: str | None
+    width: int | None
     lr: float
     min_lr: float
     momentum: float
@@ -197,35 +201,37 @@ class TimmAuxiliary(Auxiliary):
         return next_step(_built(self._optimizer), self.learnable())
 
 
-def make_auxiliary(auxiliary: str | AuxiliaryOptions | None, tester: Tester) -> Auxiliary:
+def make_auxiliary(
+    auxiliary: str | AuxiliaryOptions | None, tester: Tester, *, learner: int | None = None
+) -> Auxiliary:
     """Build the auxiliary model of a tester.
 
     Parameters
     ----------
     auxiliary
-        ``'tied'``, or the name of a timm classifier; None is ``'tied'`` where the tester has a discriminator, else
-        ``'resnet18'``. Or a map with such a ``name``, and the arguments of both forms: ``lr``, ``min_lr``,
-        ``momentum``, ``weight_decay``, ``gradient_clip_val``, ``pretrained``.
+        ``'tied'``, ``'small_resnet'`` or the name of a timm classifier; None is ``'tied'`` where the tester has a
+        discriminator, else ``'small_resnet'``. Or a map with such a ``name``, the ``width`` of a small ResNet, and the
+        arguments of all forms: ``lr``, ``min_lr``, ``momentum``, ``weight_decay``, ``gradient_clip_val``,
+        ``pretrained``.
     tester
         Gives the trunk, or only the number of classes and the side of the images; and the model's state, if the tester
         has a file that holds one and there is no ``pretrained``.
+    learner
+        Weights of the space's convolutions, which a small ResNet without a ``width`` follows.
 
     Raises
     ------
     ValueError
-        If the name or an argument is unknown, the model cannot take the tester's images, or the file holds another
-        auxiliary model.
+        If the name or an argument is unknown, a width does nothing or is missing, the model cannot take the tester's
+        images, or the file holds another auxiliary model.
     TypeError
         If the name is ``'tied'`` and the tester has no discriminator to share, or ``auxiliary`` is no name and no map.
     """
-    if not isinstance(auxiliary, (str, Mapping, type(None))):
-        raise TypeError(f'The auxiliary model must be a name, a map with a name, or a model, not {auxiliary!r}.')
-    options: dict[str, Any] = dict(auxiliary) if isinstance(auxiliary, Mapping) else {'name': auxiliary}
-    unknown = sorted(options.keys() - AuxiliaryOptions.__annotations__.keys())
-    if unknown:
-        raise ValueError(f'The auxiliary model has no argument {unknown[0]!r}; '
-                         f'there are {", ".join(AuxiliaryOptions.__annotations__)}.')
+    options = _options(auxiliary)
     name, own = options.pop('name', None) or default_auxiliary(type(tester)), options.pop('pretrained', None)
+    width = options.pop('width', None)
+    if width is not None and name != SMALL_RESNET:
+        raise ValueError(f'width={width} is of {SMALL_RESNET}, and {name!r} has none; leave it out.')
     file: Any = getattr(tester, 'pretrained', None) if own is None else own
     stored = None if file is None else storage.read(file)['auxiliary']
     if own is not None and stored is None:
@@ -233,7 +239,10 @@ def make_auxiliary(auxiliary: str | AuxiliaryOptions | None, tester: Tester) -> 
     if name == 'tied':
         model: Auxiliary = _tied(tester, stored, options)
     else:
-        model = TimmAuxiliary(name, num_classes=tester.num_classes, image_size=tester.image_size or None, **options)
+        chosen = small_resnet(width or _width_beside(learner)) if name == SMALL_RESNET else {'name': name}
+        model = TimmAuxiliary(
+            **chosen, num_classes=tester.num_classes, image_size=tester.image_size or None, **options
+        )
     if stored is None:
         _logger.info('The auxiliary model %s starts untrained.', name)
         return model
@@ -246,7 +255,32 @@ def make_auxiliary(auxiliary: str | AuxiliaryOptions | None, tester: Tester) -> 
 
 def default_auxiliary(kind: type[Tester]) -> str:
     """What :func:`make_auxiliary` builds for a kind of tester where nothing is named: the paper's two forms."""
-    return 'tied' if issubclass(kind, GAN) else 'resnet18'
+    return 'tied' if issubclass(kind, GAN) else SMALL_RESNET
+
+
+def follows_learner(auxiliary: str | AuxiliaryOptions | None, kind: type[Tester]) -> bool:
+    """Whether :func:`make_auxiliary` has to be told the learner's weights, for a kind of tester."""
+    options = _options(auxiliary)
+    return (options.get('name') or default_auxiliary(kind)) == SMALL_RESNET and options.get('width') is None
+
+
+def _options(auxiliary: str | AuxiliaryOptions | None) -> dict[str, Any]:
+    """A map, also of a mere name."""
+    if not isinstance(auxiliary, (str, Mapping, type(None))):
+        raise TypeError(f'The auxiliary model must be a name, a map with a name, or a model, not {auxiliary!r}.')
+    options: dict[str, Any] = dict(auxiliary) if isinstance(auxiliary, Mapping) else {'name': auxiliary}
+    unknown = sorted(options.keys() - AuxiliaryOptions.__annotations__.keys())
+    if unknown:
+        raise ValueError(f'The auxiliary model has no argument {unknown[0]!r}; '
+                         f'there are {", ".join(AuxiliaryOptions.__annotations__)}.')
+    return options
+
+
+def _width_beside(learner: int | None) -> int:
+    """Of a small ResNet; refuses to guess."""
+    if learner is None:
+        raise ValueError(f'The width of {SMALL_RESNET} follows the learner, which is not known here; give a width.')
+    return fitting_width(learner)
 
 
 def _tied(tester: Tester, stored: Parameters | None, options: dict[str, Any]) -> TiedAuxiliary:

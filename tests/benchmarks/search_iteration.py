@@ -35,6 +35,7 @@ import nni.nas.strategy as nni_strategy
 import torch
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.hub.pytorch import DARTS as HubDARTS
+from nni.nas.hub.pytorch import ProxylessNAS
 from nni.nas.space import RawFormatModelSpace
 from pytorch_lightning.callbacks import Callback
 
@@ -47,6 +48,7 @@ CONTENDERS = {
     'plain': lambda: wc.presets.darts(fast_cell=False),
     'darts': wc.presets.darts,
     'darts_2nd': wc.presets.darts_2nd,
+    'gdas': wc.presets.gdas,
     'wcnas': wc.presets.wcnas,
     'darts_2nd/differences': lambda: wc.presets.darts_2nd(hypergradient=wc.Unrolled(by='finite_difference')),
     'wcnas/differences': lambda: wc.presets.wcnas(hypergradient=wc.Unrolled(by='finite_difference')),
@@ -58,10 +60,20 @@ ADVERSARIES: dict[str, Callable[[], dict[str, Any]]] = {
     name: lambda: {'tester': wc.FQGAN(10)} for name in ('wcnas', 'wcnas/differences')
 }
 """Arguments of the evaluator by contender."""
-DEFAULT = ('nni', 'plain', 'darts', 'darts_2nd', 'darts_2nd/differences', 'wcnas', 'wcnas/differences')
+DEFAULT = ('nni', 'plain', 'darts', 'gdas', 'darts_2nd', 'darts_2nd/differences', 'wcnas', 'wcnas/differences')
+
+SPACES: dict[str, Callable[[argparse.Namespace], Any]] = {
+    'hub_darts': lambda options: HubDARTS(width=options.width, num_cells=options.cells, dataset='cifar'),
+    'darts': lambda options: wc.spaces.DARTS(
+        width=options.width, num_cells=options.cells, operations=PRIMITIVES[-(options.operations or 8) :]
+    ),
+    'nasbench201': lambda options: wc.spaces.NASBench201(width=options.width, num_cells=options.cells),
+    'proxylessnas': lambda options: ProxylessNAS(num_labels=10),
+}
 
 LIMITS = {
     ('darts', 'nni'): 0.4,
+    ('gdas', 'darts'): 0.3,
     ('darts_2nd', 'nni'): 1.0,
     ('darts_2nd', 'darts_2nd/differences'): 1.1,
     ('wcnas', 'nni'): 0.5,
@@ -118,11 +130,7 @@ def run(name: str, options: argparse.Namespace, turns: Turns) -> None:
         devices=1,
         precision=options.precision,
     )
-    if options.operations is None:
-        space = HubDARTS(width=options.width, num_cells=options.cells, dataset='cifar')
-    else:
-        operations = PRIMITIVES[-options.operations :]
-        space = wc.spaces.DARTS(width=options.width, num_cells=options.cells, operations=operations)
+    space = SPACES[options.space](options)
     CONTENDERS[name]()(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
 
 
@@ -169,7 +177,7 @@ def peak_memory(name: str, options: argparse.Namespace) -> float:
         name,
         *(
             f'--{key}={getattr(options, key.replace("-", "_"))}'
-            for key in ('width', 'cells', 'batch-size', 'threads', 'device', 'precision')
+            for key in ('space', 'width', 'cells', 'batch-size', 'threads', 'device', 'precision')
         ),
         *(['--operations', str(options.operations)] if options.operations else []),
     ]
@@ -211,6 +219,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         '--operations', type=int, choices=range(1, 9), help="candidates of our own space instead of NNI's hub space"
     )
+    parser.add_argument('--space', choices=SPACES, help='without it hub_darts, or darts with --operations')
     parser.add_argument('--sweep', action='store_true', help='vary one size at a time; nni and darts only')
     parser.add_argument('--batch-size', type=int, default=16)
     parser.add_argument(
@@ -226,6 +235,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--methods', action='store_true', help='the fast cell against the plain one, by base method')
     parser.add_argument('--only', choices=CONTENDERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.space = options.space or ('darts' if options.operations else 'hub_darts')
     if (options.sweep or options.methods) and (options.check or options.json):
         parser.error('--check and --json belong to the comparison of the contenders; leave them out')
     return options
@@ -281,7 +291,7 @@ def sweep(options: argparse.Namespace) -> None:
     for name, values in SWEEP.items():
         for value in values:
             middle = {key: choices[1] for key, choices in SWEEP.items()} | {'operations': 8}
-            vars(options).update(middle | {name: value})
+            vars(options).update(middle | {name: value}, space='darts')
             results = interleaved(options)
             seconds = '  '.join(f'{key} {result["seconds"]:.3f} s' for key, result in results.items())
             print(f'{name:10} {value:3}   {seconds}   ratio {results["darts"]["ratios"]["nni"]:.2f}', flush=True)
@@ -292,7 +302,7 @@ def methods(options: argparse.Namespace) -> None:
 
     In our own space of 8 operations; 24 channels can be split in 4 and in 6.
     """
-    options.operations, options.width = 8, 24
+    options.space, options.operations, options.width = 'darts', 8, 24
     print('| method | seconds, of `darts` | of the plain cell |\n|---|---|---|')
     for name in wc.presets.BASES:
         options.contenders = list(dict.fromkeys(['darts/fast', f'{name}/fast', f'{name}/plain']))

@@ -42,7 +42,7 @@ BATCH, EPOCHS, WARMUP, EVERY = 32, 15, 4, 2
 ARC_LEARNING_RATE, HYPERPARAMETER_LR = 0.05, 0.02
 PRETRAINING = 300
 """Steps."""
-AUXILIARY = 'test_resnet'
+AUXILIARY = 'small_resnet'
 RETRAINING = {'epochs': 12, 'lr': 0.05, 'auxiliary_weight': 0.0, 'drop_path': 0.0, 'gradient_clip': 5.0}
 GAN = {'image_size': 16, 'width': 16, 'latent': 32, 'dictionary_size': 64}
 

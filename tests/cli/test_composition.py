@@ -13,6 +13,7 @@ from nni_wcnas import (
     AuxiliarySkip,
     ConditionalValueAtRisk,
     GroupWorstCase,
+    GumbelSoftmax,
     MaxSkips,
     PartialChannels,
     Progressive,
@@ -54,6 +55,19 @@ def test_members_in_members(tmp_path: Path) -> None:
     assert strategy.schedule == SkipCount(Progressive((4,), epochs=3, warmup=1), limit=4)
     assert strategy.selection == MaxSkips(TopPairs())
     assert strategy.transforms == (PartialChannels(k=2), AuxiliarySkip())
+
+
+def test_one_operation_on_an_edge(tmp_path: Path) -> None:
+    """As a relaxation of any method, and as a base of others; resolved, the draw is named."""
+    hard = GumbelSoftmax(hard=True)
+    written = {'relaxation': {'name': 'gumbel_softmax', 'hard': True}}
+    for method in (written, 'gdas', {'preset': 'spcl', 'base': 'gdas'}):
+        assert assembly.make_strategy(load(tmp_path, method)).relaxation == hard
+    assert resolved(load(tmp_path, written))['method']['relaxation'] == {
+        'name': 'gumbel_softmax', 'initial_temperature': 10.0, 'final_temperature': 0.1, 'hard': True
+    }
+    (line,) = complaints(tmp_path, {'preset': 'gdas', 'smoothing': 'random_smoothing'})
+    assert 'RandomSmoothing perturbs a mixture of operations' in line
 
 
 def test_resolved_names_their_numbers_and_is_a_settings_file(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from nni_wcnas.cli import assembly
 from nni_wcnas.cli.problems import CommandError, SettingsError
 from nni_wcnas.cli.search import open_run, search
 from nni_wcnas.cli.settings import differing_key, load_settings, resolved
+from nni_wcnas.tester import convolution_weights, fitting_width
 
 TINY = """\
 data: {name: digits, limit: 80, batch_size: 40}
@@ -39,7 +41,8 @@ def test_is_the_policy_and_is_written_down(tmp_path: Path, more: str) -> None:
     tester = assembly.make_tester(found, assembly.make_data(found))
     assert isinstance(tester, AugmentationPolicy) and (tester.num_classes, tester.image_size) == (10, 16)
     everything = resolved(found)
-    assert everything['tester'] == POLICY and everything['auxiliary']['name'] == 'resnet18'
+    assert everything['tester'] == POLICY
+    assert (everything['auxiliary']['name'], everything['auxiliary']['width']) == ('small_resnet', 4)
     (tmp_path / 'again.yml').write_text(yaml.safe_dump(everything))
     assert differing_key(everything, resolved(load_settings(tmp_path / 'again.yml'))) is None
 
@@ -58,9 +61,32 @@ def test_the_auxiliary_model_follows_the_tester(tmp_path: Path) -> None:
     assert not {'tester', 'auxiliary'} & resolved(load_settings(tmp_path / 's.yml')).keys()
 
 
+def test_a_small_resnet_is_as_wide_as_fits_the_space_or_as_it_is_told(tmp_path: Path) -> None:
+    """Settings build the model that a strategy brings to the same space, and write its width down."""
+    for more, width in (('', 16), ('auxiliary: {width: 6}\n', 6), ('auxiliary: small_resnet\n', 16)):
+        path = tmp_path / 's.yml'
+        path.write_text(re.sub('space: .*', 'space: {name: nasbench201, width: 18, num_cells: 4}', TINY) + more)
+        found = load_settings(path)
+        assert resolved(found)['auxiliary']['width'] == width
+        data, strategy = assembly.make_data(found), assembly.make_strategy(found)
+        evaluator = assembly.make_evaluator(found, data, strategy)
+        assert evaluator.module.auxiliary.classifier.bn1.num_features == width // 2 * 2
+        if not more:
+            space = assembly.make_space(found, data)
+            assert fitting_width(convolution_weights(space)) == width
+
+
+def test_another_random_state_is_not_drawn_for_the_width(tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    before = torch.get_rng_state()
+    assert assembly.auxiliary_arguments(found)['width'] == 4 and torch.get_rng_state().equal(before)
+
+
 @pytest.mark.parametrize(
     ('more', 'message'),
     [
+        ('auxiliary: {name: test_resnet, width: 8}\n', 's.yml:7: auxiliary.width: width=8 is of small_resnet, and'),
+        ('auxiliary: {width: 1}\n', 's.yml:7: auxiliary.width: must be at least 2, not 1'),
         ('auxiliary: tied\n', 's.yml:7: auxiliary: A tied auxiliary model shares a discriminator, and Augmentation'),
         ('tester: {name: augmentation_policy, temperature: 0.0}\n', 's.yml:7: tester.temperature: temperature must be'),
         ('tester: {name: augmentation_policy, per_sample: 2}\n', 's.yml:7: tester.per_sample: must be true or false'),

@@ -151,6 +151,18 @@ def test_the_auxiliary_model_has_its_own_length_or_the_generators(
     assert torch.load(told['auxiliary'], weights_only=True)['training']['taught'] == taught
 
 
+def test_a_small_resnet_is_made_anew_where_its_width_changes(tmp_path: Path, cache: Path) -> None:
+    """Its file depends on the width, and on nothing else of the space."""
+    small = (POLICY, 'auxiliary={steps: 2}')
+    first = prepare(tmp_path, *small)[1]
+    assert prepare(tmp_path, *small, 'space.num_cells=4')[1] == first, 'of the least width in both'
+    assert prepare(tmp_path, *small, 'auxiliary.width=4')[1] == first, 'the same number, written'
+    other = prepare(tmp_path, *small, 'space.width=60')[1]
+    assert other['auxiliary'] != first['auxiliary'] and len(files(cache)) == 2
+    stored = torch.load(other['auxiliary'], weights_only=True)['auxiliary']
+    assert len(stored['classifier.bn1.weight']) > 4
+
+
 def test_a_classifier_of_timm_is_shared_by_all_testers(tmp_path: Path, cache: Path) -> None:
     first = prepare(tmp_path, RESNET)[1]
     other = prepare(tmp_path, RESNET, 'tester.width=6')[1]

@@ -64,13 +64,13 @@ def test_a_filled_in_minimum_is_not_above_the_written_rate(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(('written', 'message'), [
-    ('{rate: 0.1}', 's.yml:5: auxiliary.rate: is not a known key here; known are name, lr,'),
+    ('{rate: 0.1}', 's.yml:5: auxiliary.rate: is not a known key here; known are name, width, lr,'),
     ('{lr: fast}', "s.yml:5: auxiliary.lr: must be a number, not 'fast'; change it"),
     ('{lr: -1}', 's.yml:5: auxiliary.lr: must be more than 0.0, not -1; change it'),
     ('{gradient_clip_val: 0}', 's.yml:5: auxiliary.gradient_clip_val: must be more than 0'),
     ('{lr: 0.1, min_lr: 0.2}', 's.yml:5: auxiliary.min_lr: is above lr (0.1), so the rate would rise; lower it'),
-    ('{name: resnet19}', "s.yml:5: auxiliary.name: 'resnet19' is neither tied nor a classifier of timm; use tied"),
-    ('resnet19', "s.yml:5: auxiliary: 'resnet19' is neither tied nor a classifier of timm; use tied"),
+    ('{name: resnet19}', "s.yml:5: auxiliary.name: 'resnet19' is neither tied nor small_resnet nor a classifier"),
+    ('resnet19', "s.yml:5: auxiliary: 'resnet19' is neither tied nor small_resnet nor a classifier of timm; use tied"),
     ('5', 's.yml:5: auxiliary: must be a map of keys, not 5; change it'),
 ])
 def test_mistakes_in_it(tmp_path: Path, written: str, message: str) -> None:

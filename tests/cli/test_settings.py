@@ -141,7 +141,7 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
         (
             'search:',
             'auxiliary: resnet19\nsearch:',
-            "s.yml:4: auxiliary: 'resnet19' is neither tied nor a classifier of timm",
+            "s.yml:4: auxiliary: 'resnet19' is neither tied nor small_resnet nor a classifier of timm",
         ),
         (
             'search:',

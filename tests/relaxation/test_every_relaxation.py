@@ -8,7 +8,9 @@ import torch
 from nni_wcnas.contracts import CellLayout, Moment
 from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete, Softmax
 
-EVERY = [Softmax(), GumbelSoftmax(), Dirichlet(), Dirichlet(anchor='kl'), HardConcrete()]
+EVERY = [
+    Softmax(), GumbelSoftmax(), GumbelSoftmax(hard=True), Dirichlet(), Dirichlet(anchor='kl'), HardConcrete()
+]
 STOCHASTIC = [member for member in EVERY if member.is_stochastic]
 LAYOUT = CellLayout(('none', 'max_pool_3x3', 'skip_connect', 'sep_conv_3x3'), num_nodes=2)
 MOMENTS = [Moment(epoch, 10, seed=seed) for epoch in (0, 9) for seed in range(10)]

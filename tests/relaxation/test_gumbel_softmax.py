@@ -51,6 +51,30 @@ def test_gradient_against_finite_differences():
     assert torch.autograd.gradgradcheck(lambda alpha: member.weights(alpha, moment), ALPHA.clone().requires_grad_())
 
 
+def test_hard_is_the_largest_of_the_same_sample():
+    """At any temperature, so that each operation is drawn with its probability."""
+    for moment in (Moment(0, 50), Moment(49, 50)):
+        hard, soft = (draws(GumbelSoftmax(hard=hard), moment, 100_000) for hard in (True, False))
+        assert hard.equal(torch.nn.functional.one_hot(soft.argmax(-1), 4).double())
+        torch.testing.assert_close(hard.mean(0), ALPHA[0].softmax(-1), rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize('epoch', [0, 4])
+def test_gradient_of_hard_is_that_of_the_drawn_weight(epoch):
+    """By hand: d w_h / d alpha_k = w_h ((h = k) - w_k) / temperature, times what the drawn operation is worth."""
+    member, moment = GumbelSoftmax(hard=True), Moment(epoch, 5, seed=1)
+    alpha = ALPHA.repeat(6, 1).requires_grad_()
+    worth = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    (member.weights(alpha, moment) * worth).sum().backward()
+    soft = GumbelSoftmax().weights(alpha.detach(), moment)
+    for row, found in enumerate(alpha.grad.tolist()):
+        h = int(soft[row].argmax())
+        for k, slope in enumerate(found):
+            by_hand = soft[row, h] * (float(h == k) - soft[row, k]) / member.temperature(moment) * worth[row, h]
+            assert slope == pytest.approx(by_hand.item(), abs=1e-12)
+    assert member.is_sparse and not GumbelSoftmax().is_sparse
+
+
 @pytest.mark.parametrize('name', ['initial_temperature', 'final_temperature'])
 @pytest.mark.parametrize('value', [0.0, -1.0, float('nan'), float('inf')])
 def test_refused(name, value):

@@ -38,7 +38,7 @@ def assert_alike(one, other):
         torch.testing.assert_close(value, other[name], rtol=0, atol=1e-10)
 
 
-OFFICIAL = ('darts_2nd', 'pc_darts', 'pr_darts', 'sdarts_adv', 'wcnas')
+OFFICIAL = ('darts_2nd', 'pc_darts', 'pr_darts', 'gdas', 'sdarts_adv', 'wcnas')
 CASES = [*((name, 'official') for name in OFFICIAL), ('darts', 'hub')]
 
 

@@ -126,6 +126,18 @@ def test_a_moment_and_a_label_are_one_draw(alpha):
     assert not normal.weights(alpha).allclose(first)
 
 
+def test_nothing_is_drawn_at_rest():
+    """A single choice tells its probabilities then, and its draws again afterwards."""
+    weights, alpha = MixingWeights(GumbelSoftmax(hard=True), Clock(), 'choice'), torch.tensor([0.0, 1.0, 2.0])
+    drawn = weights(alpha)
+    with weights.mixer.clock.at_rest():
+        torch.testing.assert_close(weights(alpha), alpha.softmax(0))
+    assert weights(alpha).equal(drawn) and drawn.unique().tolist() == [0, 1]
+    with pytest.raises(KeyError), weights.mixer.clock.at_rest():
+        raise KeyError
+    assert weights(alpha).equal(drawn)
+
+
 def test_softmax_module_of_single_choices():
     weights = MixingWeights(Softmax(), Clock(), 'choice')
     alpha = torch.tensor([0.0, 1.0, 2.0])

@@ -233,7 +233,7 @@ def test_images_that_are_missing_or_of_another_size():
 
 def test_no_trunk_to_tie():
     policy = AugmentationPolicy(3, image_size=16)
-    assert default_auxiliary(AugmentationPolicy) == 'resnet18'
+    assert default_auxiliary(AugmentationPolicy) == 'small_resnet'
     assert make_auxiliary('test_resnet', policy).learnable()
     with pytest.raises(TypeError, match='shares a discriminator, and AugmentationPolicy has none'):
         make_auxiliary('tied', policy)

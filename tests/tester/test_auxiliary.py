@@ -103,7 +103,7 @@ def test_a_map_of_numbers_makes_either_form(tmp_path):
         named.optimizer.step()
         named.scheduler.step()
         assert model.sgd_step().lr == 0
-    with pytest.raises(ValueError, match="no argument 'rate'; there are name, lr,"):
+    with pytest.raises(ValueError, match="no argument 'rate'; there are name, width, lr,"):
         make_auxiliary({'rate': 0.1}, tester)
 
 

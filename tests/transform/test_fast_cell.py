@@ -10,8 +10,9 @@ from nni_wcnas import Search
 from nni_wcnas.contracts import Moment
 from nni_wcnas.functional.hypergradient import gradient
 from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete
-from nni_wcnas.spaces import DARTS
+from nni_wcnas.spaces import DARTS, NASBench201
 from nni_wcnas.supernet import RelaxedCell
+from nni_wcnas.supernet.choices import relaxed_cells
 from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 SPACES = {
@@ -95,7 +96,10 @@ def test_equal_when_pruned_and_dropped():
     assert_alike(networks, torch.randn(3, 3, 8, 8), torch.randint(10, (3,)))
 
 
-@pytest.mark.parametrize('relaxation', [GumbelSoftmax(), Dirichlet(), HardConcrete()], ids=lambda m: type(m).__name__)
+SPARSE = [HardConcrete(), GumbelSoftmax(hard=True)]
+
+
+@pytest.mark.parametrize('relaxation', [GumbelSoftmax(), Dirichlet(), *SPARSE], ids=repr)
 def test_equal_under_each_relaxation(relaxation):
     networks = pair('official', Moment(1, 4, seed=5), relaxation=relaxation)
     images = torch.randn(2, 3, 8, 8)
@@ -118,14 +122,15 @@ def test_what_fades_out_acts_and_leaves_nothing_behind(name):
     torch.testing.assert_close(changed(images), plain(images), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize('relaxation', SPARSE, ids=repr)
 @pytest.mark.parametrize('fast', [True, False])
-def test_operations_without_weight_are_not_computed(fast, monkeypatch):
-    """Of gates of which two an edge are open: the same losses and gradients, and no call of the others."""
+def test_operations_without_weight_are_not_computed(fast, relaxation, monkeypatch):
+    """Of gates of which two or one an edge are open: the same losses and gradients, and no call of the others."""
     outcomes = []
     images, labels = torch.randn(3, 3, 8, 8), torch.arange(3)
     for is_sparse in (True, False):
-        monkeypatch.setattr(HardConcrete, 'is_sparse', is_sparse)
-        network = pair('official', relaxation=HardConcrete())[not fast]
+        monkeypatch.setattr(type(relaxation), 'is_sparse', is_sparse)
+        network = pair('official', relaxation=relaxation)[not fast]
         called = set()
         for cell in cells(network):
             for node, edges in enumerate(cell.ops):
@@ -142,9 +147,67 @@ def test_operations_without_weight_are_not_computed(fast, monkeypatch):
     assert len(some) < len(every) or fast  # the fast cell adds states themselves, without a call
 
 
-def test_a_row_without_any_weight_is_a_zero(monkeypatch):
-    """As when a hidden 'none' is all that was chosen."""
-    network = pair('hub', relaxation=HardConcrete(active=1))[0]
+def computed(cell):
+    """Rows and columns whose batch norms have seen a batch."""
+    found, edges = set(), [edge for node in cell.ops for edge in node]
+    for row, edge in enumerate(edges):
+        for column, module in enumerate(edge.values()):
+            norms = [norm for norm in module.modules() if isinstance(norm, nn.BatchNorm2d)]
+            assert len({norm.running_var.ne(1).any().item() for norm in norms}) <= 1
+            if norms and norms[0].running_var.ne(1).any():
+                found.add((row, column))
+    return found
+
+
+KNOWN = {
+    'official': lambda: DARTS(width=8, num_cells=3, operations=('none', 'sep_conv_3x3', 'dil_conv_3x3')),
+    'nasbench201': lambda: NASBench201(width=8, num_cells=1, operations=('none', 'nor_conv_1x1', 'nor_conv_3x3')),
+}
+"""Candidates that are known by their batch norms to have been computed, and 'none'."""
+
+
+@pytest.mark.parametrize('fast', [True, False])
+@pytest.mark.parametrize('space', ['official', 'nasbench201'])
+def test_one_operation_on_an_edge_is_computed(space, fast, monkeypatch):
+    """Of each edge of each cell exactly the one with the largest weight of the soft sample, unless that is 'none'."""
+    monkeypatch.setitem(SPACES, space, KNOWN[space])
+    network = pair(space, Moment(1, 4, seed=3), relaxation=GumbelSoftmax(hard=True))[not fast]
+    loss = F.cross_entropy(network(torch.randn(3, 3, 8, 8)), torch.arange(3))
+    loss.backward()
+    for cell in relaxed_cells(network):
+        soft = GumbelSoftmax().weights(cell.logits.detach(), cell.mixer.moment)
+        drawn = {(row, column) for row, column in enumerate(soft.argmax(1).tolist()) if column}
+        assert computed(cell) == drawn and drawn
+        edges = [list(edge.values()) for node in cell.ops for edge in node]
+        for row, edge in enumerate(edges):
+            for column, module in enumerate(edge):
+                has_gradient = any(p.grad is not None for p in module.parameters())
+                assert not has_gradient or (row, column) in drawn
+        rows = sorted({row for row, _ in drawn})
+        assert (cell.logits.grad[rows].ne(0).sum(1) > 1).any(), 'also to the logits of what was not drawn'
+
+
+@pytest.mark.parametrize('fast', [True, False])
+def test_a_node_without_any_weight_is_a_zero(fast, monkeypatch):
+    """As when a hidden 'none' is all that was drawn; the first candidates were pruned."""
+    network = pair('hub', relaxation=GumbelSoftmax(hard=True))[not fast]
     last = torch.eye(len(cells(network)[0].layout.operations) + 1)[-1]
-    monkeypatch.setattr(HardConcrete, 'weights', lambda self, alpha, moment: last.expand_as(alpha))
-    assert network(torch.randn(2, 3, 16, 16)).isfinite().all()
+    monkeypatch.setattr(GumbelSoftmax, 'weights', lambda self, alpha, moment: last.expand_as(alpha))
+    for cell in cells(network)[:2]:
+        cell.prune([(row, column) for row in range(len(cell.logits)) for column in range(3)])
+    states = []
+    cells(network)[0].register_forward_hook(lambda *arguments: states.append(arguments[-1]))
+    assert network(torch.randn(2, 3, 16, 16)).isfinite().all() and not states[0][-1].any()
+
+
+def test_an_edge_without_any_weight_computes_nothing(monkeypatch):
+    """A hidden 'none' on all edges but the first into each node, which has one operation."""
+    network = pair('hub', relaxation=GumbelSoftmax(hard=True))[0]
+    cell = cells(network)[0]
+    width, column = len(cell.layout.operations), cell.layout.operations.index('sep_conv_3x3')
+    firsts = [cell.layout.edges_into(node)[0] for node in range(cell.layout.num_nodes)]
+    columns = torch.tensor([column if row in firsts else width for row in range(len(cell.logits))])
+    weights = F.one_hot(columns, width + 1).double()
+    monkeypatch.setattr(GumbelSoftmax, 'weights', lambda self, alpha, moment: weights)
+    network(torch.randn(2, 3, 16, 16))
+    assert computed(cell) == {(row, column) for row in firsts}
