@@ -210,6 +210,59 @@ def test_run_command(experiment_file: Path, environment: dict[str, str]) -> None
     assert not managers(experiment_file.parent)
 
 
+COLOURED = """\
+data: {name: digits, limit: 120, batch_size: 30, shortcut: colour, augment: false}
+space: {name: darts, width: 4, num_cells: 3, num_nodes: 1, operations: [skip_connect], views: [raw, luminance]}
+method: {preset: wcnas, every: 2, trade_off: 0}
+search: {epochs: 1}
+retrain: {epochs: 1, channels: 4, cells: 3}
+directory: runs
+"""
+SIDE_BY_SIDE = """\
+searchSpace:
+  method: {_type: choice, _value: [{_name: darts}, {_name: wcnas}]}
+  seed: {_type: choice, _value: [0, 1]}
+trialCommand: nni-wcnas trial tiny.trial.yml
+trialConcurrency: 2
+trialGpuNumber: 0
+maxTrialNumber: 4
+experimentWorkingDirectory: nni
+tuner: {name: GridSearch}
+trainingService: {platform: local}
+"""
+
+
+def test_trials_side_by_side_are_named_by_what_they_were_given_and_compared(
+    experiment_file: Path, environment: dict[str, str]
+) -> None:
+    """NNI's manager may know two trials by one another's proposals; the test set comes after all trials."""
+    experiment_file.write_text(SIDE_BY_SIDE)
+    (experiment_file.parent / 'tiny.trial.yml').write_text(COLOURED)
+    command = [sys.executable, '-m', 'nni_wcnas.cli', 'run', str(experiment_file), '--port', '18190']
+    done = subprocess.run(
+        command, env={**environment, 'COLUMNS': '200'}, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = (page.parent for page in (experiment_file.parent / 'runs').glob('*/compare.html'))
+    runs = [RunDirectory(path.parent) for path in folder.glob('*/proposal.json')]
+    assert len(runs) == 4
+    found = set()
+    for run in runs:
+        settings, proposal = run.read_settings(), run.read_proposal()
+        found.add((settings['method']['preset'], settings['seed']))
+        assert (proposal['method']['_name'], proposal['seed']) == (settings['method']['preset'], settings['seed'])
+        label = f'{settings["method"]["preset"]} (seed {settings["seed"]})'
+        row = next(line for line in done.stdout.splitlines() if run.path.name in line)
+        assert label in row, row
+        record = json.loads((run.path / 'retraining' / 'record.json').read_text())
+        assert {'error_worst_group', 'error_group_cue_agrees', 'error_group_cue_contradicts'} <= set(record['measures'])
+    assert found == {(method, seed) for method in ('darts', 'wcnas') for seed in (0, 1)}
+    page = (folder / 'compare.html').read_text()
+    assert '<th scope="row">darts <span class="sd">2 seeds' in page and 'worst group' in page
+    table, verdict = done.stdout.split('Error on the test set')[1].split('On the worst group of the test images, ')
+    assert table.count('raw') + table.count('luminance') == 4 and 'Mean errors: ' in verdict
+
+
 def test_run_command_interrupted(experiment_file: Path, environment: dict[str, str]) -> None:
     """Ctrl-C in the middle of a trial ends everything that was started."""
     words = [sys.executable, '-m', 'nni_wcnas.cli', 'run', str(experiment_file), '--port', '18280']
