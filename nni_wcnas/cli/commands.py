@@ -74,6 +74,8 @@ def _search(arguments: argparse.Namespace) -> int:
     report = write_report(run)
     if found.truth is not None:
         print_truth(found.truth, found.architecture.string)
+    if found.architecture.view is not None:
+        print(f'the network sees: {found.architecture.view}')
     print(f'architecture: {run.architecture}\nreport: {report}')
     return 0 if found.history else 1
 

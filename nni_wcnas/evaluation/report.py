@@ -134,7 +134,16 @@ def _cells(run: RunDirectory) -> str:
         if run.cell(name).exists():
             figures.append(f'<figure class="wide"><img src="{image_source(run.cell(name))}" alt="{caption}: '
                            f'{escape(_spoken(run, name))}"><figcaption>{caption}</figcaption></figure>')
-    return '<h2>Found architecture</h2>\n' + ('\n'.join(figures) or _note('There is no drawing of cells in this run.'))
+    body = '\n'.join(figures) or _note('There is no drawing of cells in this run.')
+    return f'<h2>Found architecture</h2>\n{_view(run)}{body}'
+
+
+def _view(run: RunDirectory) -> str:
+    """What the network sees of its images, where that was a choice."""
+    architecture = run.read_architecture()
+    if architecture is None or architecture.view is None:
+        return ''
+    return f'<p>Of its images the network sees: <strong>{escape(architecture.view)}</strong>.</p>\n'
 
 
 def _spoken(run: RunDirectory, name: str) -> str:

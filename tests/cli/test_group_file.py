@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nni_wcnas.cli.group_file import load_groups
+from nni_wcnas.cli.group_file import load_groups, shortcut_groups
 from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.data import Digits
 
 
 @pytest.fixture
@@ -32,3 +33,14 @@ def test_names_of_some_groups(groups: str, tmp_path: Path) -> None:
 def test_a_name_of_two_groups_is_refused(groups: str, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="names.json: 'day' names several groups; give each a name of its own"):
         load_groups(groups, named(tmp_path, {'0': 'day', '1': 'day', '2': 'night'}), 3)
+
+
+def test_groups_of_data_with_a_shortcut() -> None:
+    data = Digits(shortcut='dot')
+    found = shortcut_groups(data)
+    assert found is not None and found.names == {0: 'cue_agrees', 1: 'cue_contradicts'}
+    agrees = data.images.test.cues == data.images.test.labels
+    assert found.values.tolist() == (~agrees).long().tolist()
+    other = shortcut_groups(Digits(shortcut='colour'))
+    assert other is not None and other.source != found.source, 'measured anew for another cue'
+    assert shortcut_groups(Digits()) is None

@@ -1,12 +1,13 @@
 """What the page says of corruptions, of seeds that agree, of published cells, and of methods that lack a measure."""
 
+import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from test_comparison import CLEAR, page, record
 
-from nni_wcnas.evaluation.comparison import comparison_page, group_records
+from nni_wcnas.evaluation.comparison import comparison_page, group_records, verdict
 from nni_wcnas.evaluation.record import describe
 from nni_wcnas.evaluation.recording import RunDirectory
 from nni_wcnas.spaces import published
@@ -91,3 +92,24 @@ def test_without_hard_images_the_conclusion_is_about_all(tmp_path):
     given = [replace(each, measures={'error': each.measures['error'], 'examples': 100.0}, hardest=[]) for each in CLEAR]
     text = page(given, tmp_path).text
     assert 'On all test images, ours <b> wins: ' in text and 'Mean errors: theirs 25.50 %, ours <b> 5.50 %.' in text
+
+
+def test_found_cells_tell_what_the_network_sees(tmp_path, architecture):
+    """Cells of one drawing differ in it."""
+    records = []
+    for view, each in zip(('raw', 'luminance'), CLEAR):
+        sample, arguments = {'view': view, **architecture.sample}, {'views': ['raw', 'luminance']}
+        seen = replace(architecture, sample=sample, arguments=arguments)
+        records.append(replace(each, architecture=json.loads(json.dumps(asdict(seen)))))
+    text = page(records, tmp_path).text
+    assert '(sees raw)' in text and '(sees luminance)' in text
+    assert 'sees' not in page([replace(each, architecture={}) for each in records], tmp_path).text
+
+
+def test_the_worst_group_is_what_the_verdict_is_about():
+    worse = {'ours <b>': 0.5, 'theirs': 0.1}
+    given = [replace(each, measures={**each.measures, 'error_worst_group': worse[each.method]}) for each in CLEAR]
+    said = verdict(given)
+    assert said.startswith('On the worst group of the test images, ') and 'ours <b> 50.00 %' in said
+    assert verdict(CLEAR).startswith('On the hardest ')
+    assert 'error, worst group' in comparison_page(given) and 'error, worst group' not in comparison_page(CLEAR)

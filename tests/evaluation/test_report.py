@@ -1,6 +1,7 @@
 """Reports are well formed, need no host, show what there is, and say what there is not."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -46,6 +47,12 @@ def check(path):
     assert 'http:' not in path.read_text() and 'https:' not in path.read_text()
     assert 'url(' not in path.read_text() and '@import' not in path.read_text()
     return checker
+
+
+def seeing(architecture, view):
+    """The same cells behind a choice of what they see."""
+    views = {'views': ['raw', 'luminance']}
+    return replace(architecture, sample={'view': view, **architecture.sample}, arguments=views)
 
 
 ROWS = [{'epoch': epoch, **{column: 1.0 + epoch for chart in CHARTS for column in chart.columns}} for epoch in range(4)]
@@ -192,3 +199,9 @@ def test_a_retraining_has_its_own_curves(run):
     assert page.tags.count('svg') == 4
     assert 'Training loss' in page.text
     assert 'Left out' not in page.text
+
+
+def test_what_the_network_sees_is_told_where_it_was_a_choice(run, architecture):
+    assert 'the network sees' not in check(write_report(run)).text
+    run.write_architecture(seeing(architecture, 'luminance'))
+    assert 'Of its images the network sees: luminance.' in check(write_report(run)).text

@@ -23,7 +23,7 @@ def cells(methods: Sequence[Method]) -> str:
     for method in methods:
         for record in method.records:
             seed = '' if record.seed is None else f', seed {record.seed}'
-            drawn.setdefault(_figures(record), []).append(f'{method.name}{seed}')
+            drawn.setdefault(_figures(record), []).append(f'{method.name}{seed}{_view(record)}')
     parts = []
     for place, (figures, names) in enumerate(drawn.items()):
         body = figures or '<p class="soft">A space without cells, or no architecture in the record.</p>'
@@ -31,6 +31,12 @@ def cells(methods: Sequence[Method]) -> str:
         parts.append(f'<details{" open" if place < 2 else ""}><summary>{summary}</summary>'
                      f'<div class="cells">{body}</div></details>')
     return '\n'.join(parts)
+
+
+def _view(record: Record) -> str:
+    """What the network sees of its images, where that was a choice."""
+    view = Architecture(**record.architecture).view if record.architecture else None
+    return f' (sees {view})' if view else ''
 
 
 def _figures(record: Record) -> str:
