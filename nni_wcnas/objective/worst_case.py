@@ -47,7 +47,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import (
@@ -185,7 +184,7 @@ class WorstCase(Objective):
         constant = {name: alpha.detach() for name, alpha in learner.alphas.items()}
         held = {name: weight.detach() for name, weight in weights.items()}
         worst = learner.loss(learner.renormalise(shown), noise.labels, held, constant)
-        (by_images,) = torch.autograd.grad(worst, shown)
+        by_images = gradient(worst, {'images': shown})['images']  # Zero where 'none' alone was drawn.
         # (df / dG')^T dL/dimages: the learner's loss as a function of the generator
         (vector,) = gradients(images, chain.generator, cotangent=by_images)
         losses = {'B': worst.detach()}

@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nni_wcnas.functional.hypergradient import gradient
+
 __all__ = ['adversarial_examples', 'fgsm', 'pgd']
 
 
@@ -138,7 +140,7 @@ def _rise(model: Callable[[Tensor], Tensor], pixels: Tensor, labels: Tensor) -> 
     leaf = pixels.detach().requires_grad_()
     with torch.enable_grad():
         loss = F.cross_entropy(model(leaf), labels, reduction='sum')  # A mean would make small gradients vanish.
-    return torch.autograd.grad(loss, leaf)[0]
+    return gradient(loss, {'pixels': leaf})['pixels']  # Zero where the network does not see its images.
 
 
 def _check(name: str, value: float) -> None:
