@@ -18,7 +18,7 @@ TESTERS = {
 @pytest.mark.parametrize('base', ['gdas', 'darts'])
 def test_none_alone(base, tester):
     """With hard draws now and then no edge on the way to the output has an operation."""
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     space = wc.spaces.NASBench201(width=4, num_cells=1, operations=('none', 'skip_connect'))
     data = wc.data.Digits(batch_size=10, limit=240)
     evaluator = wc.SearchEvaluator(data, tester=TESTERS[tester](), max_epochs=1, **QUIET)
