@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nni_wcnas.adversary import Adversary
 from nni_wcnas.contracts import (
+    ArchitectureUpdate,
     Batch,
     Hypergradient,
     Losses,
@@ -275,7 +276,7 @@ class SearchModule(DartsLightningModule):
         precise = self.hypergradient.unrolls or self.objective.needs_tester
         with full_precision(self.device) if precise else nullcontext():
             update = self.objective.architecture_step(step)
-        gradients, losses = self._penalised(update.alphas)
+        gradients, losses = self._penalised(update)
         if self.arc_gradient_clip_val is not None:
             _clip(gradients, self.arc_gradient_clip_val)
         _descend(self.architecture_optimizers(), step.learner.alphas, gradients)
@@ -287,8 +288,9 @@ class SearchModule(DartsLightningModule):
         self._log_losses({**update.losses, **losses}, len(step.train.labels))
         return update.weight_gradient
 
-    def _penalised(self, gradients: Parameters) -> tuple[Parameters, Losses]:
-        """Gradients of the architecture with that of the relaxation's penalty."""
+    def _penalised(self, update: ArchitectureUpdate) -> tuple[Parameters, Losses]:
+        """Gradients of the architecture with that of the relaxation's penalty, and its losses: A's with the penalty."""
+        gradients = update.alphas
         if not self.relaxation.is_penalised:
             return gradients, {}
         penalty = torch.stack([choice.penalty() for choice in self.choices().values()]).sum()
@@ -297,7 +299,7 @@ class SearchModule(DartsLightningModule):
         added = {
             name: gradients[name] if more is None else gradients[name] + more for name, more in zip(alphas, rise)
         }
-        return added, {'penalty': penalty.detach()}
+        return added, {'penalty': penalty.detach(), 'A': update.losses['A'] + penalty.detach()}
 
     def _weight_phase(self, step: Step, batch: Any, batch_idx: int, reused: Parameters | None) -> Any:
         """One update of W, on the training loss or with a gradient at hand."""

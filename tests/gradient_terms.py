@@ -92,10 +92,10 @@ def terms(objective, step):
                 without, _ = update(replace(objective, **{field: 0.0}))
                 found['A'][name], rest = a - without, rest - (a - without)
         found['A']['generated'] = rest
-        if objective.trade_off:
+        if b is not None and objective.trade_off:
             _, without = update(replace(objective, trade_off=0.0))
             found['B'] = {'meaning': b - without, 'generated': without}
-        else:
+        elif b is not None:
             found['B'] = {'generated': b}
     if step.hypergradient.unrolls:
         hypergradient = DirectOnly(step.hypergradient.by, step.hypergradient.radius)

@@ -460,3 +460,20 @@ def test_bf16_in_a_pass_that_only_looks(fast_cell):
 def test_other_precisions_are_refused(precision):
     with pytest.raises(ValueError, match=f'precision must be one of 32-true, bf16-mixed, 64-true, not {precision}'):
         make_parts(precision=precision)
+
+
+@pytest.mark.parametrize(('base', 'members'), [('darts', {}), ('pr_darts', {}), ('drnas', {'anchor': 'kl'})])
+def test_the_loss_of_a_is_all_that_a_descends(base, members):
+    """A relaxation's penalty included."""
+    logged = {}
+
+    class Look(Callback):
+        def on_train_end(self, trainer, module):
+            logged.update({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+    relaxation = {'relaxation': wc.Dirichlet(**members)} if members else {}
+    strategy = wc.presets.wcnas(base, every=1, average_weight=0.5, decov=0.25, **relaxation)
+    run(strategy, callbacks=[Look()], limit_val_batches=0)
+    assert ('loss_penalty' in logged) == (base != 'darts')
+    whole = logged['loss_generated'] + 0.5 * logged['loss_real'] + 0.25 * logged['loss_decov']
+    assert logged['loss_A'] == pytest.approx(whole + logged.get('loss_penalty', 0.0), rel=1e-5)

@@ -112,9 +112,11 @@ def with_gan(numbers):
 
 @cache
 def with_policy(numbers):
-    """An evaluator with a ResNet-18 as V."""
+    """An evaluator with the V that follows the space, as a search asks for it."""
     tester = wc.AugmentationPolicy(10, image_size=0)
-    return wc.SearchEvaluator(wc.data.Digits(limit=60), tester=tester, accelerator='cpu', **numbers.evaluator)
+    evaluator = wc.SearchEvaluator(wc.data.Digits(limit=60), tester=tester, accelerator='cpu', **numbers.evaluator)
+    evaluator.bring_tester(has_auxiliary=True, learner=100_000)
+    return evaluator
 
 
 def optimised(optimizer, scheduler, letter):

@@ -74,7 +74,8 @@ def run_experiment(
         print('Difficulty of the examples: reference models, trained once and shared by all trials.', flush=True)
     reference_models(assembly.make_data(settings), progress=not quiet and sys.stderr.isatty())
     nni.silence_stdout()
-    os.environ.update({name: value for name, value in _MEMORY_HABITS.items() if name not in os.environ})
+    habits = {**_MEMORY_HABITS, **_threads(int(config.trial_concurrency))}
+    os.environ.update({name: value for name, value in habits.items() if name not in os.environ})
     experiment = Experiment(config)
     with _stopped_at_the_end(experiment) as started:
         port = free_port(port)
@@ -83,6 +84,12 @@ def run_experiment(
         display = Display(f'http://localhost:{port}', int(config.max_trial_number or 0), quiet=quiet)
         trials = _wait(experiment, display, started, folder)
     return _conclude(folder, trials, _log(experiment), cpu=settings.device == 'cpu')
+
+
+def _threads(concurrency: int) -> dict[str, str]:
+    """For trials side by side: each has its share of the processors, and does not spin while it waits for another."""
+    share = max(1, (os.cpu_count() or 1) // concurrency)
+    return {'OMP_NUM_THREADS': str(share), 'OMP_WAIT_POLICY': 'PASSIVE'} if concurrency > 1 else {}
 
 
 def load_experiment(path: str | Path, overrides: list[str], *, cpu: bool) -> tuple[ExperimentConfig, Settings]:

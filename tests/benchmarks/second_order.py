@@ -63,6 +63,8 @@ TESTERS = {
     'big_gan': lambda file: wc.BigGAN(10, pretrained=file, **SMALL),
     'contra_gan': lambda file: wc.ContraGAN(10, pretrained=file, **SMALL),
     'style_gan2_ada': lambda file: wc.StyleGAN2ADA(10, pretrained=file, **SMALL),
+    'corruptions': lambda file: wc.Corruptions(10, image_size=16),
+    'perturbation': lambda file: wc.Perturbation(10, image_size=16),
 }
 WIDTH = {'drnas_progressive': 12, 'pc_darts': 8, 'sanas': 8}
 """Channels that the shares of a preset divide; 4 elsewhere."""
@@ -109,8 +111,8 @@ def watched(strategy, space, at, measure, *, tester=None, auxiliary=None, epochs
 
 
 def pretrained(name):
-    """A tester that has played before, as the paper's have; the policy has nothing to play."""
-    if name == 'augmentation_policy':
+    """A tester that has played before, as the paper's have; those that change real images have nothing to play."""
+    if name in ('augmentation_policy', 'corruptions', 'perturbation'):
         return TESTERS[name](None)
     file = Path(tempfile.gettempdir()) / 'nni_wcnas_second_order' / f'{name}.pt'
     if not file.exists():
