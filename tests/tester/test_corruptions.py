@@ -200,7 +200,7 @@ def test_images_that_are_missing_or_of_another_size():
 
 
 def test_its_auxiliary_model_is_what_is_pretrained(tmp_path):
-    assert default_auxiliary(Corruptions) == 'resnet18'
+    assert default_auxiliary(Corruptions) == 'small_resnet'
     tester, file = Corruptions(10, image_size=16), tmp_path / 'v.pt'
     auxiliary = make_auxiliary('test_resnet', tester)
     data = Digits(batch_size=20, limit=80)
