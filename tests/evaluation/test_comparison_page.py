@@ -112,4 +112,5 @@ def test_the_worst_group_is_what_the_verdict_is_about():
     said = verdict(given)
     assert said.startswith('On the worst group of the test images, ') and 'ours <b> 50.00 %' in said
     assert verdict(CLEAR).startswith('On the hardest ')
+    assert 'Worst group' in comparison_page(given) and 'Worst group' not in comparison_page(CLEAR)
     assert 'error, worst group' in comparison_page(given) and 'error, worst group' not in comparison_page(CLEAR)

@@ -63,8 +63,8 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
                  'the machine that it ran on.', cost_table(methods)),
         _section('At its worst', 'The worst losses are averaged (CVaR). Calibration errors are of 15 bins of equal '
                  'mass, %; the loss is the negative log-likelihood, nats.', worst_case_table(methods, share),
-                 _plots(methods, {
-                     'error_worst_class': 'Worst class', 'loss_cvar': 'Worst losses', 'ece': 'Calibration'})),
+                 _plots(methods, {**_worst_group(methods), 'error_worst_class': 'Worst class',
+                                  'loss_cvar': 'Worst losses', 'ece': 'Calibration'})),
         _section('Under corruptions', 'Mean over the severities measured. The mean and the curve are over the types of '
                  'the published benchmark, without the four extra ones (speckle noise, Gaussian blur, spatter, '
                  'saturate).',
@@ -122,6 +122,11 @@ def _point(method: Method, measure: str, x: float = 0.0) -> Point | None:
         return None
     values = tuple(value * factor for value in method.values(measure))
     return Point(x, mean * factor, None if deviation is None else deviation * factor, values)
+
+
+def _worst_group(methods: Sequence[Method]) -> dict[str, str]:
+    """A plot of the worst group, where test images fall into groups."""
+    return {'error_worst_group': 'Worst group'} if any(method.values('error_worst_group') for method in methods) else {}
 
 
 def _plots(methods: Sequence[Method], titles: dict[str, str]) -> str:
