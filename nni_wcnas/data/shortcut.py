@@ -111,13 +111,12 @@ class ShortcutStore(ImageStore):
         return self._marked(self.inner.read(indices), indices)
 
     def open(self, index: int) -> Image.Image:
-        """The whole image at an index, with its cue; see :meth:`ImageStore.open`."""
-        pixels = tv.pil_to_tensor(self.inner.open(index))[None]
-        return tv.to_pil_image(self._marked(pixels, torch.tensor([index]))[0])
+        """What :meth:`read` gives, as an image: a cue is for the whole of what is seen, and cutting could remove it."""
+        return tv.to_pil_image(self.read(torch.tensor([index]))[0])
 
     def fit(self, image: Image.Image) -> Tensor:
-        """What the other store makes of a whole image; see :meth:`ImageStore.fit`."""
-        return self.inner.fit(image)
+        """The image as it is: that of :meth:`open` has its size already."""
+        return tv.pil_to_tensor(image)
 
     def to(self, device: torch.device | str) -> ShortcutStore:
         """The same images on a device; see :meth:`ImageStore.to`."""
