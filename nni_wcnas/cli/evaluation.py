@@ -118,12 +118,14 @@ def evaluate_run(
     try:
         data = data_of(run)
         network = _network(run, data).to('cuda' if has_gpu() and not cpu else 'cpu')
-        labelled = load_groups(groups, group_names, len(data.images.test)) or shortcut_groups(data)
+        labelled = load_groups(groups, group_names, len(data.images.test))
         images = _corrupted(data, corruptions) if corruptions.names else None
         shown = check_variants(variants or {}, data)
         if attacks.names or attacks.epsilons:
             _check_attacks(attacks, data.num_classes)
         evaluation = KeptMeasures(run, _begun(run, data), network, data)
+        if labelled is None and 'groups' not in evaluation.record.measured_with:  # Else those of a file stay.
+            labelled = shortcut_groups(data)
         known = evaluation.record.measured_with.get('test')
         hard = hard_images(data, known, difficulty=difficulty, kind=kind, share=share)
         _test(evaluation, hard, labelled)

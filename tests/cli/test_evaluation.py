@@ -124,6 +124,18 @@ def test_other_groups_replace_the_first(tmp_path: Path, evaluate: Any, passes: l
     assert passes == ['test'] * 3
 
 
+def test_groups_of_a_file_stay_where_the_data_have_groups_of_their_own(
+    run: RunDirectory, tmp_path: Path, evaluate: Any
+) -> None:
+    settings = run.read_settings()
+    run.write_settings({**settings, 'data': {**settings['data'], 'shortcut': 'dot'}})
+    own, _ = evaluate()
+    assert {'error_group_cue_agrees', 'error_group_cue_contradicts'} <= set(own)
+    given, _ = evaluate('--groups', array(tmp_path / 'groups.npy', np.arange(TESTED) % 3))
+    assert 'error_group_2' in given and 'error_group_cue_agrees' not in given
+    assert evaluate()[0] == given
+
+
 def test_the_curve_does_not_depend_on_the_attacks_epsilon(evaluate: Any) -> None:
     first, _ = evaluate('--attacks', 'fgsm', '--attack-epsilons', '0,2', '--attack-limit', '20')
     again, said = evaluate('--attacks', 'fgsm', '--attack-epsilon', '0.5', '--attack-limit', '20')
