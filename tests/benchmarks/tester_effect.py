@@ -35,7 +35,7 @@ SETTINGS = {
 TESTERS: dict[str, dict[str, Any]] = {
     'augmentation_policy': {
         'tester': {'name': 'augmentation_policy', 'pretrained': 'auto'},
-        'auxiliary': {'name': 'test_resnet', 'steps': 500, 'pretrained': 'auto'},
+        'auxiliary': {'steps': 500, 'pretrained': 'auto'},
         'rate': 0.05,
     },
     'fq_gan': {
