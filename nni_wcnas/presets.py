@@ -384,7 +384,9 @@ def _refuse_useless(given: dict[str, Any], replacement: Objective) -> None:
 def _search(numbers: Recipe, overrides: dict[str, Any], **members: Any) -> Search:
     """A search with the numbers of a recipe that are its own."""
     names = ('arc_learning_rate', 'arc_gradient_clip_val', 'gradient_clip_val')
-    return Search(**{**{name: getattr(numbers, name) for name in names}, **members, **overrides})
+    search = Search(**{**{name: getattr(numbers, name) for name in names}, **members, **overrides})
+    search.recipe = numbers
+    return search
 
 
 BASES: dict[str, Callable[..., Search]] = {

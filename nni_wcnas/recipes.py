@@ -45,6 +45,14 @@ class Recipe:
     """Lambda of ``WorstCase``."""
     auxiliary: str | None = None
     """Name of the auxiliary model; None leaves it to the tester."""
+    dataset: str = 'other'
+    """Whose numbers these are."""
+
+    @property
+    def is_for_all_data(self) -> bool:
+        """Whether a ``Search`` is told nothing else on data that the papers have no numbers for: table 25's."""
+        names = ('arc_learning_rate', 'arc_gradient_clip_val', 'gradient_clip_val', 'hyperparameter_lr', 'trade_off')
+        return all(getattr(self, name) == getattr(_DARTS, name) for name in names)
 
     @property
     def evaluator(self) -> dict[str, Any]:
@@ -178,4 +186,4 @@ def recipe(preset: str, dataset: str = 'cifar10', base: str | None = None) -> Re
     found = RECIPES[preset]
     if dataset not in found:
         raise ValueError(f'dataset is {dataset!r}, and {preset} has numbers for {", ".join(found)}; give one of them')
-    return found[dataset]
+    return replace(found[dataset], dataset=dataset)

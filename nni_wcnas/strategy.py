@@ -38,6 +38,7 @@ from nni_wcnas.functional.mixing import running_sum, stacked_sum
 from nni_wcnas.hypergradient import FirstOrder
 from nni_wcnas.module import SearchModule
 from nni_wcnas.objective import AverageCase, WorstCase
+from nni_wcnas.recipes import Recipe
 from nni_wcnas.relaxation import Softmax
 from nni_wcnas.schedule import SingleStage
 from nni_wcnas.selection import Magnitude
@@ -142,6 +143,8 @@ class Search(DARTS):
         self.schedule: Schedule = schedule or SingleStage()
         self.transforms: tuple[Transform, ...] = tuple(transforms)
         self.arc_weight_decay, self.arc_gradient_clip_val = arc_weight_decay, arc_gradient_clip_val
+        self.recipe: Recipe | None = None
+        """Where the numbers of a preset are from."""
         self._clock = Clock()
         self._supernet: ModelSpace | None = None
         self._max_epochs: int | None = None
@@ -287,6 +290,8 @@ class Search(DARTS):
             mutated.trainer.fit_loop.max_epochs = stages.epochs
         if isinstance(evaluator, SearchEvaluator):
             mutated.val_dataloaders = evaluator.validation_dataloader()
+            if self.recipe is not None:
+                _warn_of_other_data(self.recipe, evaluator.data.name)
         return mutated
 
     def _bring_tester(self, evaluator: Lightning) -> Adversary | None:
@@ -437,6 +442,19 @@ def _warn_without_b(objective: Objective, tester: Tester) -> None:
                 value,
                 _kind(objective),
             )
+
+
+def _warn_of_other_data(recipe: Recipe, data: str) -> None:
+    """Say that a preset has the numbers of other data than these, where they are not those that all data share."""
+    name = data.partition('-')[0]  # `cifar10-colour` is CIFAR-10 with a shortcut.
+    if recipe.dataset not in (name, 'other') and not recipe.is_for_all_data:
+        _logger.warning(
+            "the data are %s and the preset has the paper's numbers for %s: give it dataset=%r where the paper has "
+            "numbers for these data, else dataset='other' for those of DARTS",
+            data,
+            recipe.dataset,
+            name,
+        )
 
 
 def _has_adversary(module: LightningModule) -> bool:

@@ -180,7 +180,7 @@ def test_every_base_has_a_recipe():
 def test_data_without_numbers_have_those_of_darts_in_the_bases_stages(name):
     base, other = recipe(name), recipe(name, 'other')
     kept = {field: getattr(base, field) for field in ('epochs', 'warmup', 'width', 'num_cells')}
-    assert other == replace(recipe('darts'), **kept)
+    assert other == replace(recipe('darts'), **kept, dataset='other')
     found = presets.wcnas(name, 'other')
     assert (found.objective.trade_off, found.objective.hyperparameter_lr) == (1.0, 3e-4)
     assert (found.arc_learning_rate, found.arc_gradient_clip_val) == (3e-4, None)

@@ -21,6 +21,7 @@ from nni_wcnas import (
     Magnitude,
     NoSmoothing,
     Search,
+    SearchEvaluator,
     SelectedExamples,
     SingleStage,
     Softmax,
@@ -30,6 +31,7 @@ from nni_wcnas import (
     presets,
 )
 from nni_wcnas.contracts import Moment, Weighting
+from nni_wcnas.data import Digits
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.hypergradient import implicit_product, inner_gradient
 from nni_wcnas.functional.second_pass import quick_second_pass
@@ -408,3 +410,23 @@ def test_what_of_a_tester_does_nothing_is_said(objective, tester, sentence, capl
     tester = BigGAN(10, image_size=16, width=4, latent=8, **tester)
     Search(objective=objective)._bring_tester(make_parts(tester=tester)[1])
     assert [sentence in record.message for record in caplog.records] == [True] * (sentence is not None)
+
+
+@pytest.mark.parametrize(
+    ('strategy', 'data', 'is_said'),
+    [
+        (lambda: presets.wcnas('pc_darts'), {}, True),
+        (lambda: presets.pc_darts(), {'shortcut': 'colour'}, True),
+        (lambda: presets.wcnas('p_darts', 'cifar100'), {}, True),
+        (lambda: presets.wcnas('pc_darts', 'other'), {}, False),
+        (lambda: presets.wcnas('darts'), {}, False),  # Whose numbers are those of all data.
+        (lambda: Search(arc_learning_rate=6e-4), {}, False),
+    ],
+)
+def test_numbers_of_other_data_are_said(strategy, data, is_said, caplog):
+    data = Digits(limit=40, batch_size=10, **data)
+    evaluator, search = SearchEvaluator(data, max_epochs=75, accelerator='cpu'), strategy()
+    search.mutate_model(DARTS(16, num_cells=3))
+    search.mutate_evaluator(evaluator)
+    said = [message for message in caplog.messages if "the preset has the paper's numbers for cifar" in message]
+    assert len(said) == is_said and all(f'the data are {data.name} and' in message for message in said)

@@ -1,25 +1,35 @@
-"""The fifteen operations of DADA's augmentation policies, in its order, with its ranges of magnitudes.
+"""The operations of augmentation policies: the fifteen of DADA, in its order, then two of contrastive learning.
 
 A magnitude m in [0, 1] means the value low + m (high - low); the value of a geometric operation has a random sign.
 Where an operation has no derivative by its magnitude, that of every pixel is taken to be 1 (straight-through), as DADA
 does for all of them.
 
+DADA's operations turn colours only together with everything else and never blur, so hue and blur are here as well
+(Chen et al. have both). Which operations a policy has is told by :func:`chosen_operations`.
+
 References
 ----------
-Li et al., "DADA: Differentiable Automatic Data Augmentation", ECCV 2020, section 3 and its table of operations.
+Li et al., "DADA: Differentiable Automatic Data Augmentation", ECCV 2020, section 3 and its table of operations; Chen et
+al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020, appendix A.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
 from nni_wcnas.functional import affine, tone
+from nni_wcnas.functional.blur import gaussian_blur
 from nni_wcnas.functional.cutout import cutout
 
-__all__ = ['OPERATIONS', 'Operation']
+__all__ = ['DADA', 'GENTLE', 'OPERATIONS', 'Operation', 'OperationChoice', 'chosen_operations']
+
+OperationChoice = str | Sequence[str] | Mapping[str, Sequence[float] | None]
+"""The name of a set, names of operations, or ranges of values by name, None for the usual one."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,14 @@ class Operation:
             return self.change(images, value, place)
         return self.change(images, value.detach(), place) + (magnitude - magnitude.detach()).view(-1, 1, 1, 1)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By name, as some functions cannot be pickled."""
+        return _named, (self.name, self.low, self.high)
+
+
+def _named(name: str, low: float, high: float) -> Operation:
+    return replace(OPERATIONS[name], low=low, high=high)
+
 
 def _by_value(change: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return lambda images, value, place: change(images, value)
@@ -73,7 +91,11 @@ def _step(name: str, low: float, high: float, change: Callable[[Tensor, Tensor, 
     return Operation(name, low, high, change, has_gradient=False)
 
 
-OPERATIONS: tuple[Operation, ...] = (
+def _blur(images: Tensor, share: Tensor) -> Tensor:
+    return gaussian_blur(images, share * images.shape[-1])
+
+
+_IN_ORDER = (
     _geometric('shear_x', 0.3, affine.shear_x),
     _geometric('shear_y', 0.3, affine.shear_y),
     _geometric('translate_x', 0.45, affine.translate_x),
@@ -89,6 +111,73 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation('brightness', 0.1, 1.9, _by_value(tone.brightness)),
     Operation('sharpness', 0.1, 1.9, _by_value(tone.sharpness)),
     _step('cutout', 0.0, 0.2, cutout),
+    _geometric('hue', 180.0, tone.hue),
+    Operation('blur', 0.0, 2 / 32, _by_value(_blur)),
 )
-"""Shear by a slope, translation by a share of the image, rotation by degrees, solarisation by a level, posterisation by
-bits, contrast to sharpness by a factor (1 leaves the image as it is), cutout by a share of the image."""
+OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _IN_ORDER}
+"""By name. Shear by a slope, translation by a share of the image, rotation by degrees, solarisation by a level,
+posterisation by bits, contrast to sharpness by a factor (1 leaves the image as it is), cutout by a share of the image,
+hue by degrees around the colour circle, blur by a deviation in shares of the image's side."""
+
+DADA: tuple[str, ...] = tuple(OPERATIONS)[:15]
+GENTLE: dict[str, tuple[float, float] | None] = {
+    **dict.fromkeys(('shear_x', 'shear_y')),
+    'translate_x': (-0.25, 0.25),
+    'translate_y': (-0.25, 0.25),
+    'rotate': None,
+    'contrast': (0.5, 1.5),
+    'colour': None,
+    'brightness': (0.5, 1.5),
+    **dict.fromkeys(('sharpness', 'cutout', 'hue', 'blur')),
+}
+"""What leaves an image readable: nothing that turns tones around or stretches them, no darkness."""
+_SETS: dict[str, OperationChoice] = {'dada': DADA, 'gentle': GENTLE}
+_HIGHEST = {'posterize': 8.0, 'solarize': 256.0, 'cutout': 1.0}
+"""Values above have no meaning."""
+_WITHOUT_VALUE = ('auto_contrast', 'invert', 'equalize')
+
+
+def chosen_operations(choice: OperationChoice) -> tuple[Operation, ...]:
+    """The operations of a policy, in the order in which a pair of them acts.
+
+    Parameters
+    ----------
+    choice
+        ``'dada'``, ``'gentle'``, names in :data:`OPERATIONS`, or a range of values for each name.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or stands twice, there are fewer than two, or a range is none.
+
+    Examples
+    --------
+    >>> [operation.high for operation in chosen_operations({'hue': [-30, 30], 'blur': None})]
+    [30.0, 0.0625]
+    """
+    if isinstance(choice, str):
+        if choice not in _SETS:
+            raise ValueError(f'operations={choice!r} is no set; use {" or ".join(_SETS)}, or a list of operations')
+        return chosen_operations(_SETS[choice])
+    unknown = [name for name in choice if name not in OPERATIONS]
+    if unknown:
+        raise ValueError(f'operations: {unknown[0]!r} is not one of {", ".join(OPERATIONS)}')
+    if len(set(choice)) != len(choice) or len(choice) < 2:
+        raise ValueError(f'operations must be at least two different ones to pair, not {list(choice)}')
+    ranges: Mapping[str, Sequence[float] | None] = choice if isinstance(choice, Mapping) else dict.fromkeys(choice)
+    return tuple(_within(OPERATIONS[name], values) for name, values in ranges.items())
+
+
+def _within(operation: Operation, values: Sequence[float] | None) -> Operation:
+    """An operation with a range of its own."""
+    if values is None:
+        return operation
+    name, lowest, highest = operation.name, -math.inf if operation.is_signed else 0.0, math.inf
+    if name in _WITHOUT_VALUE:
+        raise ValueError(f'operations: {name} has no range, so {list(values)} does nothing; give it null')
+    highest = _HIGHEST.get(name, math.inf)
+    if len(values) != 2 or not lowest <= values[0] < values[1] <= highest or math.inf in map(abs, values):
+        limits = f'low < high{"" if operation.is_signed else ", both at least 0"}'
+        limits += f' and at most {highest:g}' if highest < math.inf else ''
+        raise ValueError(f'operations: the range of {name} must be [low, high] with {limits}, not {list(values)}')
+    return _named(name, float(values[0]), float(values[1]))

@@ -1,21 +1,17 @@
-"""Sub-policies: all pairs of two different operations, applied to images one after the other."""
+"""Sub-policies: two different operations, applied to images one after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nni_wcnas.functional.augmentation_operations import OPERATIONS
+from nni_wcnas.functional.augmentation_operations import Operation
 from nni_wcnas.functional.by_kind import by_kind
 
-__all__ = ['PAIRS', 'Slot', 'operate']
-
-PAIRS: tuple[tuple[int, int], ...] = tuple(combinations(range(len(OPERATIONS)), 2))
-"""The operations (positions in ``OPERATIONS``) of each of the 105 sub-policies, in the order in which they act."""
+__all__ = ['Slot', 'operate']
 
 
 class Slot(NamedTuple):
@@ -33,7 +29,7 @@ class Slot(NamedTuple):
     """In [0, 1], shape ``(N, 2)``."""
 
 
-def operate(images: Tensor, operations: Sequence[int], slot: Slot) -> Tensor:
+def operate(images: Tensor, operations: Sequence[Operation], chosen: Sequence[int], slot: Slot) -> Tensor:
     """Let one operation act on each image.
 
     Where it does not act it is computed too: what it would have done is the gradient of its switch.
@@ -43,7 +39,9 @@ def operate(images: Tensor, operations: Sequence[int], slot: Slot) -> Tensor:
     images
         Pixels in [0, 1], shape ``(N, 3, H, W)``.
     operations
-        Position in ``OPERATIONS`` for each image.
+        Those of the policy.
+    chosen
+        Position among them for each image.
     slot
         The rest.
 
@@ -52,6 +50,6 @@ def operate(images: Tensor, operations: Sequence[int], slot: Slot) -> Tensor:
     The operation's images or the old ones, plus gate x their difference; shape ``(N, 3, H, W)``.
     """
     told = slot.magnitude, slot.sign, slot.place
-    changed = by_kind(operations, lambda operation, *part: OPERATIONS[operation](*part), images, *told)
+    changed = by_kind(chosen, lambda k, *part: operations[k](*part), images, *told)
     on, gate = (part.view(-1, 1, 1, 1) for part in (slot.is_on, slot.gate))
     return torch.where(on, changed, images) + gate * (changed - images)

@@ -1,4 +1,4 @@
-"""Changes of an image's colours, pixel by pixel, as PIL's ``ImageOps`` and ``ImageEnhance`` do them.
+"""Changes of an image's colours, pixel by pixel; all but the hue as PIL's ``ImageOps`` and ``ImageEnhance`` do them.
 
 Images have pixels in [0, 1] and shape ``(N, 3, H, W)``. What PIL decides by an 8-bit level is decided by the
 nearest one here. Steps have no derivative: where one is needed, that of the pixels is taken to be 1 (straight-through).
@@ -6,11 +6,13 @@ nearest one here. Steps have no derivative: where one is needed, that of the pix
 
 from __future__ import annotations
 
+import math
+
 import torch
 from kornia import enhance
 from torch import Tensor
 
-__all__ = ['auto_contrast', 'brightness', 'colour', 'contrast', 'equalize', 'invert', 'posterize', 'sharpness',
+__all__ = ['auto_contrast', 'brightness', 'colour', 'contrast', 'equalize', 'hue', 'invert', 'posterize', 'sharpness',
            'solarize']
 
 
@@ -50,6 +52,19 @@ def contrast(images: Tensor, factor: Tensor) -> Tensor:
 def colour(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the grey image, which has factor 0; ``factor`` of shape ``(N,)``."""
     return enhance.adjust_saturation_with_gray_subtraction(images, factor)
+
+
+def hue(images: Tensor, degrees: Tensor) -> Tensor:
+    """Turn colours around the grey axis, which keeps the mean over channels; ``degrees`` of shape ``(N,)``.
+
+    A linear map has a derivative everywhere, where the hue of the HSV cone has none at grey. Rodrigues' rotation around
+    (1, 1, 1) / sqrt(3); colours that leave the cube are clipped to it.
+    """
+    angle = degrees.view(-1, 1, 1) * (math.pi / 180)
+    one, three = torch.eye(3).to(images), torch.full((3, 3), 1 / 3).to(images)
+    cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]).to(images) / math.sqrt(3)
+    turned = (three + angle.cos() * (one - three) + angle.sin() * cross) @ images.flatten(2)  # (N, 3, HW)
+    return turned.view_as(images).clamp(0, 1)
 
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """A learned augmentation policy as a tester: real images, changed so that they are hard, by equation 6 of the paper.
 
-A policy chooses among the 105 pairs of two operations (:mod:`nni_wcnas.functional.augmentation_operations`); each
-operation of a pair has a probability and a magnitude. Its parameters P are the tester's hyper-parameters B themselves:
-there is no generator, and dB is dP. What is pre-trained beside it is the auxiliary model, whose file is its as well.
+A policy chooses among all pairs of its operations (:mod:`nni_wcnas.functional.augmentation_operations`), 105 of DADA's
+fifteen; each operation of a pair has a probability and a magnitude. Its parameters P are the tester's hyper-parameters
+B themselves: there is no generator, and dB is dP. What is pre-trained beside it is the auxiliary model, whose file is
+its as well.
 ``WorstCase`` uses it where no other tester is given.
 
     k        =  argmax(selection + g)                            which pair; g Gumbel noise
@@ -12,7 +13,7 @@ there is no generator, and dB is dP. What is pre-trained beside it is the auxili
     f(P, x)  =  2 (x_0 + w_k (x_2 - x_0)) - 1                    w_k = 1
 
 The gradient is straight-through: that of b_i is the gradient of sigmoid((probability_ki + l_i) / temperature), that of
-w_k is the gradient of softmax((selection + g) / temperature)_k, through which all 105 logits learn; of the relaxed sum
+w_k is the gradient of softmax((selection + g) / temperature)_k, through which all logits learn; of the relaxed sum
 over pairs, x_0 + sum_j w_j (x_2j - x_0), the chosen term alone is computed. m_i has the operation's own derivative, or
 that of every pixel is 1 (:mod:`nni_wcnas.functional.augmentation_operations`). Images can be differentiated twice.
 
@@ -20,6 +21,10 @@ Deviations from DADA: these gates for all parameters, as in its Gumbel-softmax v
 each image has a pair of its own (``per_sample=False``: one for the batch, as there); magnitudes are sigmoids, not
 clamped; shears, translations and rotations interpolate, so that they have derivatives; the cut square is plain grey. At
 the start (m = 1/2) operations whose range is symmetric leave images as they are.
+
+Which operations there are decides what the worst case can be. DADA's can invert an image or black it out, which raises
+any network's loss; a search then learns from images that no architecture could read. ``'gentle'`` are those that leave
+an image readable (docs/shortcuts.md).
 
 Cost: two operations an image, a few thousandths of a pass through a supernet; on a GPU the processor waits once for
 which pairs were chosen.
@@ -32,6 +37,7 @@ papers/wcnas, section 3.3, equation 6; Li et al., "DADA: Differentiable Automati
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,9 +45,9 @@ import torch
 from torch import Tensor, nn
 
 from nni_wcnas.contracts import Batch, Noise, Parameters
-from nni_wcnas.functional.augmentation_operations import OPERATIONS
+from nni_wcnas.functional.augmentation_operations import OperationChoice, chosen_operations
 from nni_wcnas.functional.relaxed_choices import chosen, gumbel, switched
-from nni_wcnas.functional.sub_policies import PAIRS, Slot, operate
+from nni_wcnas.functional.sub_policies import Slot, operate
 from nni_wcnas.tester.real_images import ImagePolicy, drawn_images
 
 __all__ = ['AugmentationPolicy', 'Draws', 'SubPolicy']
@@ -53,7 +59,7 @@ class Draws(NamedTuple):
     images: Tensor
     """Real ones, in [-1, 1], shape ``(N, 3, H, W)``."""
     selection: Tensor
-    """Gumbel, shape ``(n, 105)``."""
+    """Gumbel, shape ``(n, pairs)``."""
     switches: Tensor
     """Logistic, shape ``(n, 2)``."""
     signs: Tensor
@@ -84,6 +90,10 @@ class AugmentationPolicy(ImagePolicy):
         Number of classes of the real images.
     image_size
         Side of the real images, in pixels; 0 takes any.
+    operations
+        ``'dada'``, DADA's fifteen; ``'gentle'``, which leave an image readable; names in
+        :data:`~nni_wcnas.functional.augmentation_operations.OPERATIONS`; or a range of values for each name, as
+        ``{'hue': [-90, 90], 'blur': None}``, None for the usual one.
     per_sample
         Whether each image draws a sub-policy of its own, or one serves the whole batch.
     temperature
@@ -106,15 +116,18 @@ class AugmentationPolicy(ImagePolicy):
     torch.Size([4, 3, 8, 8])
     """
 
-    def __init__(self, num_classes: int, *, image_size: int = 32, per_sample: bool = True, temperature: float = 0.5,
-                 pretrained: str | Path | None = None):
+    def __init__(self, num_classes: int, *, image_size: int = 32, operations: OperationChoice = 'dada',
+                 per_sample: bool = True, temperature: float = 0.5, pretrained: str | Path | None = None):
         super().__init__(num_classes, image_size, pretrained)
         if not 0 < temperature < math.inf:
             raise ValueError(f'temperature must be positive and finite, but is {temperature}.')
         self.per_sample, self.temperature = per_sample, temperature
-        self.selection = nn.Parameter(torch.zeros(len(PAIRS)))
-        self.probability = nn.Parameter(torch.zeros(len(PAIRS), 2))
-        self.magnitude = nn.Parameter(torch.zeros(len(PAIRS), 2))
+        self.operations = chosen_operations(operations)
+        self.pairs = tuple(combinations(range(len(self.operations)), 2))
+        """Positions in ``operations`` of what each sub-policy does, in this order."""
+        self.selection = nn.Parameter(torch.zeros(len(self.pairs)))
+        self.probability = nn.Parameter(torch.zeros(len(self.pairs), 2))
+        self.magnitude = nn.Parameter(torch.zeros(len(self.pairs), 2))
 
     def noise(self, count: int, source: Batch | None = None) -> Noise:
         """Draw images of ``source``, each once before any comes again, and what happens to them.
@@ -129,7 +142,7 @@ class AugmentationPolicy(ImagePolicy):
         return Noise(
             Draws(
                 images=clean,
-                selection=gumbel(drawn, len(PAIRS), like=clean),
+                selection=gumbel(drawn, len(self.pairs), like=clean),
                 # The difference of two Gumbel numbers is logistic.
                 switches=gumbel(drawn, 2, like=clean) - gumbel(drawn, 2, like=clean),
                 signs=torch.randint(2, (count, 2), device=clean.device).to(clean.dtype) * 2 - 1,
@@ -148,18 +161,18 @@ class AugmentationPolicy(ImagePolicy):
             is_on, gate = switched(policy['probability'][choice], draws.switches, self.temperature)  # (n, 2)
             magnitude = policy['magnitude'][choice].sigmoid()  # (n, 2)
             changed, count = pixels, len(pixels)
-            pairs = [PAIRS[k] for k in choice.expand(count).tolist()]
+            pairs = [self.pairs[k] for k in choice.expand(count).tolist()]
             for i in range(2):
                 on, relaxed, m = (part[:, i].expand(count) for part in (is_on, gate, magnitude))
                 slot = Slot(on, relaxed, m, draws.signs[:, i], draws.places[:, i])
-                changed = operate(changed, [pair[i] for pair in pairs], slot)
+                changed = operate(changed, self.operations, [pair[i] for pair in pairs], slot)
             mixed = changed + weight.view(-1, 1, 1, 1) * (changed - pixels)
             return 2 * mixed - 1
 
     @torch.no_grad()
     def values(self) -> dict[str, float]:
-        """What sums P up: entropy of the selection (nats; ln 105 to begin with), largest share of a sub-policy, mean
-        probability and mean magnitude over all operations."""
+        """What sums P up: entropy of the selection (nats; ln 105 to begin with for DADA's), largest share of a
+        sub-policy, mean probability and mean magnitude over all operations."""
         shares = self.selection.double().softmax(0)
         return {
             'policy_entropy': torch.special.entr(shares).sum().item(),
@@ -176,14 +189,13 @@ class AugmentationPolicy(ImagePolicy):
         columns = (shares, self.probability.sigmoid(), self.magnitude.sigmoid())
         share, probability, magnitude = (column.tolist() for column in columns)
         return [
-            SubPolicy(share[k], _names(PAIRS[k]), (*probability[k],), (*magnitude[k],)) for k in order
+            SubPolicy(share[k], self._names(k), (*probability[k],), (*magnitude[k],)) for k in order
         ]
 
     def rows(self) -> list[dict[str, Any]]:
         """The table of :meth:`sub_policies`."""
         return [row._asdict() for row in self.sub_policies()]
 
-
-def _names(pair: tuple[int, int]) -> tuple[str, str]:
-    first, second = (OPERATIONS[operation].name for operation in pair)
-    return first, second
+    def _names(self, k: int) -> tuple[str, str]:
+        first, second = (self.operations[position].name for position in self.pairs[k])
+        return first, second

@@ -36,11 +36,12 @@ def recorded(path: Path, settings: dict[str, Any], find: Callable[[], dict[str, 
         if record['settings'] != settings:
             raise SystemExit(f'{path} was made with other settings; give another --out, or delete it')
         return record
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     found = find()
     record = {
         **found,
         'seconds': round(time.perf_counter() - start, 1),
+        'processor_seconds': round(time.process_time() - used, 1),
         'settings': settings,
         'commit': commit(),
         'machine': f'{processor()}, {torch.get_num_threads()} threads',

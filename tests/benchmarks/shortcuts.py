@@ -10,9 +10,9 @@ that cannot see the cue (:class:`~nni_wcnas.spaces.ViewNetwork`). The right choi
 taken is retrained plainly from a seed of its own, and judged by its error on the test images whose cue contradicts.
 
 Every method has the numbers of the first lines below: those of DARTS but for few epochs, and A and B learn faster, as
-there are some hundred steps. In the worst case A descends the loss on generated images alone (gamma 0), unless the name
-says otherwise. An auxiliary model and a GAN are trained before, once a cue. A record a search; what is
-there is not made again.
+there are some hundred steps. In the worst case A descends the loss on generated images alone (gamma 0), and the policy
+has the operations that leave an image readable, unless the name says otherwise. An auxiliary model and a GAN are
+trained before, once a cue. A record a search; what is there is not made again. Seconds are those of one processor.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ METHODS: dict[str, Make] = {
     'wcnas, lambda 0.1': _worst_case('policy', 0.1),
     'wcnas, lambda 1': _worst_case('policy', 1.0),
     'wcnas, lambda 0, gamma 1': _worst_case('policy', average_weight=1.0),
+    'wcnas, lambda 0, dada': _worst_case('dada'),
     'wcnas, corruptions': _worst_case('corruptions'),
     'wcnas, perturbation': _worst_case('perturbation'),
     'wcnas, fq_gan': _worst_case('fq_gan', 1.0),
@@ -161,7 +162,8 @@ def _data(cue: str, seed: int) -> wc.data.Digits:
 def _adversary(kind: str, cue: str, folder: Path, *, needs_auxiliary: bool) -> dict[str, Any]:
     """A tester with its auxiliary model, pre-trained on the images with the cue."""
     testers: dict[str, Callable[..., Tester]] = {
-        'policy': lambda **file: wc.AugmentationPolicy(10, image_size=16, **file),
+        'policy': lambda **file: wc.AugmentationPolicy(10, image_size=16, operations='gentle', **file),
+        'dada': lambda **file: wc.AugmentationPolicy(10, image_size=16, operations='dada', **file),
         'corruptions': lambda **file: wc.Corruptions(10, image_size=16, **file),
         'perturbation': lambda **file: wc.Perturbation(10, image_size=16),
         'fq_gan': lambda **file: wc.FQGAN(10, **GAN, **file),
@@ -211,7 +213,7 @@ def print_tables(options: argparse.Namespace) -> None:
         known = [rows[method] for rows in found.values() if method in rows]
         if known:
             cells = [_cell(options, cue, found[cue].get(method), compared.get(cue), method) for cue in found]
-            seconds = fmean(record['seconds'] for rows_ in known for record in rows_.values())
+            seconds = fmean(record['processor_seconds'] for rows_ in known for record in rows_.values())
             rows.append([f'`{method}`', *cells, f'{seconds:.0f}'])
     print(records.table(header, rows))
 

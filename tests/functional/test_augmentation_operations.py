@@ -1,17 +1,20 @@
-"""Each operation against PIL on 8-bit images, and its gradients against finite differences."""
+"""Each operation against PIL or scipy on 8-bit images, and its gradients against finite differences; their choice."""
+
+import colorsys
+import pickle
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from scipy.ndimage import gaussian_filter
 
-from nni_wcnas.functional.augmentation_operations import OPERATIONS
+from nni_wcnas.functional.augmentation_operations import DADA, GENTLE, OPERATIONS, chosen_operations
 
 NAMES = ('shear_x', 'shear_y', 'translate_x', 'translate_y', 'rotate', 'auto_contrast', 'invert', 'equalize',
          'solarize', 'posterize', 'contrast', 'colour', 'brightness', 'sharpness', 'cutout')
-BY_NAME = {operation.name: operation for operation in OPERATIONS}
-SMOOTH = [operation for operation in OPERATIONS if operation.has_gradient]
-STEPS = [operation for operation in OPERATIONS if not operation.has_gradient]
+SMOOTH = [operation for operation in OPERATIONS.values() if operation.has_gradient]
+STEPS = [operation for operation in OPERATIONS.values() if not operation.has_gradient]
 MAGNITUDES = (0.0, 0.13, 0.37, 0.5, 0.81, 1.0)
 
 
@@ -69,17 +72,20 @@ def _draws(count, dtype=torch.float64):
 
 
 def test_order_and_ranges():
-    assert tuple(operation.name for operation in OPERATIONS) == NAMES == tuple(PIL)
-    assert [(operation.low, operation.high) for operation in OPERATIONS] == [
+    dada = chosen_operations('dada')
+    assert tuple(operation.name for operation in dada) == NAMES == tuple(PIL) == DADA
+    assert [(operation.low, operation.high) for operation in dada] == [
         (-0.3, 0.3), (-0.3, 0.3), (-0.45, 0.45), (-0.45, 0.45), (-30, 30), (0, 1), (0, 1), (0, 1), (0, 256), (4, 8),
         (0.1, 1.9), (0.1, 1.9), (0.1, 1.9), (0.1, 1.9), (0, 0.2)
     ]  # fmt: skip
-    assert [operation.name for operation in OPERATIONS if operation.is_signed] == list(NAMES[:5])
+    assert [operation.name for operation in dada if operation.is_signed] == list(NAMES[:5])
+    assert tuple(OPERATIONS) == (*NAMES, 'hue', 'blur')
+    assert [(OPERATIONS[name].low, OPERATIONS[name].high) for name in ('hue', 'blur')] == [(-180, 180), (0, 0.0625)]
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_as_pil_does_it(name):
-    operation, pictures = BY_NAME[name], _images()
+    operation, pictures = OPERATIONS[name], _images()
     images = torch.stack([torch.from_numpy(picture).double().permute(2, 0, 1) / 255 for picture in pictures])
     sign, place = _draws(len(images))
     for magnitude in MAGNITUDES:
@@ -92,7 +98,7 @@ def test_as_pil_does_it(name):
             assert difference.max() <= (1e-9 if name in EXACT else 1.5), (magnitude, difference.max())
 
 
-@pytest.mark.parametrize('operation', OPERATIONS, ids=NAMES)
+@pytest.mark.parametrize('operation', OPERATIONS.values(), ids=OPERATIONS)
 def test_samples_of_a_batch_do_not_mix_and_float32_is_the_same(operation):
     images = torch.stack([torch.from_numpy(picture).double().permute(2, 0, 1) / 255 for picture in _images()])
     sign, place = _draws(len(images))
@@ -105,21 +111,24 @@ def test_samples_of_a_batch_do_not_mix_and_float32_is_the_same(operation):
     torch.testing.assert_close(single.double(), together, rtol=0, atol=1e-4)
 
 
-def _smooth_case(operation, magnitude):
+def _smooth_case(operation, magnitude, size=5):
     """Images in the open interval, so that no clamp is met, and values between the kinks."""
-    images = 0.3 + 0.1 * torch.rand(2, 3, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    images = 0.3 + 0.1 * torch.rand(2, 3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     return images, torch.tensor(magnitude, dtype=torch.float64), *_draws(2)
 
 
 @pytest.mark.parametrize('operation', SMOOTH, ids=lambda operation: operation.name)
 def test_gradients_are_those_of_finite_differences(operation):
-    images, magnitude, sign, place = _smooth_case(operation, [0.1171, 0.7719])
+    size = 9 if operation.name == 'blur' else 5  # Of half a pixel at the least: narrower ones are none.
+    images, magnitude, sign, place = _smooth_case(operation, [0.1171, 0.7719], size)
 
     def function(images, magnitude):
         return operation(images, magnitude, sign, place)
 
     inputs = (images.requires_grad_(), magnitude.requires_grad_())
-    assert torch.autograd.grad(function(*inputs).square().sum(), magnitude)[0].abs().min() > 1e-3
+    weights = torch.rand(images.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    gradient = torch.autograd.grad((function(*inputs) * weights).sum(), magnitude)[0].abs()
+    assert gradient[1] > 1e-3 and (gradient[0] > 1e-3 or size == 9)
     assert torch.autograd.gradcheck(function, inputs)
     assert torch.autograd.gradgradcheck(function, inputs)
 
@@ -138,14 +147,89 @@ def test_magnitudes_of_steps_move_every_pixel_by_one(operation):
 
 @pytest.mark.parametrize('name', ['equalize', 'posterize'])
 def test_pixels_of_a_staircase_have_derivative_one(name):
-    images, magnitude, sign, place = _smooth_case(BY_NAME[name], [0.2, 0.6])
+    images, magnitude, sign, place = _smooth_case(OPERATIONS[name], [0.2, 0.6])
     images.requires_grad_()
-    changed = BY_NAME[name](images, magnitude, sign, place)
+    changed = OPERATIONS[name](images, magnitude, sign, place)
     weights = torch.randn_like(changed)
     torch.testing.assert_close(torch.autograd.grad((changed * weights).sum(), images)[0], weights)
 
 
 def test_a_magnitude_of_one_half_leaves_the_image_where_the_range_is_symmetric():
     images, _, sign, place = _smooth_case(None, [0.5] * 2)
-    for operation in SMOOTH:
+    for operation in SMOOTH[:-1]:  # A blur has no other side.
         torch.testing.assert_close(operation(images, torch.full((2,), 0.5).double(), sign, place), images)
+
+
+def test_hues_turn_as_the_colour_circle_does():
+    """By 120 degrees red is green; the mean over channels stays; in between, the angle in the plane across grey."""
+    colours = torch.tensor([[0.7, 0.2, 0.2], [0.2, 0.7, 0.2], [0.2, 0.2, 0.7]], dtype=torch.float64)
+    images, place = colours[:, :, None, None].expand(3, 3, 5, 5), torch.zeros(3, 2)
+    one, half = (torch.full((3,), m, dtype=torch.float64) for m in (5 / 6, 1 / 2))
+    hue, sign = OPERATIONS['hue'], torch.ones(3, dtype=torch.float64)
+    torch.testing.assert_close(hue(images, one, sign, place), images[[1, 2, 0]])
+    torch.testing.assert_close(hue(images, one, -sign, place), images[[2, 0, 1]])
+    torch.testing.assert_close(hue(images, half, sign, place), images)
+    little = hue(images, half + 20 / 360, sign, place)
+    torch.testing.assert_close(little.mean(1), images.mean(1))
+    for before, after in zip(images[:, :, 0, 0], little[:, :, 0, 0]):
+        across = before - before.mean(), after - after.mean()
+        cosine = torch.nn.functional.cosine_similarity(*across, dim=0).item()
+        assert cosine == pytest.approx(np.cos(np.radians(20)))
+        turned = colorsys.rgb_to_hsv(*after.tolist())[0] - colorsys.rgb_to_hsv(*before.tolist())[0]
+        assert 10 < turned * 360 < 30  # HSV's circle is a hexagon.
+
+
+def test_blur_is_scipys_inside():
+    pictures = torch.rand(2, 3, 33, 33, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ours = OPERATIONS['blur'](pictures, torch.tensor([0.0, 0.7]).double(), torch.ones(2), torch.zeros(2, 2))
+    torch.testing.assert_close(ours[0], pictures[0])
+    theirs = gaussian_filter(pictures[1].numpy(), 0.7 / 16 * 33, axes=(1, 2), truncate=8)
+    assert np.abs(ours[1].numpy() - theirs)[:, 12:-12, 12:-12].max() < 1e-3
+
+
+def test_gentle_operations_leave_what_a_threshold_sees():
+    """A bright figure on a dark ground stays the brighter one, whatever the magnitudes; DADA's invert it."""
+    images = torch.full((2, 3, 16, 16), 0.2, dtype=torch.float64)
+    images[..., 5:11, 5:11] = 0.8
+    figure, ground, (sign, place) = (..., slice(7, 9), slice(7, 9)), (..., slice(0, 2), slice(0, 2)), _draws(2)
+
+    def contrast(operation, magnitude):
+        changed = operation(images, torch.full((2,), magnitude).double(), sign, torch.zeros_like(place))
+        return (changed[figure].mean() - changed[ground].mean()).item()
+
+    least = {o.name: min(contrast(o, m) for m in (0.0, 1.0)) for o in chosen_operations('gentle')}
+    assert set(least) == set(GENTLE)
+    assert {name for name, value in least.items() if value < 0.25} <= {'translate_x', 'translate_y'}
+    assert contrast(OPERATIONS['invert'], 1.0) < 0 and contrast(OPERATIONS['brightness'], 0.0) < 0.1
+
+
+@pytest.mark.parametrize(
+    ('choice', 'message'),
+    [
+        ('all', "operations='all' is no set; use dada or gentle"),
+        (['hue'], 'at least two different ones'),
+        (['hue', 'hue'], 'at least two different ones'),
+        (['hue', 'haze'], "'haze' is not one of shear_x"),
+        ({'hue': [30, -30], 'blur': None}, r'range of hue must be \[low, high\] with low < high, not \[30, -30\]'),
+        ({'hue': [-30], 'blur': None}, 'range of hue'),
+        ({'hue': [-30, float('inf')], 'blur': None}, 'range of hue'),
+        ({'hue': None, 'blur': [-1, 1]}, 'both at least 0'),
+        ({'hue': None, 'posterize': [4, 9]}, 'at most 8'),
+        ({'hue': None, 'invert': [0, 1]}, 'invert has no range'),
+    ],
+)
+def test_choices_that_are_none(choice, message):
+    with pytest.raises(ValueError, match=message):
+        chosen_operations(choice)
+
+
+def test_chosen_operations_are_in_the_order_that_was_told_and_have_their_own_ranges():
+    chosen = chosen_operations({'blur': None, 'hue': [-30, 60]})
+    assert [(operation.name, operation.low, operation.high) for operation in chosen] == [
+        ('blur', 0.0, 0.0625), ('hue', -30.0, 60.0)
+    ]  # fmt: skip
+    assert pickle.loads(pickle.dumps(chosen)) == chosen
+    images, (sign, place) = torch.rand(2, 3, 9, 9), _draws(2, torch.float32)
+    wide, narrow = (chosen_operations({'hue': r, 'blur': None})[0] for r in (None, [-180, 180]))
+    told = images, torch.tensor([0.2, 0.9]), sign, place
+    assert torch.equal(wide(*told), narrow(*told)) and not torch.equal(wide(*told), chosen[1](*told))

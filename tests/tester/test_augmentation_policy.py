@@ -11,8 +11,6 @@ import torch
 from nni_wcnas import AugmentationPolicy
 from nni_wcnas.contracts import Batch, Noise
 from nni_wcnas.data import Digits
-from nni_wcnas.functional.augmentation_operations import OPERATIONS
-from nni_wcnas.functional.sub_policies import PAIRS
 from nni_wcnas.tester import default_auxiliary, make_auxiliary
 
 
@@ -39,10 +37,10 @@ def plainly(policy: AugmentationPolicy, noise: Noise) -> torch.Tensor:
         row = n if policy.per_sample else 0
         x = (draws.images[n : n + 1] + 1) / 2
         soft = torch.softmax((policy.selection + draws.selection[row]) / temperature, 0)
-        hard = torch.nn.functional.one_hot(soft.argmax(), len(PAIRS)).double()
+        hard = torch.nn.functional.one_hot(soft.argmax(), len(policy.pairs)).double()
         weights = hard + soft - soft.detach()  # Straight-through.
         mixed = x
-        for k, pair in enumerate(PAIRS):
+        for k, pair in enumerate(policy.pairs):
             if not hard[k]:
                 continue  # The one approximation of the estimator.
             changed = x
@@ -51,7 +49,7 @@ def plainly(policy: AugmentationPolicy, noise: Noise) -> torch.Tensor:
                 gate = relaxed - relaxed.detach()
                 magnitude = policy.magnitude[k, i].sigmoid().view(1)
                 told = magnitude, draws.signs[n : n + 1, i], draws.places[n : n + 1, i]
-                after = OPERATIONS[operation](changed, *told)
+                after = policy.operations[operation](changed, *told)
                 changed = (after if relaxed > 0.5 else changed) + gate * (after - changed)
             mixed = mixed + weights[k] * (changed - x)
         images.append(2 * mixed - 1)
@@ -64,10 +62,11 @@ def _hardness(images: torch.Tensor) -> torch.Tensor:
     return ((images * weights).sum((1, 2, 3)).sin() + images.pow(3).mean((1, 2, 3))).sum()
 
 
+@pytest.mark.parametrize('operations', ['dada', 'gentle', ['hue', 'rotate', 'blur']])
 @pytest.mark.parametrize('per_sample', [True, False])
 @pytest.mark.parametrize('seed', range(3))
-def test_images_and_gradient_are_those_of_a_plain_implementation(per_sample, seed):
-    policy = learned(seed, per_sample=per_sample, temperature=0.7)
+def test_images_and_gradient_are_those_of_a_plain_implementation(per_sample, seed, operations):
+    policy = learned(seed, per_sample=per_sample, temperature=0.7, operations=operations)
     noise = policy.noise(40, real(40, dtype=torch.float64))
     images, expected = policy.generate(noise), plainly(policy, noise)
     torch.testing.assert_close(images, expected, rtol=0, atol=1e-12)
@@ -269,3 +268,18 @@ def test_ascent_makes_images_harder_for_a_learner_that_stays():
     after = mean_loss()
     assert after > 1.3 * before
     assert policy.values()['policy_entropy'] < math.log(105) - 0.1
+
+
+def test_operations_are_those_that_were_chosen():
+    """In pairs in the order that was told, with their ranges, in the table by name."""
+    policy = AugmentationPolicy(10, image_size=8, operations={'blur': None, 'hue': [-20, 20], 'rotate': None})
+    assert policy.pairs == ((0, 1), (0, 2), (1, 2)) and policy.values()['policy_entropy'] == pytest.approx(math.log(3))
+    assert {row.operations for row in policy.sub_policies()} == {('blur', 'hue'), ('blur', 'rotate'), ('hue', 'rotate')}
+    assert len(AugmentationPolicy(10, operations='gentle').pairs) == 66
+    with torch.no_grad():
+        policy.selection[2], policy.probability[:], policy.magnitude[:] = 100.0, 100.0, 100.0
+    noise = policy.noise(6, real())
+    assert not torch.equal(policy.generate(noise), noise.latent.images)
+    with torch.no_grad():
+        policy.magnitude[2] = 0.0  # The middle of both ranges: no turn.
+    torch.testing.assert_close(policy.generate(noise), noise.latent.images)
