@@ -14,7 +14,7 @@ def updated(document: dict[str, Any]) -> dict[str, Any]:
     """The document of a record with the keys that it has today.
 
     Groups of test images and PGD's curve were not groups of measures of their own, and there was one seed: that of the
-    search, or where there was none, of the retraining.
+    search, or where there was none, of the retraining. How the search went was not kept.
     """
     with_ = dict(document['measured_with'])
     if 'groups' in (test := with_.get('test', {})):
@@ -23,7 +23,7 @@ def updated(document: dict[str, Any]) -> dict[str, Any]:
             with_['groups'] = {'source': test['groups']}
     if 'attacks' in with_ and 'curve' not in with_ and any(name.startswith(CURVE) for name in document['measures']):
         with_['curve'] = {key: value for key, value in with_['attacks'].items() if key != 'epsilon'}
-    return {**document, 'measured_with': with_, **_seeds(document)}
+    return {'search_history': [], 'tester_images': [], **document, 'measured_with': with_, **_seeds(document)}
 
 
 def _seeds(document: dict[str, Any]) -> dict[str, Any]:

@@ -31,6 +31,8 @@ __all__ = ['Record', 'describe', 'fingerprint', 'is_record', 'load_record', 'rec
 VERSION = 1
 _FORMAT = 'nni_wcnas record'
 _MAX_BYTES = 64 * 2**20
+_GRIDS = 4
+"""Of a tester's images that a record keeps, evenly spread over the epochs."""
 _REMEDY = 'delete it and make it again with `nni-wcnas evaluate`, or leave it out'
 
 _UNITS = {
@@ -77,6 +79,10 @@ class Record:
         base64).
     history
         Rows of the retraining's ``metrics.csv``.
+    search_history
+        Rows of the search's, where it is at hand.
+    tester_images
+        Grids of the tester's images, a row a class: ``epoch`` of the search and ``image`` (PNG, base64).
     versions, commit
         Of the packages in the training, and of this one's repository when the record was made.
     """
@@ -94,6 +100,8 @@ class Record:
     class_names: list[str] = field(default_factory=list)
     hardest: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
+    search_history: list[dict[str, float]] = field(default_factory=list)
+    tester_images: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     commit: str | None = None
 
@@ -140,9 +148,22 @@ def describe(run: RunDirectory, name: str | None = None) -> Record:
         settings={'search': origin, 'data': data, 'retrain': settings['retrain'], 'recipe': settings.get('recipe')},
         architecture=_plain(architecture),
         history=run.read_history(),
+        **_search(run),
         versions=settings.get('versions', {}),
         commit=_commit(),
     )
+
+
+def _search(run: RunDirectory) -> dict[str, Any]:
+    """How the search went, where the retraining lies inside its run, as that of a trial does."""
+    search = RunDirectory(run.path.resolve().parent)
+    if run.path.resolve().name != 'retraining' or not search.metrics.exists():
+        return {}
+    grids = list(search.generated().items())
+    count = min(len(grids), _GRIDS)
+    shown = [grids[place * (len(grids) - 1) // max(count - 1, 1)] for place in range(count)]
+    images = [{'epoch': epoch, 'image': base64.b64encode(path.read_bytes()).decode()} for epoch, path in shown]
+    return {'search_history': search.read_history(), 'tester_images': images}
 
 
 def fingerprint(path: Path) -> str:
@@ -180,7 +201,8 @@ def save_record(record: Record, path: Path) -> Path:
     document['measures'] = {
         name: {'value': value, 'unit': unit(name)} for name, value in record.measures.items() if math.isfinite(value)
     }
-    document['history'] = [{key: value for key, value in row.items() if math.isfinite(value)} for row in record.history]
+    for rows in ('history', 'search_history'):
+        document[rows] = [{key: value for key, value in row.items() if math.isfinite(value)} for row in document[rows]]
     write_atomically(path, json.dumps(document, indent=1, allow_nan=False, default=str) + '\n')
     return path
 
@@ -230,6 +252,7 @@ def _checked(document: dict[str, Any], path: Path) -> Record:
     kinds: Mapping[str, type | tuple[type, ...]] = {
         'name': str, 'method': str, 'seed': (int, type(None)), 'data': str, 'retraining_seed': int,
         'checkpoint': str, 'commit': (str, type(None)), 'class_names': list, 'hardest': list, 'history': list,
+        'search_history': list, 'tester_images': list,
     }
     names = [each.name for each in fields(Record)]
     try:
@@ -249,6 +272,9 @@ def _checked(document: dict[str, Any], path: Path) -> Record:
             for key in ('position', 'label', 'predicted'):
                 document['class_names'][int(example[key])] if key != 'position' else int(example[key])
             float(example['confidence'])
+        for grid in document['tester_images']:
+            base64.b64decode(grid['image'], validate=True)
+            int(grid['epoch'])
         if document['architecture']:
             Architecture(**document['architecture'])
         return Record(**{name: document[name] for name in names})

@@ -10,6 +10,7 @@ from nni_wcnas.evaluation.comparison.method import Method, group_records
 from nni_wcnas.evaluation.comparison.number import scale_of
 from nni_wcnas.evaluation.comparison.picture import cells, hardest_images
 from nni_wcnas.evaluation.comparison.plot import Point, bars, curves
+from nni_wcnas.evaluation.comparison.search_course import search_course
 from nni_wcnas.evaluation.comparison.seeds import seeds_note
 from nni_wcnas.evaluation.comparison.significance import compare, conclusion, significance_table
 from nni_wcnas.evaluation.comparison.style import STYLE
@@ -51,7 +52,7 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
         If the records cannot be compared.
     """
     methods, share = group_records(records), _share(records)
-    comparisons = compare(methods)
+    comparisons, course = compare(methods), search_course(methods)
     body = [
         f'<h1>{escape(title)}</h1>', f'<p class="soft">{escape(_subtitle(methods))}</p>',
         f'<p class="verdict">{escape(conclusion(methods, comparisons, share))}</p>',
@@ -76,6 +77,7 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
                  "over the whole table; * is below 0.05 after it. One sample: the paper's test of the method's seeds "
                  "against the other's mean, which ignores how that one varies; no verdict rests on it.",
                  significance_table(comparisons)),
+        _section('How the searches went', '', course) if course else '',
         _section('Found cells', '', cells(methods)),
         _section('Hardest images', 'The same test images for all; each network with its seeds (of the search / of the '
                  'retraining), class and confidence.',
