@@ -8,10 +8,24 @@ Distribution", ICLR 2017.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-__all__ = ['chosen', 'gumbel', 'switched']
+__all__ = ['check_temperature', 'chosen', 'gumbel', 'switched']
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse what no relaxation has.
+
+    Raises
+    ------
+    ValueError
+        If it is not positive and finite.
+    """
+    if not 0 < temperature < math.inf:
+        raise ValueError(f'temperature must be positive and finite, but is {temperature}.')
 
 
 def gumbel(*shape: int, like: Tensor) -> Tensor:

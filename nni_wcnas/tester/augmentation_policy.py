@@ -36,7 +36,6 @@ papers/wcnas, section 3.3, equation 6; Li et al., "DADA: Differentiable Automati
 
 from __future__ import annotations
 
-import math
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,7 +45,7 @@ from torch import Tensor, nn
 
 from nni_wcnas.contracts import Batch, Noise, Parameters
 from nni_wcnas.functional.augmentation_operations import OperationChoice, chosen_operations
-from nni_wcnas.functional.relaxed_choices import chosen, gumbel, switched
+from nni_wcnas.functional.relaxed_choices import check_temperature, chosen, gumbel, switched
 from nni_wcnas.functional.sub_policies import Slot, operate
 from nni_wcnas.tester.real_images import ImagePolicy, drawn_images
 
@@ -119,8 +118,7 @@ class AugmentationPolicy(ImagePolicy):
     def __init__(self, num_classes: int, *, image_size: int = 32, operations: OperationChoice = 'dada',
                  per_sample: bool = True, temperature: float = 0.5, pretrained: str | Path | None = None):
         super().__init__(num_classes, image_size, pretrained)
-        if not 0 < temperature < math.inf:
-            raise ValueError(f'temperature must be positive and finite, but is {temperature}.')
+        check_temperature(temperature)
         self.per_sample, self.temperature = per_sample, temperature
         self.operations = chosen_operations(operations)
         self.pairs = tuple(combinations(range(len(self.operations)), 2))

@@ -27,7 +27,6 @@ papers/wcnas, equation 6.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +35,7 @@ from torch import Tensor, nn
 
 from nni_wcnas.contracts import Batch, Noise, Parameters
 from nni_wcnas.functional.corruptions import CORRUPTIONS, Chance, corrupted, drawn_chance
-from nni_wcnas.functional.relaxed_choices import chosen, gumbel
+from nni_wcnas.functional.relaxed_choices import check_temperature, chosen, gumbel
 from nni_wcnas.tester.real_images import ImagePolicy, drawn_images
 
 __all__ = ['Corruptions', 'Draws']
@@ -85,8 +84,7 @@ class Corruptions(ImagePolicy):
     def __init__(self, num_classes: int, *, image_size: int = 32, temperature: float = 0.5,
                  pretrained: str | Path | None = None):
         super().__init__(num_classes, image_size, pretrained)
-        if not 0 < temperature < math.inf:
-            raise ValueError(f'temperature must be positive and finite, but is {temperature}.')
+        check_temperature(temperature)
         self.temperature = temperature
         self.selection = nn.Parameter(torch.zeros(len(CORRUPTIONS)))
         self.severity = nn.Parameter(torch.zeros(len(CORRUPTIONS)))
