@@ -2,8 +2,8 @@
 
 A search is one member of each of six axes (relaxation, objective, hypergradient, smoothing, selection, schedule) plus,
 for the worst-case objectives, a tester and an auxiliary model. Members never import each other: they meet in
-``nni_wcnas.module`` through the classes below. A member is abstract (here) or final (its own file); to change one, wrap
-it.
+``nni_wcnas.search.module`` through the classes below. A member is abstract (here) or final (its own file); to change
+one, wrap it.
 
 Symbols follow the paper: A architecture, W learner weights, G generator, S discriminator, B the tester's
 hyper-parameters, V auxiliary model.

@@ -12,9 +12,9 @@ from nni.nas.evaluator.pytorch import Lightning, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from nni_wcnas.checkpoint import check_checkpoint
 from nni_wcnas.contracts import Auxiliary, Batch, Tester
 from nni_wcnas.data import ImageData
+from nni_wcnas.files.checkpoint import check_checkpoint
 from nni_wcnas.tester import AugmentationPolicy, AuxiliaryOptions, follows_learner, make_auxiliary
 
 __all__ = ['LearnerModule', 'Precision', 'SearchEvaluator']

@@ -20,8 +20,6 @@ from nni.nas.strategy import DARTS
 from pytorch_lightning import LightningModule
 from torch import nn
 
-from nni_wcnas.adversary import Adversary
-from nni_wcnas.compatibility import check_combination, check_space, check_transforms, why_uncompiled
 from nni_wcnas.contracts import (
     GenerativeTester,
     Hypergradient,
@@ -36,14 +34,16 @@ from nni_wcnas.contracts import (
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.functional.mixing import running_sum, stacked_sum
 from nni_wcnas.hypergradient import FirstOrder
-from nni_wcnas.module import SearchModule
 from nni_wcnas.objective import AverageCase, WorstCase
 from nni_wcnas.recipes import Recipe
 from nni_wcnas.relaxation import Softmax
 from nni_wcnas.schedule import SingleStage
+from nni_wcnas.search.adversary import Adversary
+from nni_wcnas.search.compatibility import check_combination, check_space, check_transforms, why_uncompiled
+from nni_wcnas.search.module import SearchModule
+from nni_wcnas.search.staging import Stages
 from nni_wcnas.selection import Magnitude
 from nni_wcnas.smoothing import NoSmoothing
-from nni_wcnas.staging import Stages
 from nni_wcnas.supernet import Clock, Compilation, Compiled, MixingWeights, RelaxedCell, RelaxedDenseCell
 from nni_wcnas.supernet.choices import cells_by_label, label_mixers, relaxed_cells
 from nni_wcnas.supernet.single_choice import RelaxedLayer, RelaxedRepeat

@@ -7,7 +7,10 @@ import torch
 from nni.nas.evaluator.pytorch import Classification, DataLoader
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
+from tiny_data import DARTS_V2, TinyData
 from torch.utils.data import TensorDataset
+
+from nni_wcnas.spaces.architecture import Architecture
 
 QUIET = {
     'logger': False,
@@ -61,3 +64,13 @@ def search():
         return strategy
 
     return run
+
+
+@pytest.fixture
+def architecture():
+    return Architecture.from_genotype(DARTS_V2)
+
+
+@pytest.fixture
+def tiny():
+    return TinyData

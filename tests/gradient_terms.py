@@ -111,7 +111,7 @@ def reference_product(loss, parameters, targets, vector):
     """By three backward passes through torch's own layers: another way than the package's."""
     point, by_target = leaves(parameters), leaves(targets)
     every = {'create_graph': True, 'materialize_grads': True}
-    with mock.patch('nni_wcnas.learner.quick_second_pass', lambda module: contextlib.nullcontext()):
+    with mock.patch('nni_wcnas.search.learner.quick_second_pass', lambda module: contextlib.nullcontext()):
         value = loss(point, by_target)
     by_name = dict(zip(by_target, torch.autograd.grad(value, list(by_target.values()), **every)))
     # A constant gradient, as that of a bias of a linear score, has no graph, and no product.

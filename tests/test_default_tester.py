@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 from worst_case_search import QUIET, make_parts, run
 
 import nni_wcnas as wc
-from nni_wcnas.adversary import Adversary
+from nni_wcnas.search.adversary import Adversary
 
 STOCK = {**QUIET, 'logger': False, 'enable_checkpointing': False, 'num_sanity_val_steps': 0,
          'enable_model_summary': False}

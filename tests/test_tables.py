@@ -16,12 +16,12 @@ from torch import nn
 
 import nni_wcnas as wc
 from nni_wcnas import presets
-from nni_wcnas.cli.settings import load_settings, resolved
-from nni_wcnas.evaluation.retraining_optimizer import make_optimizer
-from nni_wcnas.evaluation.retraining_recipe import RECIPES as RETRAINING
-from nni_wcnas.evaluation.retraining_recipe import Recipe, recipe_numbers
-from nni_wcnas.module import SearchModule
 from nni_wcnas.recipes import RECIPES, recipe
+from nni_wcnas.retrain.optimizer import make_optimizer
+from nni_wcnas.retrain.recipe import RECIPES as RETRAINING
+from nni_wcnas.retrain.recipe import Recipe, recipe_numbers
+from nni_wcnas.search.module import SearchModule
+from nni_wcnas.settings.settings import load_settings, resolved
 from nni_wcnas.tester import TimmAuxiliary
 
 CIFAR = ('cifar10', 'cifar100')

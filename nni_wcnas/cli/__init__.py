@@ -22,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Exit code: 0 done, 1 failed, 2 wrong input, 130 interrupted.
     """
     from nni_wcnas.cli.parser import make_parser
-    from nni_wcnas.cli.problems import CommandError
     from nni_wcnas.cli.quiet import silence_noise
+    from nni_wcnas.settings.problems import CommandError
 
     parsed = make_parser().parse_args(arguments)
     silence_noise()

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.data import DataError
-from nni_wcnas.evaluation.recording import RecordError
-from nni_wcnas.evaluation.retraining import RetrainingError
-from nni_wcnas.evaluation.retraining_recipe import Recipe, RecipeNumbers
-from nni_wcnas.evaluation.truth import TruthError
+from nni_wcnas.files.run_directory import RecordError
+from nni_wcnas.measure.truth import TruthError
+from nni_wcnas.retrain.recipe import Recipe, RecipeNumbers
+from nni_wcnas.retrain.retraining import RetrainingError
+from nni_wcnas.settings.problems import CommandError, for_settings
 from nni_wcnas.spaces.architecture import ArchitectureError
 
 __all__ = ['run']
@@ -55,9 +55,9 @@ def _overrides(arguments: argparse.Namespace) -> list[str]:
 
 def _search(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.search import open_run, search
-    from nni_wcnas.cli.settings import load_settings
     from nni_wcnas.cli.truth import print_truth
-    from nni_wcnas.evaluation.report import write_report
+    from nni_wcnas.page.report import write_report
+    from nni_wcnas.settings.settings import load_settings
 
     settings = load_settings(arguments.settings, _overrides(arguments))
     if arguments.dry_run:
@@ -83,8 +83,8 @@ def _search(arguments: argparse.Namespace) -> int:
 def _trial(arguments: argparse.Namespace) -> int:
     import nni
 
-    from nni_wcnas.cli.settings import load_settings
     from nni_wcnas.cli.trial import run_trial
+    from nni_wcnas.settings.settings import load_settings
 
     parameters = nni.get_next_parameter()
     settings = load_settings(arguments.settings, _overrides(arguments), parameters)
@@ -95,7 +95,7 @@ def _trial(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from nni_wcnas.cli.experiment import run_experiment
+    from nni_wcnas.cli.run import run_experiment
 
     return run_experiment(
         arguments.experiment, arguments.overrides, port=arguments.port, cpu=arguments.cpu, quiet=arguments.quiet
@@ -103,8 +103,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _pretrain(arguments: argparse.Namespace) -> int:
-    from nni_wcnas.cli.pretraining import pretrain_tester
-    from nni_wcnas.cli.settings import load_settings
+    from nni_wcnas.cli.pretrain import pretrain_tester
+    from nni_wcnas.settings.settings import load_settings
 
     settings = load_settings(arguments.settings, _overrides(arguments))
     names = ('epochs', 'auxiliary_steps', 'auxiliary_epochs', 'lr', 'discriminator_steps', 'top_k', 'core_set')
@@ -121,7 +121,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
 
 
 def _images(arguments: argparse.Namespace) -> int:
-    from nni_wcnas.cli.tester_measures import measure_tester
+    from nni_wcnas.cli.images import measure_tester
 
     measure_tester(arguments.run, count=arguments.count, inception=arguments.inception, seed=arguments.seed,
                    cpu=arguments.cpu)
@@ -129,7 +129,7 @@ def _images(arguments: argparse.Namespace) -> int:
 
 
 def _retrain(arguments: argparse.Namespace) -> int:
-    from nni_wcnas.cli.afterwards import retrain_architecture
+    from nni_wcnas.cli.retrain import retrain_architecture
 
     given = {name: value for name, value in vars(arguments).items() if name in Recipe.__dataclass_fields__}
     numbers = cast(RecipeNumbers, given)
@@ -150,10 +150,10 @@ def _retrain(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from nni_wcnas.cli.evaluation import AttackPlan, CorruptionPlan, evaluate_run
+    from nni_wcnas.cli.evaluate import AttackPlan, CorruptionPlan, evaluate_run
     from nni_wcnas.cli.idle_options import refuse_idle_options
     from nni_wcnas.cli.measure_names import attack_names, corruption_names, numbers
-    from nni_wcnas.evaluation.corruption import SEVERITIES, Variant
+    from nni_wcnas.measure.corruption import SEVERITIES, Variant
 
     refuse_idle_options(arguments)
     severities = numbers(arguments.corruption_severities or '', '--corruption-severities')
@@ -191,7 +191,7 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from nni_wcnas.cli.comparison import compare_runs
+    from nni_wcnas.cli.compare import compare_runs
 
     compared = compare_runs(arguments.runs, arguments.out, names=arguments.names, title=arguments.title)
     print(f'{compared.verdict}\ncomparison: {compared.page}')
@@ -216,7 +216,7 @@ def _lookup(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from nni_wcnas.evaluation.report import write_report
+    from nni_wcnas.page.report import write_report
 
     if not (Path(arguments.run) / 'settings.yml').exists():
         raise CommandError(f'{arguments.run} holds no run; give a folder that `nni-wcnas search` or a trial wrote')
@@ -226,7 +226,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _options(arguments: argparse.Namespace) -> int:
     del arguments  # Unused: the command has none.
-    from nni_wcnas.cli.catalogue import print_options
+    from nni_wcnas.cli.options import print_options
 
     print_options()
     return 0

@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from nni_wcnas.cli.comparison import Compared, compare_runs
+from nni_wcnas.cli.compare import Compared, compare_runs
 from nni_wcnas.cli.display import TrialState
-from nni_wcnas.cli.evaluation import evaluate_run
-from nni_wcnas.cli.problems import CommandError
-from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.cli.evaluate import evaluate_run
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.settings.problems import CommandError
 
 __all__ = ['compare_trials']
 

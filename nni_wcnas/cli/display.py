@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.files.run_directory import RunDirectory
 
 __all__ = ['Display', 'TrialState', 'print_results']
 

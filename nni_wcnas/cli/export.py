@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from nni_wcnas.cli.folder import make_folder
-from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.cli.retrained import data_of, retrained
-from nni_wcnas.evaluation.plain import build, export_onnx, trained
-from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.network.build import build, export_onnx, trained
+from nni_wcnas.settings.problems import CommandError, for_settings
 
 __all__ = ['export']
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.settings.problems import CommandError
 
 __all__ = ['make_folder']
 

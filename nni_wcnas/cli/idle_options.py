@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from nni_wcnas.cli.hard_images import NONE, REFERENCE
-from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.measure.hard_images import NONE, REFERENCE
+from nni_wcnas.settings.problems import CommandError
 
 __all__ = ['refuse_idle_options']
 

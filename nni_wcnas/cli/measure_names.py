@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from nni_wcnas.cli.problems import CommandError, did_you_mean
-from nni_wcnas.evaluation.corruption import BENCHMARK, NAMES
-from nni_wcnas.evaluation.robustness import ATTACKS
+from nni_wcnas.measure.attack import ATTACKS
+from nni_wcnas.measure.corruption import BENCHMARK, NAMES
+from nni_wcnas.settings.problems import CommandError, did_you_mean
 
 __all__ = ['attack_names', 'corruption_names', 'numbers']
 

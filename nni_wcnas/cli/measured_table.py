@@ -10,8 +10,8 @@ from typing import get_args
 from rich.console import Console
 from rich.table import Table
 
-from nni_wcnas.evaluation.corruption import Variant, variant_name
-from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.measure.corruption import Variant, variant_name
 
 __all__ = ['print_measures']
 

@@ -17,13 +17,13 @@ import torch
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
-from nni_wcnas.cli import assembly
 from nni_wcnas.cli.peak import peak_memory
-from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.quiet import silence_lightning
-from nni_wcnas.cli.schema import Settings
 from nni_wcnas.contracts import Schedule
 from nni_wcnas.schedule import Projected, SingleStage
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.problems import CommandError
+from nni_wcnas.settings.schema import Settings
 from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
 
 __all__ = ['Forecast', 'forecast', 'is_out_of_memory', 'out_of_memory']

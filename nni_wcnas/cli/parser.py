@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from nni_wcnas.evaluation.retraining_recipe import RECIPE_CHOICES, RECIPES, Recipe
+from nni_wcnas.retrain.recipe import RECIPE_CHOICES, RECIPES, Recipe
 
 __all__ = ['make_parser']
 

@@ -19,13 +19,13 @@ import timm
 import torch
 from filelock import FileLock
 
-from nni_wcnas.cli import assembly
-from nni_wcnas.cli.pretraining import pretraining_data, train
-from nni_wcnas.cli.problems import CommandError
-from nni_wcnas.cli.schema import AUTO, Settings
+from nni_wcnas.cli.pretrain import pretraining_data, train
 from nni_wcnas.contracts import Auxiliary
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.cache import cache_folder
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.problems import CommandError
+from nni_wcnas.settings.schema import AUTO, Settings
 from nni_wcnas.strategy import Search
 from nni_wcnas.tester import GAN, AugmentationPolicy, ImagePolicy, make_auxiliary, storage
 from nni_wcnas.tester.pretraining_lengths import STEPS, lengths

@@ -13,10 +13,10 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 
 from nni_wcnas.contracts import Auxiliary, Tester
-from nni_wcnas.evaluation.event_file import EventFile
-from nni_wcnas.evaluation.image_judge import ImageJudge
-from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.evaluation.tester_images import class_rows, sample
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.measure.image.image_judge import ImageJudge
+from nni_wcnas.measure.image.tester_images import class_rows, sample
+from nni_wcnas.page.event_file import EventFile
 
 __all__ = ['GENERATED', 'Recorder']
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nni_wcnas.cli.problems import CommandError, for_settings
 from nni_wcnas.data import ImageData
-from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.evaluation.retraining import with_stem
+from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.options import build
+from nni_wcnas.retrain.retraining import with_stem
+from nni_wcnas.settings.problems import CommandError, for_settings
 from nni_wcnas.spaces.architecture import load_architecture
 
 __all__ = ['data_of', 'retrained']

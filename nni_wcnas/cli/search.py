@@ -13,27 +13,27 @@ import pytorch_lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 
-from nni_wcnas.checkpoint import CheckpointError
-from nni_wcnas.cli import assembly
-from nni_wcnas.cli.consistency import is_without_b
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.memory import is_out_of_memory, out_of_memory
 from nni_wcnas.cli.pretrained_files import with_pretrained_files
-from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.cli.quiet import silence_lightning
-from nni_wcnas.cli.recipe_numbers import remark
 from nni_wcnas.cli.recorder import GENERATED, Recorder
-from nni_wcnas.cli.schema import Settings
-from nni_wcnas.cli.settings import differing_key, resolved
 from nni_wcnas.cli.truth import make_truth, true_values
 from nni_wcnas.contracts import GenerativeTester
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.reference import Reference, reference_models
-from nni_wcnas.evaluation.event_file import EventFile
-from nni_wcnas.evaluation.image_judge import ImageJudge
-from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.evaluation.truth import TruthTable
 from nni_wcnas.evaluator import SearchEvaluator
+from nni_wcnas.files.checkpoint import CheckpointError
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.measure.image.image_judge import ImageJudge
+from nni_wcnas.measure.truth import TruthTable
+from nni_wcnas.page.event_file import EventFile
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.consistency import is_without_b
+from nni_wcnas.settings.problems import CommandError
+from nni_wcnas.settings.recipe_numbers import remark
+from nni_wcnas.settings.schema import Settings
+from nni_wcnas.settings.settings import differing_key, resolved
 from nni_wcnas.spaces.architecture import CELL_SPACES, Architecture
 from nni_wcnas.strategy import Search
 from nni_wcnas.tester import ImagePolicy

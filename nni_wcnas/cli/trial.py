@@ -10,17 +10,17 @@ from typing import Any
 import nni
 import torch
 
-from nni_wcnas.cli import assembly
 from nni_wcnas.cli.identity import TrialIdentity, preserved_identity
 from nni_wcnas.cli.peak import peak_memory
-from nni_wcnas.cli.problems import CommandError, for_settings
-from nni_wcnas.cli.schema import Settings
 from nni_wcnas.cli.search import Found, open_run, search
-from nni_wcnas.evaluation.measures import measure
-from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.evaluation.report import write_report
-from nni_wcnas.evaluation.retraining import retrain
-from nni_wcnas.evaluation.search_cost import search_seconds
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.files.search_cost import search_seconds
+from nni_wcnas.measure.measures import measure
+from nni_wcnas.page.report import write_report
+from nni_wcnas.retrain.retraining import retrain
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.problems import CommandError, for_settings
+from nni_wcnas.settings.schema import Settings
 
 __all__ = ['judge', 'run_trial', 'trial_directory']
 

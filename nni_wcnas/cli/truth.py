@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from nni_wcnas.cli.schema import Settings
-from nni_wcnas.evaluation.truth import TruthError, TruthTable, load_truth
+from nni_wcnas.measure.truth import TruthError, TruthTable, load_truth
+from nni_wcnas.settings.schema import Settings
 from nni_wcnas.spaces.architecture import BENCHMARK_SPACES, Architecture, load_architecture
 from nni_wcnas.spaces.architecture_string import from_string, to_string
 from nni_wcnas.spaces.operations import BENCHMARK_PRIMITIVES

@@ -34,8 +34,8 @@ from torchvision import transforms
 
 from nni_wcnas.contracts import Choice
 from nni_wcnas.data import ImageData, ImageSet, TensorStore
-from nni_wcnas.evaluation.network import CellNetwork
-from nni_wcnas.evaluation.retraining import retrain
+from nni_wcnas.network.cell_network import CellNetwork
+from nni_wcnas.retrain.retraining import retrain
 from nni_wcnas.spaces.architecture import Architecture
 
 LIMIT = 1.3

@@ -29,12 +29,12 @@ import torch
 from tqdm import tqdm
 
 import nni_wcnas as wc
+from nni_wcnas.compare.verdict import compare_measures
 from nni_wcnas.contracts import Tester
 from nni_wcnas.data.shortcut import groups
-from nni_wcnas.evaluation.measures import measure_predictions
-from nni_wcnas.evaluation.predictions import predict
-from nni_wcnas.evaluation.retraining import retrain
-from nni_wcnas.evaluation.statistics import compare_measures
+from nni_wcnas.measure.measures import measure_predictions
+from nni_wcnas.measure.predictions import predict
+from nni_wcnas.retrain.retraining import retrain
 from nni_wcnas.tester import make_auxiliary, pretrain
 
 OUT = Path(__file__).parent / 'recorded' / 'shortcuts'

@@ -8,7 +8,7 @@ a base, with an augmentation policy and a small auxiliary model, neither of them
 (``--every``), as often as the base updates A. ``random`` draws an operation for each edge. The part ``search`` knows no
 true value: it writes a record a search, and makes none again that is there. The part ``table`` looks the cells up, in a
 table of all 15,625, and prints Markdown: mean and deviation over the seeds, the median rank, and the verdict of
-:mod:`nni_wcnas.evaluation.statistics`, by paired tests that are one family for Holm's correction.
+:mod:`nni_wcnas.compare.verdict`, by paired tests that are one family for Holm's correction.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from nasbench201 import drawn
 from tqdm import tqdm
 
 import nni_wcnas as wc
-from nni_wcnas.evaluation.significance import summarise
-from nni_wcnas.evaluation.statistics import Comparison, compare_measures
-from nni_wcnas.evaluation.truth import Standing, load_truth
+from nni_wcnas.compare.hypothesis_test import summarise
+from nni_wcnas.compare.verdict import Comparison, compare_measures
+from nni_wcnas.measure.truth import Standing, load_truth
 from nni_wcnas.spaces.nasbench201 import to_string
 
 METHODS = ('random', 'darts', 'darts_2nd', 'drnas', 'gdas', 'wcnas_darts', 'wcnas_drnas', 'wcnas_gdas')

@@ -11,7 +11,7 @@ import pytest
 
 from nni_wcnas.cli.commands import run
 from nni_wcnas.cli.parser import make_parser
-from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.settings.problems import CommandError
 from nni_wcnas.spaces import published
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from nni_wcnas.cli import evaluation, main
-from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.spaces import published
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

@@ -11,10 +11,10 @@ import torch
 import yaml
 
 from nni_wcnas import AugmentationPolicy
-from nni_wcnas.cli import assembly
-from nni_wcnas.cli.problems import CommandError, SettingsError
 from nni_wcnas.cli.search import open_run, search
-from nni_wcnas.cli.settings import differing_key, load_settings, resolved
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.problems import CommandError, SettingsError
+from nni_wcnas.settings.settings import differing_key, load_settings, resolved
 from nni_wcnas.tester import convolution_weights, fitting_width
 
 TINY = """\
@@ -102,7 +102,7 @@ def test_mistakes(tmp_path: Path, more: str, message: str) -> None:
 
 @pytest.mark.parametrize('more', ['', 'tester: augmentation_policy\n'])
 def test_its_auxiliary_model_is_what_is_pretrained(tmp_path: Path, more: str) -> None:
-    from nni_wcnas.cli.pretraining import pretrain_tester
+    from nni_wcnas.cli.pretrain import pretrain_tester
 
     file = tmp_path / 'v.pt'
     found = settings(tmp_path, more + 'auxiliary: {name: test_resnet, steps: 3}\n')

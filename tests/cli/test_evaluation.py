@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nni_wcnas.cli import evaluation, main
-from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.files.run_directory import RunDirectory
 
 DATA = '{name: digits, limit: 60, batch_size: 30}'
 SIZE = ('--epochs', '1', '--channels', '4', '--cells', '3', '--cpu')

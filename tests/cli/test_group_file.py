@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nni_wcnas.cli.group_file import load_groups, shortcut_groups
-from nni_wcnas.cli.problems import CommandError
 from nni_wcnas.data import Digits
+from nni_wcnas.measure.group_file import load_groups, shortcut_groups
+from nni_wcnas.settings.problems import CommandError
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from nni_wcnas.cli import main
-from nni_wcnas.evaluation.corruption import ALEXNET_CLEAN_ERROR, ALEXNET_ERRORS, SEVERITIES
+from nni_wcnas.measure.corruption import ALEXNET_CLEAN_ERROR, ALEXNET_ERRORS, SEVERITIES
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 IDS = [f'n{10000000 + 7 * place}' for place in range(1000)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nni_wcnas.cli.measured_table import print_measures
-from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.files.run_directory import RunDirectory
 
 KNOWN = {f'{name}{suffix}': 0.5 for name in ('error', 'loss', 'ece') for suffix in ('', '_hard', '_rest')} | {
     'loss_cvar': 1.0, 'error_worst_class': 0.5, 'parameters': 1e6, 'macs': 1e6,

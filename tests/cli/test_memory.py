@@ -8,7 +8,7 @@ import torch
 
 from nni_wcnas.cli import memory
 from nni_wcnas.cli.memory import Forecast, forecast, is_out_of_memory
-from nni_wcnas.cli.settings import load_settings
+from nni_wcnas.settings.settings import load_settings
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_errors_of_torch_and_others():
 
 SMALL_MEMORY = """
 import resource, sys
-import nni_wcnas.cli.search, nni_wcnas.cli.commands, nni_wcnas.cli.settings, nni_wcnas.evaluation.report
+import nni_wcnas.cli.search, nni_wcnas.cli.commands, nni_wcnas.settings.settings, nni_wcnas.page.report
 from nni_wcnas.cli import main, search
 run = search._run
 

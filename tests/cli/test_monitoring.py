@@ -9,12 +9,12 @@ import torch
 from event_reading import read_events, scalars_of
 
 from nni_wcnas import FQGAN
-from nni_wcnas.cli import assembly
-from nni_wcnas.cli.settings import load_settings, resolved
 from nni_wcnas.data.reference import reference_models
-from nni_wcnas.evaluation.image_judge import ImageJudge
-from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.evaluation.tester_images import sample
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.measure.image.image_judge import ImageJudge
+from nni_wcnas.measure.image.tester_images import sample
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.settings import load_settings, resolved
 
 
 def test_tensorboard_equals_the_table(finished: Path) -> None:

@@ -14,13 +14,14 @@ import pytest
 import torch
 import yaml
 
-from nni_wcnas.cli import assembly, pretrained_files
+from nni_wcnas.cli import pretrained_files
+from nni_wcnas.cli.pretrain import pretrain_tester
 from nni_wcnas.cli.pretrained_files import with_pretrained_files
-from nni_wcnas.cli.pretraining import pretrain_tester
-from nni_wcnas.cli.problems import CommandError, SettingsError
-from nni_wcnas.cli.settings import differing_key, load_settings, resolved
-from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.evaluation.search_cost import search_cost
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.files.search_cost import search_cost
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.problems import CommandError, SettingsError
+from nni_wcnas.settings.settings import differing_key, load_settings, resolved
 from nni_wcnas.tester import FQGAN, pretrain
 
 SMALL = """\
@@ -212,7 +213,7 @@ def load_settings_of(folder: Path, *overrides: str) -> Any:
 def test_a_killed_one_goes_on_to_the_same_bits(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('nni_wcnas.cli.pretraining.pretrain', partial(pretrain, checkpoint_every=1))
+    monkeypatch.setattr('nni_wcnas.cli.pretrain.pretrain', partial(pretrain, checkpoint_every=1))
     steps = 'pretraining.steps=4'
     whole = prepare(tmp_path, steps)[1]
     kept = {part: torch.load(whole[part], weights_only=True)['tester'] for part in ('tester', 'auxiliary')}

@@ -15,9 +15,9 @@ from worst_case_search import run
 import nni_wcnas as wc
 from nni_wcnas.cli.parser import make_parser
 from nni_wcnas.cli.recorder import Recorder
-from nni_wcnas.evaluation.event_file import EventFile
-from nni_wcnas.evaluation.image_judge import ImageJudge
-from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.measure.image.image_judge import ImageJudge
+from nni_wcnas.page.event_file import EventFile
 from nni_wcnas.tester import FQGAN
 from nni_wcnas.tester.pretraining_lengths import STEPS
 

@@ -14,8 +14,8 @@ import yaml
 from PIL import Image
 
 from nni_wcnas.cli.parser import make_parser
-from nni_wcnas.evaluation.comparison.number import formatted
-from nni_wcnas.evaluation.retraining_recipe import RECIPES
+from nni_wcnas.compare.number import formatted
+from nni_wcnas.retrain.recipe import RECIPES
 from nni_wcnas.spaces.architecture import load_architecture
 
 SMALL = ('--epochs', '1', '--channels', '4', '--cells', '3', '--auxiliary-weight', '0')

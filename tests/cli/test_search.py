@@ -19,8 +19,8 @@ import yaml
 from event_reading import read_events, scalars_of
 
 from nni_wcnas import load_architecture
-from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.evaluation.retraining import Retraining
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.retrain.retraining import Retraining
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -262,7 +262,7 @@ def test_pretrain(settings_file: Path, tmp_path: Path, here: Command) -> None:
     settings = yaml.safe_load(settings_file.read_text())
     settings['tester']['pretrained'] = 'tester.pt'
     settings_file.write_text(yaml.safe_dump(settings))
-    from nni_wcnas.cli.settings import load_settings
+    from nni_wcnas.settings.settings import load_settings
 
     assert load_settings(settings_file).tester is not None
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nni_wcnas.cli import assembly
-from nni_wcnas.cli.settings import load_settings, resolved
 from nni_wcnas.data.reference import reference_models
-from nni_wcnas.evaluation.extractor import reference_extractor
-from nni_wcnas.evaluation.generated_images import measure_images
-from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.measure.image.extractor import reference_extractor
+from nni_wcnas.measure.image.generated_images import measure_images
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.settings import load_settings, resolved
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

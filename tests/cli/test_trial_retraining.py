@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from nni_wcnas.cli import assembly
-from nni_wcnas.cli.evaluation import retrained
-from nni_wcnas.cli.problems import CommandError
+from nni_wcnas.cli.evaluate import retrained
 from nni_wcnas.cli.search import Found
-from nni_wcnas.cli.settings import load_settings, resolved
 from nni_wcnas.cli.trial import judge
 from nni_wcnas.data.reference import reference_models
-from nni_wcnas.evaluation.network import CellNetwork
-from nni_wcnas.evaluation.recording import RunDirectory
-from nni_wcnas.evaluation.retraining_recipe import RecipeNumbers
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.network.cell_network import CellNetwork
+from nni_wcnas.retrain.recipe import RecipeNumbers
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.problems import CommandError
+from nni_wcnas.settings.settings import load_settings, resolved
 from nni_wcnas.spaces import published
 from nni_wcnas.spaces.architecture import load_architecture
 

@@ -14,10 +14,10 @@ import torch
 from event_reading import read_events, scalars_of
 
 from nni_wcnas import load_architecture
-from nni_wcnas.cli.problems import SettingsError
-from nni_wcnas.cli.proposals import check_proposals
-from nni_wcnas.cli.settings import load_settings, resolved
-from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.settings.problems import SettingsError
+from nni_wcnas.settings.proposals import check_proposals
+from nni_wcnas.settings.settings import load_settings, resolved
 from nni_wcnas.spaces import to_string
 from nni_wcnas.spaces.candidates import dense_labels
 from nni_wcnas.spaces.operations import BENCHMARK_PRIMITIVES

@@ -13,7 +13,7 @@ from nni_wcnas.data import DataError, Digits, ImageData, ImageFolder
 from nni_wcnas.data.augmentation import Augmentation
 from nni_wcnas.data.policy import named_policy
 from nni_wcnas.data.seeding import seeded_globals
-from nni_wcnas.evaluation.retraining_recipe import named_recipe
+from nni_wcnas.retrain.recipe import named_recipe
 
 CHANGES = [
     {'crop': 'resized'},

@@ -23,14 +23,14 @@ import torch
 import yaml
 from nni.experiment import TrialJob
 
-from nni_wcnas.cli.algorithms import is_batch
 from nni_wcnas.cli.display import TrialState
-from nni_wcnas.cli.experiment import _conclude, free_port, load_experiment, run_experiment
-from nni_wcnas.cli.problems import CommandError
-from nni_wcnas.cli.proposals import check_form, check_proposals
-from nni_wcnas.cli.settings import load_settings
-from nni_wcnas.evaluation.recording import RunDirectory
+from nni_wcnas.cli.run import _conclude, free_port, load_experiment, run_experiment
+from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.options import list_options
+from nni_wcnas.settings.algorithms import is_batch
+from nni_wcnas.settings.problems import CommandError
+from nni_wcnas.settings.proposals import check_form, check_proposals
+from nni_wcnas.settings.settings import load_settings
 from nni_wcnas.tester import FQGAN, TiedAuxiliary
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nni_wcnas import Magnitude
 from nni_wcnas.contracts import CellGenotype, CellLayout, CellScores, Moment, Schedule, Supernet
-from nni_wcnas.staging import Stages
+from nni_wcnas.search.staging import Stages
 
 OPERATIONS = ('none', 'skip_connect', 'pool', 'conv')
 

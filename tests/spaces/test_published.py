@@ -8,8 +8,8 @@ import pytest
 from torchvision.models import resnet18
 
 import nni_wcnas as wc
-from nni_wcnas.evaluation.drawing import draw_cell
-from nni_wcnas.evaluation.network import CellNetwork, count_macs, count_parameters
+from nni_wcnas.network.cell_network import CellNetwork, count_macs, count_parameters
+from nni_wcnas.page.drawing import draw_cell
 from nni_wcnas.spaces import published
 from nni_wcnas.spaces.architecture import ArchitectureError, load_architecture, save_architecture
 

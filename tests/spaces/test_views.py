@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nni_wcnas import Search, presets
-from nni_wcnas.evaluation.network import CellNetwork
+from nni_wcnas.network.cell_network import CellNetwork
 from nni_wcnas.spaces import DARTS, Architecture, ArchitectureError, ViewNetwork
 from nni_wcnas.spaces.operations import PRIMITIVES
 from nni_wcnas.spaces.views import VIEWS

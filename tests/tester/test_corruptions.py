@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from nni_wcnas import Corruptions
-from nni_wcnas.cli import assembly
 from nni_wcnas.cli.search import open_run, search
-from nni_wcnas.cli.settings import differing_key, load_settings, resolved
 from nni_wcnas.contracts import Batch, Noise
 from nni_wcnas.data import Digits
 from nni_wcnas.functional.corruptions import CORRUPTIONS, Chance
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.settings import differing_key, load_settings, resolved
 from nni_wcnas.tester import default_auxiliary, make_auxiliary, pretrain
 
 COUNT = len(CORRUPTIONS)

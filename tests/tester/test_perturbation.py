@@ -14,14 +14,14 @@ from worst_case_search import make_plain_parts, run
 
 import nni_wcnas as wc
 from nni_wcnas import Perturbation
-from nni_wcnas.cli import assembly
-from nni_wcnas.cli.pretraining import pretrain_tester
-from nni_wcnas.cli.problems import CommandError, SettingsError
+from nni_wcnas.cli.images import measure_tester
+from nni_wcnas.cli.pretrain import pretrain_tester
 from nni_wcnas.cli.search import open_run, search
-from nni_wcnas.cli.settings import differing_key, load_settings, resolved
-from nni_wcnas.cli.tester_measures import measure_tester
 from nni_wcnas.contracts import Batch
 from nni_wcnas.relaxation import Dirichlet
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.problems import CommandError, SettingsError
+from nni_wcnas.settings.settings import differing_key, load_settings, resolved
 
 
 def real(count=6, size=4) -> Batch:

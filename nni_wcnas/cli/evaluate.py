@@ -1,0 +1,298 @@
+"""``nni-wcnas evaluate``: measure a retrained network on test data, at its worst, under corruptions and under attack.
+
+What is measured is written at once, to ``measures.json`` and ``record.json`` of the run: a second call makes only what
+is missing, unless the weights or what a measure depends on have changed; it keeps the difficulty and the groups of the
+first unless others are given.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from nni_wcnas.cli.measured_table import print_measures
+from nni_wcnas.cli.retrained import data_of, retrained
+from nni_wcnas.data import ImageData
+from nni_wcnas.data.difficulty import Kind, hardest
+from nni_wcnas.data.store import TensorStore
+from nni_wcnas.files.record import (
+    Record,
+    describe,
+    fingerprint,
+    load_record,
+    record_path,
+    show_examples,
+)
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.files.search_cost import search_cost
+from nni_wcnas.measure.attack import attack_curve, attack_errors
+from nni_wcnas.measure.autoattack import require_autoattack
+from nni_wcnas.measure.corruption import (
+    BENCHMARK,
+    SEVERITIES,
+    CifarC,
+    CorruptedImages,
+    CorruptedTestSet,
+    CorruptionErrors,
+    Variant,
+    corruption_errors,
+    mean_corruption_error,
+    mean_error,
+    relative_mean_corruption_error,
+)
+from nni_wcnas.measure.group_file import Groups, load_groups, shortcut_groups
+from nni_wcnas.measure.hard_images import NONE, HardImages, hard_images
+from nni_wcnas.measure.imagenet_images import check_variants, imagenet_c, measure_variant
+from nni_wcnas.measure.kept_measures import CURVE, KeptMeasures
+from nni_wcnas.measure.measures import measure_predictions
+from nni_wcnas.measure.predictions import predict
+from nni_wcnas.network.build import trained
+from nni_wcnas.network.cell_network import CellNetwork, count_macs, count_parameters
+from nni_wcnas.page.report import write_report
+from nni_wcnas.settings.assembly import has_gpu
+from nni_wcnas.settings.problems import CommandError, for_settings
+
+__all__ = ['AttackPlan', 'CorruptionPlan', 'evaluate_run']
+
+_HARDEST_SHOWN = 16
+"""Test images whose predictions go into the record."""
+_LARGEST_CIFAR_SIDE = 64
+"""Pixels; larger images get ImageNet-C's severities."""
+
+
+@dataclass(frozen=True)
+class CorruptionPlan:
+    """Which corruptions to measure; none by default."""
+
+    names: Sequence[str] = ()
+    severities: Sequence[int] = (1, 2, 3, 4, 5)
+    limit: int | None = None
+    """Test images, about: as many of each class; None takes all."""
+    cifar_c: str | None = None
+    """Folder of the published arrays; None corrupts the test set."""
+    imagenet_c: str | None = None
+    """Folder of the published folders; None corrupts the test set."""
+
+
+@dataclass(frozen=True)
+class AttackPlan:
+    """Which attacks to measure; none by default."""
+
+    names: Sequence[str] = ()
+    limit: int | None = 1000
+    epsilon: float = 8.0
+    """Largest change of a pixel, of 255."""
+    epsilons: Sequence[float] = ()
+    """Of the curve of PGD-20, of 255."""
+
+
+def evaluate_run(
+    path: str | Path,
+    *,
+    difficulty: str | None = None,
+    kind: Kind = 'scores',
+    share: float | None = None,
+    groups: str | None = None,
+    group_names: str | None = None,
+    corruptions: CorruptionPlan | None = None,
+    attacks: AttackPlan | None = None,
+    variants: Mapping[Variant, str] | None = None,
+    cpu: bool = False,
+    quiet: bool = False,
+) -> dict[str, float]:
+    """Measure a retrained network on the test set; writes measures, record and report, and prints a table unless quiet.
+
+    Raises
+    ------
+    CommandError
+        When the run holds no retrained network, or something that was given does not fit.
+    """
+    run = retrained(RunDirectory(path))
+    corruptions, attacks = corruptions or CorruptionPlan(), attacks or AttackPlan()
+    try:
+        data = data_of(run)
+        network = _network(run, data).to('cuda' if has_gpu() and not cpu else 'cpu')
+        labelled = load_groups(groups, group_names, len(data.images.test))
+        images = _corrupted(data, corruptions) if corruptions.names else None
+        shown = check_variants(variants or {}, data)
+        if attacks.names or attacks.epsilons:
+            _check_attacks(attacks, data.num_classes)
+        evaluation = KeptMeasures(run, _begun(run, data), network, data)
+        if labelled is None and 'groups' not in evaluation.record.measured_with:  # Else those of a file stay.
+            labelled = shortcut_groups(data)
+        known = evaluation.record.measured_with.get('test')
+        hard = hard_images(data, known, difficulty=difficulty, kind=kind, share=share)
+        _test(evaluation, hard, labelled)
+        if images is not None:
+            _corruptions(evaluation, images, corruptions)
+        for variant, depends_on in shown.items():
+            _variant(evaluation, variant, (variants or {})[variant], depends_on)
+        if attacks.names or attacks.epsilons:
+            _attacks(evaluation, attacks)
+        evaluation.add({})  # Also where all was known: the run's files are whole again.
+    except (ValueError, ModuleNotFoundError) as error:
+        raise CommandError(for_settings(error)) from error
+    measures = evaluation.record.measures
+    write_report(run, measures, title=f'Retraining {run.path.resolve().name}')
+    if not quiet:
+        print_measures(run, measures, hard.share)
+    return measures
+
+
+def _network(run: RunDirectory, data: ImageData) -> CellNetwork:
+    """The network of a retraining, with its weights."""
+    network = trained(run.path)
+    if network.classifier.out_features != data.num_classes:
+        raise CommandError(
+            f'{run.checkpoint} is of a network for {network.classifier.out_features} classes, but {data.name} of '
+            f'{run.settings} has {data.num_classes}; put back the files that belong together'
+        )
+    return network
+
+
+def _begun(run: RunDirectory, data: ImageData) -> Record:
+    """The run's record; without measures if they were made with other weights or data."""
+    path = run.path.resolve()
+    record = describe(run, path.parent.name if path.name == 'retraining' else path.name)
+    weights, known = fingerprint(run.checkpoint), record_path(run)
+    if known.exists():
+        earlier = load_record(known)
+        if (earlier.checkpoint, earlier.settings.get('data')) == (weights, record.settings['data']):
+            record = replace(record, measures=earlier.measures, measured_with=earlier.measured_with,
+                             hardest=earlier.hardest)
+        elif earlier.measures:
+            print(f'{known} is of other weights or data: all is measured again', file=sys.stderr)
+    return replace(record, measures={**record.measures, **search_cost(run)}, checkpoint=weights, data=data.name,
+                   class_names=list(data.class_names))
+
+
+def _test(evaluation: KeptMeasures, hard: HardImages, groups: Groups | None) -> None:
+    """The clean test set: one pass, where there is something to make of it."""
+    network, data = evaluation.network, evaluation.data
+    depends_on: dict[str, dict[str, Any]] = {'test': {'difficulty': hard.source, 'share': hard.share}}
+    if groups is not None:
+        depends_on['groups'] = {'source': groups.source}
+    if not any(evaluation.differs(*item) for item in depends_on.items()):
+        return
+    predictions, size = predict(network, data, 'test')
+    labels, names = (None, None) if groups is None else (groups.values, groups.names)
+    measures = measure_predictions(predictions, hard.scores, hard.share, labels, names)
+    measures |= {'parameters': float(count_parameters(network)), 'macs': float(count_macs(network, size))}
+    examples = [] if hard.source == NONE else evaluation.record.hardest
+    if hard.scores is not None:
+        shown = hardest(hard.scores, data.test_indices, min(hard.share, _HARDEST_SHOWN / len(data.test_indices)))
+        examples = show_examples(predictions, data.images.test.read(shown), shown)
+    for item in depends_on.items():
+        evaluation.begin(*item)
+    evaluation.add(measures, hardest=examples)
+
+
+def _corrupted(data: ImageData, plan: CorruptionPlan) -> CorruptedImages:
+    """The images to measure on, checked."""
+    images: CorruptedImages
+    if plan.imagenet_c is not None:
+        if plan.cifar_c is not None:
+            raise CommandError('--cifar-c and --imagenet-c are of different data sets; give one of them')
+        images = imagenet_c(plan.imagenet_c, data, plan.limit)
+    elif plan.cifar_c is not None:
+        if plan.limit is not None:
+            raise CommandError(f'--corruption-limit {plan.limit} does not limit published arrays; leave it out')
+        images = CifarC(plan.cifar_c, data)
+    else:
+        scale: Literal['cifar', 'imagenet'] = 'cifar' if data.image_size <= _LARGEST_CIFAR_SIDE else 'imagenet'
+        images = CorruptedTestSet(data if plan.limit is None else _limited(data, plan.limit), scale=scale)
+    images.check(plan.names, plan.severities)
+    return images
+
+
+def _limited(data: ImageData, limit: int) -> ImageData:
+    """The same data with the first test images of each class only."""
+    if limit < data.num_classes:
+        raise CommandError(
+            f'--corruption-limit {limit} is less than one image of each class; give at least {data.num_classes}'
+        )
+    test = data.images.test
+    chosen = torch.cat([(test.labels == label).nonzero()[: limit // data.num_classes, 0]
+                        for label in range(data.num_classes)])
+    store = TensorStore(test.read(chosen), test.labels[chosen])
+    return ImageData(replace(data.images, test=store), batch_size=data.batch_size, seed=data.seed)
+
+
+def _corruptions(evaluation: KeptMeasures, images: CorruptedImages, plan: CorruptionPlan) -> None:
+    """Corruption by corruption, then the mean where it is defined."""
+    source = 'published arrays' if plan.cifar_c else 'published folders' if plan.imagenet_c else 'test set'
+    folder = plan.cifar_c or plan.imagenet_c
+    where = {} if folder is None else {'folder': str(Path(folder).resolve())}
+    told = {'scale': images.scale, 'source': source, 'images': len(images), 'seed': 0, **where}
+    evaluation.begin('corruptions', told)
+    for name in plan.names:
+        left = [severity for severity in plan.severities if evaluation.missing(f'error_corruption_{name}_{severity}')]
+        if left:
+            found = corruption_errors(
+                evaluation.network, images, names=[name], severities=left, progress=sys.stderr.isatty()
+            )
+            evaluation.add({f'error_corruption_{name}_{severity}': error for severity, error in found[name].items()})
+    known: dict[str, dict[int, float]] = {}
+    for key, value in evaluation.record.measures.items():
+        if key.startswith('error_corruption_') and key[-1].isdigit():
+            name, severity = key.removeprefix('error_corruption_').rsplit('_', 1)
+            known.setdefault(name, {})[int(severity)] = value
+    if all(severity in known.get(name, {}) for name in BENCHMARK for severity in SEVERITIES):
+        errors = CorruptionErrors(known, scale=images.scale)
+        if images.scale == 'cifar':
+            evaluation.add({'error_corruption_mean': mean_error(errors)})
+        else:
+            relative = relative_mean_corruption_error(errors, evaluation.record.measures['error'])
+            evaluation.add({'mce': mean_corruption_error(errors), 'relative_mce': relative})
+
+
+def _variant(evaluation: KeptMeasures, variant: Variant, folder: str, depends_on: dict[str, Any]) -> None:
+    """One of ImageNet's variants."""
+    evaluation.begin(variant, depends_on)
+    if evaluation.missing(f'error_{variant}'):
+        evaluation.add(measure_variant(evaluation.network, variant, folder, evaluation.data,
+                                       progress=sys.stderr.isatty()))
+
+
+def _check_attacks(plan: AttackPlan, num_classes: int) -> None:
+    """Refuse what no attack can have, before anything is measured."""
+    if not 0 < plan.epsilon < math.inf:
+        raise CommandError(f'--attack-epsilon is {plan.epsilon:g}; give a number above 0')
+    if not all(0 <= epsilon < math.inf for epsilon in plan.epsilons):
+        raise CommandError('--attack-epsilons has a number below 0 or none at all; give numbers from 0')
+    if plan.limit is not None and plan.limit < num_classes:
+        raise CommandError(
+            f'--attack-limit {plan.limit} is less than one image of each class; give at least {num_classes}'
+        )
+    if 'autoattack' in plan.names:
+        require_autoattack()
+
+
+def _attacks(evaluation: KeptMeasures, plan: AttackPlan) -> None:
+    """Attack by attack, then point by point of the curve, whose epsilons are its own."""
+    network, data, progress = evaluation.network, evaluation.data, sys.stderr.isatty()
+    if plan.names:
+        evaluation.begin('attacks', {'limit': plan.limit, 'epsilon': plan.epsilon, 'seed': 0})
+    for name in plan.names:
+        if evaluation.missing(f'error_attack_{name}'):
+            found = attack_errors(
+                network, data, (name,), limit=plan.limit, epsilon=plan.epsilon / 255, progress=progress
+            )
+            evaluation.add({_attack_key(key, name): value for key, value in found.items()})
+    if plan.epsilons:
+        evaluation.begin('curve', {'limit': plan.limit, 'seed': 0})
+    for epsilon in plan.epsilons:
+        if evaluation.missing(f'{CURVE}{epsilon:.6g}'):
+            found = attack_curve(network, data, (epsilon / 255,), limit=plan.limit, progress=progress)
+            evaluation.add({f'{CURVE}{epsilon:.6g}': value for value in found.values()})
+
+
+def _attack_key(key: str, name: str) -> str:
+    """Errors under attack stand together in a run's measures."""
+    return f'error_attack_{key.removeprefix("error_")}' if key.startswith(f'error_{name}') else key

@@ -1,0 +1,152 @@
+"""Pre-training of the settings' tester and auxiliary model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning
+
+from nni_wcnas.cli.folder import make_folder
+from nni_wcnas.contracts import Auxiliary, Batch
+from nni_wcnas.data import ImageData
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.problems import CommandError
+from nni_wcnas.settings.schema import Settings
+from nni_wcnas.tester import GAN, ImagePolicy, make_auxiliary, pretrain, storage
+
+__all__ = ['pretrain_tester', 'pretraining_data', 'train']
+
+_LENGTHS = ('steps', 'epochs')
+
+
+def pretrain_tester(
+    settings: Settings, out: str | Path, steps: int | None = None, *, resume: bool = False, **options: Any
+) -> dict[str, float]:
+    """Pre-train on the weights' half of the data; the file is for the settings' ``tester.pretrained``.
+
+    Parameters
+    ----------
+    settings
+        Checked settings; their ``pretraining`` and ``auxiliary`` hold what no option says.
+    out
+        The file.
+    steps
+        Of the generator.
+    resume
+        Go on from the file.
+    **options
+        Those of :func:`nni_wcnas.tester.pretrain`: ``epochs``, ``auxiliary_steps``, ``auxiliary_epochs``, ``lr``,
+        ``discriminator_steps``, ``top_k``, ``core_set``; None says nothing.
+
+    Returns
+    -------
+    The last losses, and as ``seconds_generator`` and ``seconds_auxiliary`` what both took, with all resumes.
+
+    Raises
+    ------
+    CommandError
+        When the file exists and is not resumed, it was made with other settings, or an option does nothing.
+    """
+    out = Path(out)
+    given = {name: value for name, value in {'steps': steps, **options}.items() if value is not None}
+    if out.is_dir():
+        raise CommandError(f'{out} is a folder; name a file in it, e.g. {out / "tester.pt"}')
+    if out.exists() and not resume:
+        raise CommandError(f'{out} exists; continue it with --resume, or name another file')
+    data = pretraining_data(settings)
+    pytorch_lightning.seed_everything(settings.pretraining.seed_of(settings), verbose=False)
+    try:
+        tester = assembly.make_tester(settings, data)
+        if not isinstance(tester, GAN | ImagePolicy):
+            raise CommandError(f'{type(tester).__name__} has nothing to pre-train; leave this step out')
+        if isinstance(tester, ImagePolicy):
+            _refuse_idle(given, type(tester).__name__)
+        auxiliary = make_auxiliary(assembly.auxiliary_arguments(settings), tester)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    make_folder(out.parent, 'name another file')
+    numbers = {**_written(settings, isinstance(tester, GAN), given), **given}
+    losses = train(settings, data, tester, auxiliary, out, numbers, resume=resume and out.exists())
+    return {**losses, **{f'seconds_{name}': value for name, value in storage.read(out)['seconds'].items()}}
+
+
+def pretraining_data(settings: Settings, data: ImageData | None = None) -> ImageData:
+    """The data with the seed and the batch size of pre-training; those that are given, where these are theirs."""
+    numbers = settings.pretraining
+    changes: dict[str, Any] = {} if numbers.batch_size is None else {'batch_size': numbers.batch_size}
+    if data is not None and not changes and numbers.seed_of(settings) == settings.seed:
+        return data
+    section = {**settings.data, **changes}
+    return assembly.make_data(settings.model_copy(update={'data': section, 'seed': numbers.seed_of(settings)}))
+
+
+def train(
+    settings: Settings,
+    data: ImageData,
+    tester: GAN | ImagePolicy,
+    auxiliary: Auxiliary | None,
+    file: Path,
+    numbers: Mapping[str, Any],
+    *,
+    resume: bool,
+    rate: str = '--lr',
+) -> dict[str, float]:
+    """Train on the search's device, with a bar on a terminal; what goes wrong is one sentence.
+
+    ``rate`` is how it calls Adam's.
+
+    Raises
+    ------
+    CommandError
+        When a number or the file is wrong, or training diverges.
+    """
+    device = assembly.device(settings)
+
+    def batches(epoch: int) -> Iterable[Batch]:
+        data.set_epoch(epoch)
+        return data.train_dataloader()
+
+    try:
+        return pretrain(
+            tester.to(device),
+            None if auxiliary is None else auxiliary.to(device),
+            batches,
+            checkpoint=file,
+            resume=resume,
+            progress=sys.stderr.isatty(),
+            **numbers,
+        )
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    except RuntimeError as error:
+        if 'diverged' not in str(error):
+            raise
+        told, lr = str(error).partition(';')[0], numbers.get('lr')
+        if 'auxiliary' in told:
+            raise CommandError(f'{told}; lower auxiliary.lr from {settings.auxiliary.lr:g}') from error
+        raise CommandError(f'{told}; lower {rate}' + (f' from {lr:g}' if lr else '')) from error
+    finally:
+        data.set_epoch(0)
+
+
+def _written(settings: Settings, is_gan: bool, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the settings say, as far as it acts, and no length whose other form is given."""
+    found = settings.pretraining.numbers() if is_gan else {}
+    found |= {f'auxiliary_{name}': getattr(settings.auxiliary, name) for name in _LENGTHS}
+    for prefix in ('', 'auxiliary_'):
+        if any(f'{prefix}{name}' in given for name in _LENGTHS):
+            found = {key: value for key, value in found.items() if key not in {f'{prefix}{name}' for name in _LENGTHS}}
+    return found
+
+
+def _refuse_idle(given: Mapping[str, Any], tester: str) -> None:
+    """Options of a generator, where there is none."""
+    for name in given:
+        if not name.startswith('auxiliary_'):
+            option = f'--{name.replace("_", "-")}'
+            raise CommandError(
+                f'{option} is of a generator, and {tester} has none; leave it out, or give --auxiliary-steps'
+            )

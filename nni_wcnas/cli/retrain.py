@@ -1,0 +1,171 @@
+"""After the search: train a found architecture from scratch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from nni_wcnas.cli.folder import make_folder
+from nni_wcnas.data import ImageData
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.files.same_data import same_data
+from nni_wcnas.files.search_cost import search_cost
+from nni_wcnas.network.build import find_architecture
+from nni_wcnas.options import build, option
+from nni_wcnas.page.report import write_report
+from nni_wcnas.retrain.checkpoint import identity_of, read_checkpoint
+from nni_wcnas.retrain.devices import check_devices
+from nni_wcnas.retrain.recipe import Recipe, RecipeNumbers, named_recipe, recipe_numbers
+from nni_wcnas.retrain.retraining import RetrainingError, build_network, retrain, with_stem
+from nni_wcnas.settings.assembly import has_gpu
+from nni_wcnas.settings.document import Document, parse_value
+from nni_wcnas.settings.members import arguments_of, check_arguments
+from nni_wcnas.settings.problems import CommandError, SettingsError, for_settings
+from nni_wcnas.settings.schema import versions
+
+__all__ = ['retrain_architecture']
+
+
+def retrain_architecture(
+    architecture: str | Path,
+    data: str,
+    path: str | Path,
+    numbers: RecipeNumbers,
+    *,
+    recipe: str | None = None,
+    part: Literal['train', 'weights'] = 'train',
+    resume: bool = False,
+    devices: int = 1,
+    cpu: bool = False,
+) -> RunDirectory:
+    """Train a found architecture from scratch into a run directory.
+
+    Parameters
+    ----------
+    architecture
+        A file, or the run directory that holds it.
+    data
+        A name, or a YAML map; a named recipe fills in what the map leaves out and the data set takes.
+    path
+        Of the run directory.
+    numbers, recipe, part, resume, devices
+        As in :func:`nni_wcnas.retrain.retraining.retrain`.
+    cpu
+        Whether to use no GPU.
+
+    Raises
+    ------
+    CommandError
+        When the architecture, the data or a number is wrong, or the run exists or cannot be resumed.
+    """
+    found = find_architecture(architecture)
+    section = _data_section(data)
+    run = RunDirectory(path)
+    try:
+        chosen = Recipe(**recipe_numbers(recipe, numbers))
+        if recipe is not None:
+            section = {**_taken(section['name'], named_recipe(recipe).data), **section}
+        told = {**asdict(chosen), 'part': part, 'devices': devices}
+        settings = {'data': section, 'recipe': recipe, 'retrain': told, 'versions': versions(), **_cost(architecture)}
+        loaded = _data(section)
+        trained = run.checkpoint.exists()
+        if trained and not resume:
+            raise CommandError(
+                f'{run.path} holds a retraining already; continue it with --resume, or give another --run'
+            )
+        found = with_stem(found, chosen.stem)
+        _check_devices(devices, cpu, loaded)  # What is wrong is told before anything is written.
+        network = build_network(found, loaded, chosen)
+        read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part, devices))
+        if trained:
+            _check_same_data(run, section)
+        make_folder(run.path, 'give another with --run')
+        run.write_architecture(found)
+        run.write_settings(settings)
+        retrain(
+            found,
+            loaded,
+            part=part,
+            directory=run.path,
+            resume=resume,
+            accelerator='cpu' if cpu or not has_gpu() else 'gpu',
+            devices=devices,
+            progress=sys.stderr.isatty(),
+            **asdict(chosen),
+        )
+    except RetrainingError as error:
+        raise CommandError(str(error).replace('pass resume=True', 'pass --resume')) from error
+    except ValueError as error:
+        raise CommandError(for_settings(error)) from error
+    write_report(run, title=f'Retraining {run.path.resolve().name}')
+    return run
+
+
+def _check_devices(devices: int, cpu: bool, data: ImageData) -> None:
+    """As for Python's callers, with the command's own remedy."""
+    try:
+        check_devices(devices, 'cpu' if cpu else 'gpu', data)
+    except ValueError as error:
+        raise CommandError(for_settings(error).replace("accelerator='cpu'", '--cpu')) from error
+
+
+def _check_same_data(run: RunDirectory, section: Mapping[str, Any]) -> None:
+    """Refuse to go on with images other than those that a retraining began with."""
+    earlier = run.read_settings().get('data')
+    if not isinstance(earlier, dict):
+        raise CommandError(
+            f'{run.settings} does not tell what the checkpoint beside it was trained on; restore it, or give another '
+            '--run'
+        )
+    before, now = same_data(earlier), same_data(section)
+    for key in sorted(before.keys() | now.keys()):
+        was, given = before.get(key), now.get(key)
+        if was != (list(given) if isinstance(given, tuple) else given):
+            raise CommandError(
+                f'{run.settings} was made with data.{key}={was!r}, not {given!r}; give the same, or another --run'
+            )
+
+
+def _cost(source: str | Path) -> dict[str, dict[str, float]]:
+    """What the search of an architecture took, where it is that of a run; for the settings of the retraining."""
+    path = Path(source)
+    if path.is_file() and path.name != 'architecture.json':
+        return {}
+    cost = search_cost(RunDirectory(path.parent if path.is_file() else path))
+    return {'search_cost': cost} if cost else {}
+
+
+def _data_section(text: str) -> dict[str, Any]:
+    """The argument ``--data``: a name, or a YAML map; checked as in a settings file."""
+    value = parse_value(text)
+    section = value if isinstance(value, dict) else {'name': value}
+    place = f'--data {text}'
+    document = Document({'data': section}, {(): place}, Path.cwd())
+    if 'name' not in section:
+        raise SettingsError([document.problem('has no name; add it, e.g. `name: digits`', 'data')])
+    try:
+        factory = option('data', section['name']).factory
+    except ValueError as error:
+        raise SettingsError([document.problem(str(error), 'data', 'name')]) from error
+    problems = check_arguments(
+        document, ('data',), {key: part for key, part in section.items() if key != 'name'}, arguments_of(factory)
+    )
+    if problems:
+        raise SettingsError(problems)
+    if isinstance(section.get('root'), str):
+        section['root'] = str(Path(section['root']).expanduser().resolve())
+    return section
+
+
+def _taken(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Those arguments that a data set takes: one in memory has its own size."""
+    known = arguments_of(option('data', name).factory)
+    return {key: value for key, value in arguments.items() if key in known}
+
+
+def _data(section: dict[str, Any]) -> ImageData:
+    arguments = dict(section)
+    return build('data', arguments.pop('name'), **arguments)

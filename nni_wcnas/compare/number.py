@@ -1,0 +1,36 @@
+"""Numbers as the tables of a comparison write them: mean and standard deviation over the seeds, or a dash."""
+
+from __future__ import annotations
+
+from nni_wcnas.compare.method import Method
+from nni_wcnas.files.record import unit
+from nni_wcnas.page.html import escape
+
+__all__ = ['DASH', 'cell', 'formatted', 'scale_of']
+
+DASH = '<span class="none" title="not measured">–</span>'
+
+
+def scale_of(measure: str) -> tuple[float, str]:
+    """What a measure is multiplied with for the reader, and the unit that it has then."""
+    return {'share': (100.0, '%'), 'weights': (1e-6, 'M'), 'multiply-accumulates': (1e-6, 'M'), 's': (1.0, 's')}.get(
+        unit(measure), (1.0, '')
+    )
+
+
+def formatted(value: float, measure: str) -> str:
+    """A value in the reader's unit, which the head of its column names."""
+    scaled = value * scale_of(measure)[0]
+    if unit(measure) == 'share':
+        return f'{scaled:.2f}'
+    return f'{scaled:.3f}' if abs(scaled) < 10 else f'{scaled:,.1f}'
+
+
+def cell(method: Method, measure: str, best: float | None = None) -> str:
+    """Mean and deviation over the seeds as HTML; bold where the mean is the best."""
+    mean, deviation = method.mean(measure), method.deviation(measure)
+    if mean is None:
+        return DASH
+    text = escape(formatted(mean, measure))
+    text = f'<strong>{text}</strong>' if mean == best else text
+    return text if deviation is None else f'{text} <span class="sd">± {escape(formatted(deviation, measure))}</span>'

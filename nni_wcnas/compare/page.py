@@ -1,0 +1,201 @@
+"""The page of a comparison: one file that opens offline, from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from nni_wcnas.compare.method import Method, group_records
+from nni_wcnas.compare.number import scale_of
+from nni_wcnas.compare.picture import cells, hardest_images
+from nni_wcnas.compare.plot import Point, bars, curves
+from nni_wcnas.compare.search_course import search_course
+from nni_wcnas.compare.seeds import seeds_note
+from nni_wcnas.compare.significance import compare, conclusion, significance_table
+from nni_wcnas.compare.style import STYLE
+from nni_wcnas.compare.table import (
+    attack_table,
+    corruption_rows,
+    corruption_table,
+    cost_table,
+    error_table,
+    variant_table,
+    worst_case_table,
+)
+from nni_wcnas.compare.training_differences import training_differences
+from nni_wcnas.files.record import Record
+from nni_wcnas.measure.corruption import BENCHMARK
+from nni_wcnas.page.html import escape, page, table
+
+__all__ = ['comparison_page', 'verdict']
+
+
+def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str:
+    """Write the page.
+
+    Parameters
+    ----------
+    records
+        At least one; those of one method are averaged over their seeds.
+    title
+        Plain text.
+
+    Returns
+    -------
+    str
+        A whole HTML document without scripts, which asks no host for anything.
+
+    Raises
+    ------
+    ComparisonError
+        If the records cannot be compared.
+    """
+    methods, share = group_records(records), _share(records)
+    comparisons, course = compare(methods), search_course(methods)
+    body = [
+        f'<h1>{escape(title)}</h1>', f'<p class="soft">{escape(_subtitle(methods))}</p>',
+        f'<p class="verdict">{escape(conclusion(methods, comparisons, share))}</p>',
+        f'<p class="soft">{escape(seeds_note([(method.name, method.records) for method in methods]))}</p>',
+        training_differences(methods),
+        _section('Error on hard images', 'Share of wrong predictions, %, mean ± standard deviation over the seeds; the '
+                 'lowest mean is bold, which alone means nothing.', error_table(methods, share), _error_plots(methods)),
+        _section('Size and cost', 'Parameters without the auxiliary tower; multiply-adds of one image; the search on '
+                 'the machine that it ran on.', cost_table(methods)),
+        _section('At its worst', 'The worst losses are averaged (CVaR). Calibration errors are of 15 bins of equal '
+                 'mass, %; the loss is the negative log-likelihood, nats.', worst_case_table(methods, share),
+                 _plots(methods, {**_worst_group(methods), 'error_worst_class': 'Worst class',
+                                  'loss_cvar': 'Worst losses', 'ece': 'Calibration'})),
+        _section('Under corruptions', 'Mean over the severities measured. The mean and the curve are over the types of '
+                 'the published benchmark, without the four extra ones (speckle noise, Gaussian blur, spatter, '
+                 'saturate).',
+                 *_corruptions(methods), variant_table(methods)),
+        _section('Under attack', 'Share of wrong predictions, %, when each image is attacked through the network.',
+                 attack_table(methods), _attack_curve(methods)),
+        _section('Significance', 'Double-sided t-tests of every pair, by seed (paired) where both have the same seeds '
+                 "of search and retraining, else Welch's; the difference is that of the means. Holm's correction is "
+                 "over the whole table; * is below 0.05 after it. One sample: the paper's test of the method's seeds "
+                 "against the other's mean, which ignores how that one varies; no verdict rests on it.",
+                 significance_table(comparisons)),
+        _section('How the searches went', '', course) if course else '',
+        _section('Found cells', '', cells(methods)),
+        _section('Hardest images', 'The same test images for all; each network with its seeds (of the search / of the '
+                 'retraining), class and confidence.',
+                 hardest_images(methods)),
+        _section('Records', '', _records(methods)),
+    ]
+    return page(title, '\n'.join(body), STYLE)
+
+
+def verdict(records: Sequence[Record]) -> str:
+    """What the page says first, plain text.
+
+    Raises
+    ------
+    ComparisonError
+        If the records cannot be compared.
+    """
+    methods = group_records(records)
+    return conclusion(methods, compare(methods), _share(records))
+
+
+def _share(records: Sequence[Record]) -> float:
+    """Of the test images, that are the hardest."""
+    return next((each.measured_with['test']['share'] for each in records if 'test' in each.measured_with), 0.1)
+
+
+def _section(title: str, note: str, *parts: str) -> str:
+    remark = f'<p class="soft">{escape(note)}</p>' if note else ''
+    return f'<section><h2>{escape(title)}</h2>\n{remark}{"".join(parts)}</section>'
+
+
+def _subtitle(methods: Sequence[Method]) -> str:
+    records = [record for method in methods for record in method.records]
+    images = next((f', {record.measures["examples"]:,.0f} test images' for record in records
+                   if 'examples' in record.measures), '')
+    return (f'{len(methods)} method{"s" * (len(methods) > 1)}, {len(records)} network{"s" * (len(records) > 1)} on '
+            f'{records[0].data}{images}')
+
+
+def _point(method: Method, measure: str, x: float = 0.0) -> Point | None:
+    """A measure over the seeds in the reader's unit."""
+    mean, deviation, factor = method.mean(measure), method.deviation(measure), scale_of(measure)[0]
+    if mean is None:
+        return None
+    values = tuple(value * factor for value in method.values(measure))
+    return Point(x, mean * factor, None if deviation is None else deviation * factor, values)
+
+
+def _worst_group(methods: Sequence[Method]) -> dict[str, str]:
+    """A plot of the worst group, where test images fall into groups."""
+    return {'error_worst_group': 'Worst group'} if any(method.values('error_worst_group') for method in methods) else {}
+
+
+def _plots(methods: Sequence[Method], titles: dict[str, str]) -> str:
+    """A plot a measure, a row a method."""
+    figures = []
+    for measure, title in titles.items():
+        rows = [(method.name, point) for method in methods if (point := _point(method, measure))]
+        figures.append(bars(title, rows, unit=scale_of(measure)[1] or 'nats'))
+    return f'<div class="grid plots">{"".join(figures)}</div>'
+
+
+def _error_plots(methods: Sequence[Method]) -> str:
+    return _plots(methods, {'error_hard': 'Hardest images', 'error_rest': 'The rest', 'error': 'All images'})
+
+
+def _averaged(method: Method, keys: Sequence[str]) -> Method:
+    """The method with the mean of some measures, where a record has them all, as its only measure."""
+    records = []
+    for record in method.records:
+        known = all(key in record.measures for key in keys)
+        mean = {'error_mean': fmean(record.measures[key] for key in keys)} if known else {}
+        records.append(replace(record, measures=mean))
+    return Method(method.name, tuple(records))
+
+
+def _corruptions(methods: Sequence[Method]) -> tuple[str, str]:
+    """The table, and the curve over the severity, averaged over the corruptions."""
+    rows = corruption_rows(methods)
+    averages = {name: [_averaged(method, keys) for method in methods] for name, keys in rows.items()}
+    averaged = [name for name in rows if name in BENCHMARK] or list(rows)
+    every = [key for name in averaged for key in rows[name]]
+    if len(averaged) > 1:
+        averages['mean'] = [_averaged(method, every) for method in methods]
+    severities = sorted({int(key[-1]) for key in every})
+    lines = {}
+    for method in methods:
+        by_severity = {severity: [key for key in every if key.endswith(f'_{severity}')] for severity in severities}
+        points = [_point(_averaged(method, keys), 'error_mean', severity) for severity, keys in by_severity.items()]
+        lines[method.name] = [point for point in points if point]
+    note = f' Mean of {len(averaged)} corruptions; bars are a standard deviation over the seeds.'
+    curve = curves('Error by severity', lines, x_label='severity', unit='%', note=note)
+    return corruption_table(methods, averages), f'<div class="grid plots">{curve}</div>'
+
+
+def _attack_curve(methods: Sequence[Method]) -> str:
+    """The error under PGD by epsilon."""
+    prefix = 'error_attack_pgd_20_at_'
+    keys = {key for method in methods for record in method.records for key in record.measures if key.startswith(prefix)}
+    sizes = sorted((float(key.removeprefix(prefix)), key) for key in keys)
+    lines = {method.name: [point for size, key in sizes if (point := _point(method, key, size))] for method in methods}
+    curve = curves('Error under PGD-20 by epsilon', lines, x_label='epsilon, of 255', unit='%',
+                   note=' Bars are a standard deviation over the seeds.')
+    return f'<div class="grid plots">{curve}</div>' if curve else (
+        '<p class="soft">No curve over epsilon yet; get it with <code>nni-wcnas evaluate RUN --attack-epsilons '
+        '0,1,2,4,8</code>.</p>')
+
+
+def _records(methods: Sequence[Method]) -> str:
+    """Where each number comes from."""
+    rows = []
+    for method in methods:
+        for record in method.records:
+            torch = record.versions.get('torch', '?')
+            recipe = record.settings.get('retrain', {})
+            size = ', '.join(f'{recipe[key]} {key}' for key in ('epochs', 'cells', 'channels') if key in recipe)
+            rows.append([escape(record.name), escape(method.name), '–' if record.seed is None else str(record.seed),
+                         str(record.retraining_seed), escape(size), escape((record.commit or '–')[:10]), escape(torch),
+                         f'<code>{escape(record.checkpoint[:10] or "–")}</code>'])
+    heads = ('run', 'method', 'search seed', 'retraining seed', 'retrained', 'commit at evaluation', 'torch', 'weights')
+    return table(heads, rows, frozenset({2, 3}))

@@ -1,0 +1,87 @@
+"""What can be concluded: a test of every pair of methods in every measure, and one verdict.
+
+All tests are one family for the correction of :func:`nni_wcnas.compare.verdict.compare_measures`. Beside each
+stands the p-value of the paper's own test, that of its tables 21 and 22, on which no verdict rests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nni_wcnas.compare.method import Method
+from nni_wcnas.compare.number import formatted, scale_of
+from nni_wcnas.compare.seeds import is_of_one_search
+from nni_wcnas.compare.verdict import Comparison, ComparisonRow, compare_measures
+from nni_wcnas.page.html import escape, table
+
+__all__ = ['TESTED', 'compare', 'conclusion', 'significance_table']
+
+TESTED = {'error_worst_group': 'error, worst group', 'error_hard': 'error, hardest', 'error': 'error, all',
+          'error_worst_class': 'error, worst class', 'loss_cvar': 'worst losses'}
+"""Measures that are tested; the conclusion is about the first that is known. All are better where they are lower."""
+_TESTS = {'paired': 'paired t', 'welch': "Welch's t", None: 'none'}
+
+
+def compare(methods: Sequence[Method]) -> dict[str, Comparison]:
+    """Compare the methods in each tested measure that two of them have."""
+    values = {measure: {method.name: found for method in methods if (found := method.by_seed(measure))}
+              for measure in TESTED}
+    return compare_measures({measure: found for measure, found in values.items() if len(found) > 1})
+
+
+def conclusion(methods: Sequence[Method], comparisons: Mapping[str, Comparison], share: float) -> str:
+    """A few sentences, plain text."""
+    measure = next((each for each in TESTED if any(method.values(each) for method in methods)), next(iter(TESTED)))
+    if len(methods) < 2:
+        return 'One method alone: there is nothing to compare it with.'
+    absent = [method.name for method in methods if not method.values(measure)]
+    left = f' Not measured: {", ".join(absent)}.' if absent else ''
+    if measure not in comparisons:
+        return f'No winner: nothing is known of two methods; evaluate their runs.{left}'
+    found = comparisons[measure]
+    means = ', '.join(f'{name} {formatted(summary.mean, measure)} %' for name, summary in found.summaries.items())
+    where = {
+        'error_worst_group': 'On the worst group of the test images',
+        'error_hard': f'On the hardest {share:.0%} of the test images',
+    }.get(measure, 'On all test images')
+    verdict = found.verdict if found.winner is None else _of_cells(methods, found.verdict)
+    return f'{where}, {verdict}. Mean errors: {means}.{left}'
+
+
+def _of_cells(methods: Sequence[Method], verdict: str) -> str:
+    """A winner among searches is none where one of them was made once: that cell may be luck."""
+    once = [method.name for method in methods
+            if method.records[0].seed is not None and is_of_one_search(method.records)]
+    if not once:
+        return verdict
+    verb = 'was' if len(once) == 1 else 'were'
+    return (f'no method is named a winner: {" and ".join(once)} {verb} searched with one seed; of the found cells, '
+            f'{verdict}')
+
+
+def significance_table(comparisons: Mapping[str, Comparison]) -> str:
+    """A row a pair and measure."""
+    rows = [(measure, row) for measure, found in comparisons.items() for row in found.rows]
+    if not any(row.test for _, row in rows):
+        return ('<p class="soft">No test: two methods need two seeds each. Search again with <code>--set '
+                'seed=1</code>, or retrain with <code>--seed 1</code>, then evaluate.</p>')
+    header = ('measure', 'method', 'against', 'difference', 'test', 'p', 'p, Holm', 'p, one sample', "Hedges' g")
+    return table(header, [_cells(measure, row) for measure, row in rows], frozenset((3, 5, 6, 7, 8)))
+
+
+def _cells(measure: str, row: ComparisonRow) -> list[str]:
+    """One row; a dash where there is no number."""
+    unit = 'points' if scale_of(measure)[1] == '%' else scale_of(measure)[1]
+    mark = ' <strong>*</strong>' if row.better else ''
+    return [
+        escape(TESTED[measure]), escape(row.method), escape(row.baseline),
+        f'{formatted(row.difference, measure)} {unit}'.rstrip(), escape(_TESTS[row.test]),
+        _p(row.p_value), _p(row.p_adjusted) + mark, _p(row.p_paper),
+        '–' if row.effect_size is None else f'{row.effect_size:.2f}',
+    ]
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return '–'
+    return f'{value:.3f}' if value >= 0.001 else f'{value:.1e}'

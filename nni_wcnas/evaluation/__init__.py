@@ -1,1 +1,0 @@
-"""What becomes of a found architecture: retraining, measures, drawings, records and reports."""

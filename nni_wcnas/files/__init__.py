@@ -1,0 +1,1 @@
+"""Run folders, records and checkpoints: all that is written and read again."""

@@ -1,0 +1,315 @@
+"""One JSON document a trained network: all that a comparison says of it, with units, seeds and versions.
+
+``record.json`` lies in the folder of a retraining. It needs nothing beside it, so records of several machines can be
+collected and compared.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import math
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from nni_wcnas.files.earlier_record import updated
+from nni_wcnas.files.run_directory import RecordError, RunDirectory
+from nni_wcnas.measure.predictions import Predictions
+from nni_wcnas.spaces.architecture import Architecture, write_atomically
+
+__all__ = ['Record', 'describe', 'fingerprint', 'is_record', 'load_record', 'record_path', 'save_record',
+           'show_examples', 'unit']
+
+VERSION = 1
+_FORMAT = 'nni_wcnas record'
+_MAX_BYTES = 64 * 2**20
+_GRIDS = 4
+"""Of a tester's images that a record keeps, evenly spread over the epochs."""
+_REMEDY = 'delete it and make it again with `nni-wcnas evaluate`, or leave it out'
+
+_UNITS = {
+    'accuracy': 'share', 'error': 'share', 'ece': 'share', 'brier': '1', 'loss': 'nats', 'examples': 'images',
+    'attacked': 'images', 'parameters': 'weights', 'macs': 'multiply-accumulates',
+    'distance': 'Euclidean, pixels in [0, 1]',
+    'mce': "AlexNet's = 1", 'relative': "AlexNet's = 1", 'search_seconds': 's', 'pretraining_seconds': 's',
+    'search_memory': 'B',
+}
+"""Unit by how the name of a measure begins."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trained network. Everything is a plain value.
+
+    Parameters
+    ----------
+    name
+        Of the run, for the reader.
+    method
+        That found the architecture; runs of one method are averaged over both seeds.
+    seed
+        Of the search; None where it is not known, as of a published cell.
+    data
+        Name of the data set that was measured on.
+    retraining_seed
+        Of the initial weights of the network.
+    settings
+        Of the ``search``, the ``data`` and the ``retrain``, and the name of the ``recipe``, None if it had none.
+    architecture
+        As in an architecture file; empty in a space without one.
+    measures
+        Value by name; :func:`unit` gives the unit.
+    measured_with
+        By group of measures (``test``, ``groups``, ``corruptions``, ``attacks``, ``curve``) what they depend on beside
+        the network.
+    checkpoint
+        sha256 of the file of the weights.
+    class_names
+        Of the data set.
+    hardest
+        The hardest test images, hardest first: ``position``, ``label``, ``predicted``, ``confidence``, ``image`` (PNG,
+        base64).
+    history
+        Rows of the retraining's ``metrics.csv``.
+    search_history
+        Rows of the search's, where it is at hand.
+    tester_images
+        Grids of the tester's images, a row a class: ``epoch`` of the search and ``image`` (PNG, base64).
+    versions, commit
+        Of the packages in the training, and of this one's repository when the record was made.
+    """
+
+    name: str
+    method: str
+    seed: int | None
+    data: str
+    retraining_seed: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    architecture: dict[str, Any] = field(default_factory=dict)
+    measures: dict[str, float] = field(default_factory=dict)
+    measured_with: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str = ''
+    class_names: list[str] = field(default_factory=list)
+    hardest: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
+    search_history: list[dict[str, float]] = field(default_factory=list)
+    tester_images: list[dict[str, Any]] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
+
+
+def unit(name: str) -> str:
+    """The unit of a measure."""
+    return next((value for start, value in _UNITS.items() if name.startswith(start)), '1')
+
+
+def record_path(run: RunDirectory) -> Path:
+    """Where a run keeps its record."""
+    return run.path / 'record.json'
+
+
+def describe(run: RunDirectory, name: str | None = None) -> Record:
+    """A record of what the files of a retraining say, without measures.
+
+    Parameters
+    ----------
+    run
+        A folder of ``nni-wcnas retrain``, or the ``retraining`` of a trial.
+    name
+        For the reader; that of the folder by default.
+
+    Raises
+    ------
+    RecordError
+        If a file is damaged, or the folder holds no retraining.
+    """
+    settings = run.read_settings()
+    data = settings.get('data')
+    if not isinstance(settings.get('retrain'), dict) or not isinstance(data, dict):
+        raise RecordError(f'{run.settings} does not describe a retraining: make one with `nni-wcnas retrain`')
+    architecture = run.read_architecture()
+    origin = {} if architecture is None else architecture.provenance
+    name = name or run.path.resolve().name
+    seed = origin.get('seed', settings.get('seed'))
+    return Record(
+        name=name,
+        method=_method(origin, name),
+        seed=None if seed is None else int(seed),
+        data=str(data.get('name')),
+        retraining_seed=int(settings['retrain'].get('seed', settings.get('seed', 0))),
+        settings={'search': origin, 'data': data, 'retrain': settings['retrain'], 'recipe': settings.get('recipe')},
+        architecture=_plain(architecture),
+        history=run.read_history(),
+        **_search(run),
+        versions=settings.get('versions', {}),
+        commit=_commit(),
+    )
+
+
+def _search(run: RunDirectory) -> dict[str, Any]:
+    """How the search went, where the retraining lies inside its run, as that of a trial does."""
+    search = RunDirectory(run.path.resolve().parent)
+    if run.path.resolve().name != 'retraining' or not search.metrics.exists():
+        return {}
+    grids = list(search.generated().items())
+    count = min(len(grids), _GRIDS)
+    shown = [grids[place * (len(grids) - 1) // max(count - 1, 1)] for place in range(count)]
+    images = [{'epoch': epoch, 'image': base64.b64encode(path.read_bytes()).decode()} for epoch, path in shown]
+    return {'search_history': search.read_history(), 'tester_images': images}
+
+
+def fingerprint(path: Path) -> str:
+    """Sha256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def show_examples(predictions: Predictions, images: Tensor, places: Tensor) -> list[dict[str, Any]]:
+    """What a network says about some images.
+
+    Parameters
+    ----------
+    predictions
+        Of N examples, with positions.
+    images
+        uint8, shape ``(K, 3, H, W)``.
+    places
+        Which of the N examples they are, shape ``(K,)``.
+    """
+    chosen = predictions[places]
+    confidence = chosen.probabilities.max(dim=1).values
+    if chosen.indices is None:
+        raise ValueError('the predictions have no positions: use data of nni_wcnas.data')
+    return [
+        {'position': int(position), 'label': int(label), 'predicted': int(predicted), 'confidence': float(sure),
+         'image': _png(image)}
+        for position, label, predicted, sure, image
+        in zip(chosen.indices, chosen.labels, chosen.classes, confidence, images, strict=True)
+    ]
+
+
+def save_record(record: Record, path: Path) -> Path:
+    """Write a record, whole or not at all; numbers that are not finite are left out."""
+    document = {'format': _FORMAT, 'version': VERSION, **asdict(record)}
+    document['measures'] = {
+        name: {'value': value, 'unit': unit(name)} for name, value in record.measures.items() if math.isfinite(value)
+    }
+    for rows in ('history', 'search_history'):
+        document[rows] = [{key: value for key, value in row.items() if math.isfinite(value)} for row in document[rows]]
+    write_atomically(path, json.dumps(document, indent=1, allow_nan=False, default=str) + '\n')
+    return path
+
+
+def load_record(path: Path) -> Record:
+    """Read and check a record.
+
+    Raises
+    ------
+    RecordError
+        One sentence that names the file, what is wrong, and the remedy.
+    """
+    document = _document(path)
+    version = document.pop('version', None)
+    if version != VERSION:
+        raise RecordError(f'{path} is of version {version!r}, but this release reads {VERSION}: update nni_wcnas, or '
+                          'leave it out')
+    return _checked(document, path)
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file says that it is a record, of whichever version."""
+    try:
+        return bool(_document(path))
+    except RecordError:
+        return False
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """What stands in a record, without its format."""
+    try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise ValueError(f'it has {size} bytes, more than the {_MAX_BYTES} of a record')
+        document = json.loads(path.read_text(encoding='utf-8'))
+        if not isinstance(document, dict) or document.pop('format', None) != _FORMAT:
+            raise ValueError(f'it does not say that its format is {_FORMAT!r}')
+    except OSError as error:
+        raise RecordError(f'{path} cannot be read ({error.strerror}): {_REMEDY}') from error
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f'{path} is no record ({" ".join(str(error).split())}): {_REMEDY}') from error
+    return document
+
+
+def _checked(document: dict[str, Any], path: Path) -> Record:
+    """Refuse keys and types that no record has."""
+    kinds: Mapping[str, type | tuple[type, ...]] = {
+        'name': str, 'method': str, 'seed': (int, type(None)), 'data': str, 'retraining_seed': int,
+        'checkpoint': str, 'commit': (str, type(None)), 'class_names': list, 'hardest': list, 'history': list,
+        'search_history': list, 'tester_images': list,
+    }
+    names = [each.name for each in fields(Record)]
+    try:
+        document = updated(document)
+        for name in names:
+            if not isinstance(document[name], kinds.get(name, dict)):
+                raise ValueError(f'{name} is a {type(document[name]).__name__}')
+        for part in ('data', 'retrain'):
+            if not isinstance(document['settings'].get(part, {}), dict):
+                raise ValueError(f'{part} of the settings is a {type(document["settings"][part]).__name__}')
+        document['measures'] = {name: float(entry['value']) for name, entry in document['measures'].items()}
+        for value in document['measures'].values():
+            if not math.isfinite(value):
+                raise ValueError('a measure is not finite')
+        for example in document['hardest']:
+            base64.b64decode(example['image'], validate=True)
+            for key in ('position', 'label', 'predicted'):
+                document['class_names'][int(example[key])] if key != 'position' else int(example[key])
+            float(example['confidence'])
+        for grid in document['tester_images']:
+            base64.b64decode(grid['image'], validate=True)
+            int(grid['epoch'])
+        if document['architecture']:
+            Architecture(**document['architecture'])
+        return Record(**{name: document[name] for name in names})
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        reason = f'there is no {error}' if isinstance(error, KeyError) else ' '.join(str(error).split()).rstrip('.')
+        raise RecordError(f'{path} is no whole record ({reason}): {_REMEDY}') from error
+
+
+def _method(origin: Mapping[str, Any], name: str) -> str:
+    """A preset, with what it is applied to unless that is DARTS; a published cell's method; or the run's name."""
+    settings = origin.get('settings')
+    method = settings.get('method') if isinstance(settings, dict) else None
+    if not isinstance(method, dict):
+        return str(origin.get('method', name))  # Published cells name their method.
+    base = method.get('base', 'darts')
+    preset = str(method.get('preset', 'composed'))
+    return preset if base == 'darts' else f'{preset}({base})'
+
+
+def _commit() -> str | None:
+    """Of this package's repository, where it is installed from one."""
+    folder = Path(__file__).parents[2]
+    if not (folder / '.git').exists():
+        return None
+    done = subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def _plain(architecture: Architecture | None) -> dict[str, Any]:
+    """The architecture without where it comes from, which the settings hold."""
+    return {} if architecture is None else {**json.loads(json.dumps(asdict(architecture))), 'provenance': {}}
+
+
+def _png(image: Tensor) -> str:
+    """An image as the content of a PNG file, base64."""
+    buffer = io.BytesIO()
+    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(buffer, 'PNG', optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()

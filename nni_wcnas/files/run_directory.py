@@ -1,0 +1,275 @@
+"""The files of one run, each written whole or not at all.
+
+::
+
+    settings.yml  metrics.csv  measures.json  architecture.json  cell_normal.svg  cell_reduce.svg  policy.json
+    generated/epoch_<epoch>.png  generated/measures.json  checkpoints/last.ckpt  report.html  proposal.json
+
+and ``tensorboard/``, whose event files grow epoch by epoch: see :mod:`nni_wcnas.page.event_file`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from nni_wcnas.page.drawing import draw_cell, draw_grid
+from nni_wcnas.spaces.architecture import Architecture, load_architecture, save_architecture, write_atomically
+
+__all__ = ['RecordError', 'RunDirectory']
+
+_MAX_BYTES = 1 << 20
+"""Of settings and measures; YAML of some megabytes takes minutes."""
+
+
+class RecordError(ValueError):
+    """A file of a run is damaged. One sentence: which, how, and the remedy."""
+
+
+class RunDirectory:
+    """Where a run keeps its files.
+
+    Parameters
+    ----------
+    path
+        The folder; it and its sub-folders are made when something is written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self.settings = self.path / 'settings.yml'
+        self.metrics = self.path / 'metrics.csv'
+        self.measures = self.path / 'measures.json'
+        self.architecture = self.path / 'architecture.json'
+        self.checkpoint = self.path / 'checkpoints' / 'last.ckpt'
+        self.report = self.path / 'report.html'
+        self.generated_measures = self.path / 'generated' / 'measures.json'
+        self.tensorboard = self.path / 'tensorboard'
+        self.policy = self.path / 'policy.json'
+        self.proposal = self.path / 'proposal.json'
+
+    def __repr__(self) -> str:
+        """Show the folder."""
+        return f'RunDirectory({str(self.path)!r})'
+
+    def cell(self, name: str) -> Path:
+        """Drawing of the cell ``'normal'`` or ``'reduce'``."""
+        return self.path / f'cell_{name}.svg'
+
+    def generated(self) -> dict[int, Path]:
+        """Grids of generated images by epoch, ascending."""
+        grids = {}
+        for path in (self.path / 'generated').glob('epoch_*.png'):
+            number = path.stem.removeprefix('epoch_')
+            if number.isdigit():
+                grids[int(number)] = path
+        return dict(sorted(grids.items()))
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Write what the run was told, resolved, with its seed and versions.
+
+        Parameters
+        ----------
+        settings
+            Numbers, strings (and what is one, as ``torch.__version__`` or a path), lists and maps.
+        """
+        write_atomically(self.settings, yaml.safe_dump(_plain_tree(settings), sort_keys=False, allow_unicode=True))
+
+    def read_settings(self) -> dict[str, Any]:
+        """Read the settings; empty where none were written.
+
+        Raises
+        ------
+        RecordError
+            If the file is damaged.
+        """
+        if not self.settings.exists():
+            return {}
+        with _damage(self.settings, 'restore it, or start a new run in another directory'):
+            settings = yaml.safe_load(_read(self.settings))
+            if not isinstance(settings, dict):
+                raise ValueError('it holds no keys')
+        return settings
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        """Rewrite ``metrics.csv``: one row an epoch, so that a resumed run replaces rows and never repeats one.
+
+        Parameters
+        ----------
+        rows
+            All rows since the first epoch; a later row of the same ``epoch`` replaces the earlier one. A row may lack
+            columns, its cells are then empty.
+        """
+        latest: dict[float, Mapping[str, float]] = {}
+        for position, row in enumerate(rows):
+            latest[row.get('epoch', position)] = row
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval='', lineterminator='\n')
+        writer.writeheader()
+        writer.writerows({key: _plain(value) for key, value in row.items()} for _, row in sorted(latest.items()))
+        write_atomically(self.metrics, text.getvalue())
+
+    def read_history(self) -> list[dict[str, float]]:
+        """Read ``metrics.csv``; empty cells are left out, and no file means no rows.
+
+        Raises
+        ------
+        RecordError
+            If the file is damaged.
+        """
+        if not self.metrics.exists():
+            return []
+        with _damage(self.metrics, 'continue the run with --resume, which writes it again, or delete it'):
+            rows = list(csv.DictReader(_read(self.metrics, 16 * _MAX_BYTES).splitlines()))
+            return [{key: int(value) if key == 'epoch' else float(value) for key, value in row.items() if value}
+                    for row in rows]
+
+    def write_measures(self, measures: Mapping[str, float]) -> None:
+        """Write the final measures of the retrained network."""
+        plain = {key: _plain(value) for key, value in measures.items()}
+        write_atomically(self.measures, json.dumps(plain, indent=2) + '\n')
+
+    def read_measures(self) -> dict[str, float]:
+        """Read the final measures; empty where none were written.
+
+        Raises
+        ------
+        RecordError
+            If the file is damaged.
+        """
+        if not self.measures.exists():
+            return {}
+        with _damage(self.measures, 'make it again with `nni-wcnas evaluate`, or delete it'):
+            measures = json.loads(_read(self.measures))
+            return {key: float(value) for key, value in measures.items()}
+
+    def write_policy(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write what a policy has learned, such as its strongest sub-policies, one a line, the strongest first."""
+        lines = ',\n'.join(json.dumps(row) for row in rows)
+        write_atomically(self.policy, f'[\n{lines}\n]\n')
+
+    def write_proposal(self, parameters: Mapping[str, Any]) -> None:
+        """Write what a tuner proposed for this trial."""
+        write_atomically(self.proposal, json.dumps(parameters, indent=2) + '\n')
+
+    def read_proposal(self) -> dict[str, Any] | None:
+        """Read what a tuner proposed; None where nothing was written.
+
+        Raises
+        ------
+        RecordError
+            If the file is damaged.
+        """
+        if not self.proposal.exists():
+            return None
+        with _damage(self.proposal, 'run the trial again, or delete it'):
+            return dict(json.loads(_read(self.proposal)))
+
+    def write_architecture(self, architecture: Architecture) -> None:
+        """Write the architecture and the drawings of its cells, if it has any."""
+        save_architecture(architecture, self.architecture)
+        for name, cell in architecture.genotype().items():
+            outputs = architecture.outputs(name)
+            draw_cell(cell, self.cell(name), inputs=architecture.num_inputs, outputs=outputs)
+
+    def read_architecture(self) -> Architecture | None:
+        """Read the architecture; None where none was written."""
+        return load_architecture(self.architecture) if self.architecture.exists() else None
+
+    def write_generated(self, epoch: int, images: Tensor, labels: Tensor, columns: int = 10) -> None:
+        """Write the grid of the tester's images after one epoch.
+
+        Parameters
+        ----------
+        epoch
+            From 0.
+        images
+            In [-1, 1], shape ``(N, 3, H, W)``.
+        labels
+            Shape ``(N,)``; a row of the grid is a class.
+        columns
+            Images in a row at most.
+        """
+        draw_grid(images, labels, self.path / 'generated' / f'epoch_{epoch:04d}.png', columns)
+
+    def write_generated_measures(self, extractor: str, measures: Mapping[str, Any]) -> None:
+        """Write measures of the tester's images beside those by other extractors.
+
+        Parameters
+        ----------
+        extractor
+            What they were measured with; its earlier measures are replaced.
+        measures
+            Numbers by name, with what they depend on.
+        """
+        every = {**self.read_generated_measures(), extractor: dict(measures)}
+        write_atomically(self.generated_measures, json.dumps(every, indent=2) + '\n')
+
+    def read_generated_measures(self) -> dict[str, dict[str, Any]]:
+        """Read measures of the tester's images by extractor; empty where none were written.
+
+        Raises
+        ------
+        RecordError
+            If the file is damaged.
+        """
+        if not self.generated_measures.exists():
+            return {}
+        with _damage(self.generated_measures, 'make it again with `nni-wcnas images`, or delete it'):
+            every = json.loads(_read(self.generated_measures))
+            return {extractor: dict(measures) for extractor, measures in every.items()}
+
+    def write_checkpoint(self, content: Mapping[str, Any]) -> None:
+        """Write ``checkpoints/last.ckpt``.
+
+        Parameters
+        ----------
+        content
+            Tensors, numbers, strings, lists and maps: what ``torch.load(weights_only=True)`` reads back.
+        """
+        buffer = io.BytesIO()
+        torch.save(dict(content), buffer)
+        write_atomically(self.checkpoint, buffer.getvalue())
+
+
+@contextmanager
+def _damage(path: Path, remedy: str) -> Iterator[None]:
+    """Name the file that cannot be read, in one sentence."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, OSError, csv.Error, yaml.YAMLError) as error:
+        reason = ' '.join(str(error).split()).rstrip('.')
+        raise RecordError(f'{path} is damaged or not the file of a run ({reason}): {remedy}') from error
+
+
+def _read(path: Path, most: int = _MAX_BYTES) -> str:
+    """A text that is not too long to parse."""
+    size = path.stat().st_size
+    if size > most:
+        raise ValueError(f'it has {size} bytes, more than the {most} of such a file')
+    return path.read_text(encoding='utf-8')
+
+
+def _plain_tree(value: Any) -> Any:
+    """What YAML holds without naming a Python class."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain_tree(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_tree(item) for item in value]
+    return str(value) if isinstance(value, (str, os.PathLike)) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """A number without its tensor: ``repr`` of a float reads back to the same bits."""
+    return value.item() if hasattr(value, 'item') else value

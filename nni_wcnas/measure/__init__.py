@@ -1,0 +1,1 @@
+"""What a network does, at its worst above all."""

@@ -1,0 +1,150 @@
+"""Blur: by the lens, by frosted glass, by motion, by zooming while the shutter is open, and by a Gaussian.
+
+Pseudo-code, for pixels x::
+
+    defocus_blur    x * disk                          (antialiased by a small Gaussian)
+    glass_blur      x * Gaussian, pixels moved at random over short ways, * Gaussian again
+    motion_blur     x smeared along a line of random direction, within 45 degrees of horizontal
+    zoom_blur       mean of x and x magnified by 1, 1 + step, ...
+    gaussian_blur   x * Gaussian
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from nni_wcnas.measure.corruption.motion import smear
+from nni_wcnas.measure.corruption.zoom import magnify
+
+__all__ = ['defocus_blur', 'gaussian_blur', 'glass_blur', 'motion_blur', 'zoom_blur']
+
+Pixels = NDArray[np.float64]
+
+
+def defocus_blur(pixels: Pixels, generator: Generator, radius: float, antialias: float) -> Pixels:
+    """Spread each pixel over a disk; beyond the edge the image is mirrored.
+
+    Parameters
+    ----------
+    pixels
+        In [0, 1], shape ``(H, W, 3)``.
+    generator
+        Not used: nothing is random here.
+    radius
+        Of the disk, pixels.
+    antialias
+        Deviation of the Gaussian that softens its border, pixels.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(H, W, 3)``.
+    """
+    del generator
+    return ndimage.correlate(pixels, _disk(radius, antialias)[..., None], mode='mirror')
+
+
+def glass_blur(pixels: Pixels, generator: Generator, sigma: float, reach: float, passes: float) -> Pixels:
+    """Look through frosted glass: blur, give each pixel the colour of a random near one, and blur again.
+
+    The published sets do not swap two pixels, as their authors meant to: the second keeps its colour. So it is here.
+    A colour comes from up to ``reach`` to the left or above, but from up to ``reach - 1`` to the right or below.
+
+    Parameters
+    ----------
+    pixels, generator
+        As for :func:`motion_blur`.
+    sigma
+        Deviation of the Gaussian, pixels.
+    reach
+        How far a colour travels, pixels.
+    passes
+        How many times.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(H, W, 3)``.
+    """
+    height, width = pixels.shape[:2]
+    reach = int(reach)
+    # Moving positions in a list is many times faster than moving pixels in an array.
+    origin = list(range(height * width))
+    targets = np.arange(height - reach, reach, -1)[:, None] * width + np.arange(width - reach, reach, -1)
+    order = targets.ravel().tolist()
+    for _ in range(int(passes)):
+        down, right = generator.integers(-reach, reach, (2, *targets.shape))
+        for target, source in zip(order, (targets + down * width + right).ravel().tolist()):
+            origin[target] = origin[source]
+    blurred = np.floor(_gaussian(pixels, sigma) * 255 + 1e-9) / 255  # Whole grey levels, as published.
+    return _gaussian(blurred.reshape(-1, 3)[origin].reshape(pixels.shape), sigma)
+
+
+def motion_blur(pixels: Pixels, generator: Generator, radius: float, sigma: float) -> Pixels:
+    """Move the camera along a straight line, within 45 degrees of horizontal.
+
+    Parameters
+    ----------
+    pixels
+        In [0, 1], shape ``(H, W, 3)``.
+    generator
+        Source of all that is random.
+    radius, sigma
+        As for :func:`nni_wcnas.measure.corruption.motion.smear`.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(H, W, 3)``.
+    """
+    return smear(pixels, radius, sigma, generator.uniform(-45, 45))
+
+
+def zoom_blur(pixels: Pixels, generator: Generator, end: float, step: float) -> Pixels:
+    """Zoom in while the shutter is open: factors from 1 to about ``end`` by ``step``.
+
+    Other parameters and returns as of :func:`defocus_blur`.
+    """
+    del generator
+    factors = np.arange(1, end, step).tolist()  # Rounding decides whether the end belongs: the published arithmetic.
+    total = pixels.copy()
+    for factor in factors:
+        total += magnify(pixels, factor)
+    return total / (len(factors) + 1)
+
+
+def gaussian_blur(pixels: Pixels, generator: Generator, sigma: float) -> Pixels:
+    """Blur with a Gaussian of deviation ``sigma`` pixels.
+
+    Other parameters and returns as of :func:`defocus_blur`.
+    """
+    del generator
+    return _gaussian(pixels, sigma)
+
+
+def _gaussian(pixels: Pixels, sigma: float) -> Pixels:
+    """Blur both sides, up to four deviations away; beyond the edge its nearest pixel counts."""
+    return ndimage.gaussian_filter(pixels, (sigma, sigma, 0), mode='nearest', truncate=4)
+
+
+@functools.lru_cache(maxsize=32)
+def _disk(radius: float, antialias: float) -> Pixels:
+    """A disk of sum 1, then softened, of odd sides, without the rows and columns that are 0 all along.
+
+    Where it touches its frame (radii 8 and 10) the softening adds a little to the sum, as in the published sets.
+    """
+    reach = 8 if radius <= 8 else int(radius)
+    line = np.arange(-reach, reach + 1)
+    disk = (line[:, None] ** 2 + line**2 <= radius**2).astype(float)
+    disk /= disk.sum()
+    width = 1 if radius <= 8 else 2
+    bell = np.exp(-(np.arange(-width, width + 1) ** 2) / (2 * antialias**2))
+    for axis in (0, 1):
+        disk = ndimage.correlate1d(disk, bell / bell.sum(), axis, mode='mirror')
+    margin = int(disk.any(0).argmax())
+    return disk[margin : len(disk) - margin, margin : len(disk) - margin]

@@ -1,0 +1,1 @@
+"""Charts, drawings and pages: all that becomes HTML."""

@@ -1,0 +1,1 @@
+"""Training a found network by a recipe."""

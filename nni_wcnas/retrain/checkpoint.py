@@ -1,0 +1,112 @@
+"""The checkpoint of a retraining: written after each epoch, and compared with what is asked for before a resume."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.step import RetrainData, Retraining
+from nni_wcnas.spaces.architecture import Architecture
+
+__all__ = ['Recorder', 'RetrainingError', 'identity_of', 'read_checkpoint', 'restore']
+
+_FORMAT = 'nni_wcnas retraining 1'
+_TOLD_BY_SHAPES = ('channels', 'cells', 'stem', 'max_macs')
+"""Numbers of the recipe that are compared as the network's."""
+
+
+class RetrainingError(ValueError):
+    """A checkpoint cannot be resumed. One sentence: what, where, and the remedy."""
+
+
+class Recorder(pl.Callback):
+    """Keeps the history and, if there is a folder, the checkpoint.
+
+    Parameters
+    ----------
+    history
+        Rows of earlier epochs; later ones are appended.
+    run
+        Where to write, if anywhere.
+    identity
+        As :func:`identity_of` gives it.
+    """
+
+    def __init__(self, history: list[dict[str, float]], run: RunDirectory | None, identity: dict[str, Any]):
+        self.history = history
+        self.run = run
+        self.identity = identity
+        self.interrupted = False
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Remember Ctrl-C, which Lightning turns into an exit."""
+        self.interrupted = isinstance(exception, KeyboardInterrupt)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch; the checkpoint first, so that the table never runs ahead of it."""
+        module = cast(Retraining, pl_module)
+        self.history.append(module.epoch_record())
+        if self.run is not None and trainer.is_global_zero:
+            state = {'format': _FORMAT, 'identity': self.identity, 'history': self.history,
+                     'network': module.network.state_dict(), 'optimizer': trainer.optimizers[0].state_dict()}
+            if module.average is not None:  # What is evaluated is 'network'.
+                state |= {'network': module.average.module.state_dict(), 'moving': state['network']}
+            self.run.write_checkpoint(state)
+            self.run.write_history(self.history)
+
+
+def identity_of(architecture: Architecture | nn.Module, network: nn.Module, data: RetrainData, recipe: Recipe,
+                part: str, devices: int = 1) -> dict[str, Any]:
+    """All that the trained weights depend on, in plain values; what is compared before a resume.
+
+    The devices are part of it: each norms its own share of a batch, and draws its own dropped paths.
+    """
+    shapes = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
+    cells = architecture.sample if isinstance(architecture, Architecture) else type(architecture).__qualname__
+    numbers = {name: value for name, value in asdict(recipe).items() if name not in _TOLD_BY_SHAPES}
+    return {
+        'architecture': json.dumps([cells, shapes], sort_keys=True), 'part': part, 'devices': devices, **numbers,
+        **{f'data.{name}': getattr(data, name, None) for name in ('name', 'seed', 'batch_size')},
+    }
+
+
+def read_checkpoint(run: RunDirectory | None, resume: bool, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read and check the checkpoint, if there is one."""
+    if run is None or not run.checkpoint.exists():
+        return None
+    path = run.checkpoint
+    if not resume:
+        raise RetrainingError(f'{path} exists: pass resume=True to go on from it, or give another directory')
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise RetrainingError(f'{path} is damaged or not a checkpoint: delete it to start again') from error
+    if not isinstance(state, dict) or state.get('format') != _FORMAT:
+        raise RetrainingError(f'{path} is not the checkpoint of a retraining: give another directory')
+    earlier = state['identity']
+    if earlier['architecture'] != identity['architecture']:
+        raise RetrainingError(f'{path} is of another architecture: give the same one, or another directory')
+    # Older ones do not name the newer numbers.
+    earlier = {**asdict(Recipe()), 'fast_cell': False, 'devices': 1, **earlier}
+    for key, value in identity.items():
+        if earlier.get(key) != value:
+            raise RetrainingError(f'{path} was made with {key}={earlier.get(key)!r}, not {value!r}: '
+                                  'give the same, or another directory')
+    return state
+
+
+def restore(module: Retraining, state: Mapping[str, Any]) -> None:
+    """Give a training the weights, the average and the momentum of a checkpoint."""
+    module.network.load_state_dict(state.get('moving', state['network']))
+    module.optimizer_state = state['optimizer']
+    if module.average is not None:
+        module.average.module.load_state_dict(state['network'])

@@ -1,0 +1,76 @@
+"""A retraining as a value: what to train, how, and where to keep it. Can be handed to another process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.retrain.checkpoint import Recorder, read_checkpoint, restore
+from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.step import RetrainData, Retraining, fit
+
+__all__ = ['Job']
+
+
+@dataclass(frozen=True)
+class Job:
+    """One retraining.
+
+    Parameters
+    ----------
+    network
+        Trained in place.
+    data, recipe, part, accelerator, progress
+        As in :func:`nni_wcnas.retrain.retraining.retrain`; all numbers are the recipe's.
+    run
+        Where its checkpoint is, if it keeps one.
+    identity
+        As :func:`nni_wcnas.retrain.checkpoint.identity_of` gives it.
+    """
+
+    network: nn.Module
+    data: RetrainData
+    recipe: Recipe
+    part: str
+    run: RunDirectory | None
+    identity: dict[str, Any]
+    accelerator: str
+    progress: bool
+
+    def read(self) -> dict[str, Any]:
+        """The checkpoint; empty where there is none."""
+        return read_checkpoint(self.run, True, self.identity) or {}
+
+    def train(self, devices: int = 1) -> list[dict[str, float]]:
+        """Train from the checkpoint on, as one of so many processes; leaves the weights that are to be evaluated.
+
+        Returns
+        -------
+        The rows of all epochs.
+
+        Raises
+        ------
+        ValueError
+            If there are no batches.
+        KeyboardInterrupt
+            On Ctrl-C.
+        """
+        module, state = Retraining(self.network, self.data, self.recipe), self.read()
+        if state:
+            restore(module, state)
+        history = state.get('history', [])
+        start = len(history)
+        if start < self.recipe.epochs:
+            self.data.set_epoch(start)  # Lightning may fetch the first batch before the first hook.
+            loader = self.data.full_train_dataloader() if self.part == 'train' else self.data.train_dataloader()
+            recorder = Recorder(history, self.run, self.identity)
+            fit(module, loader, recorder, start=start, accelerator=self.accelerator, progress=self.progress,
+                devices=devices)
+        if len(history) < self.recipe.epochs:  # Lightning stops without a word where there is nothing to train on.
+            raise ValueError(f'part {self.part!r} of the data has no batches: give data with training examples')
+        if module.average is not None:
+            self.network.load_state_dict(module.average.module.state_dict())
+        return history

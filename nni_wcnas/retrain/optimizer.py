@@ -1,0 +1,70 @@
+"""What moves the weights of a retraining: the papers' SGD, or any of timm's optimisers by name.
+
+``'sgd'`` is SGD with plain momentum, as in the papers. timm calls that ``'momentum'``; by ``'sgd'`` it means
+Nesterov's, which is ``'nesterov'`` here and there. Each of timm's gets the recipe's learning rate of the epoch, its
+``weight_decay`` on all weights, biases and norms included, and, if timm's table says that it has one, its ``momentum``.
+All else, such as Adam's betas, is timm's default. ``'lookahead_adamw'`` is AdamW under timm's Lookahead. Those that
+need second derivatives are left out.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from nni_wcnas.retrain.recipe import Recipe
+
+__all__ = ['check_optimizer', 'make_optimizer', 'optimizer_names']
+
+_LOOKAHEAD = 'lookahead_'
+
+
+@cache
+def optimizer_names() -> tuple[str, ...]:
+    """What can be asked for by name, each but ``'sgd'`` also behind ``'lookahead_'``."""
+    from timm.optim import get_optimizer_info, list_optimizers  # Here, as reading the command line must be fast.
+
+    return tuple(name for name in map(str, list_optimizers()) if not get_optimizer_info(name).second_order)
+
+
+def check_optimizer(recipe: Recipe) -> None:
+    """Make the optimiser of a recipe once, for what only timm knows.
+
+    Raises
+    ------
+    ValueError
+        If there is none of its name, or it cannot be made here with these numbers.
+    """
+    name = recipe.optimizer
+    if name == 'sgd':
+        return
+    if name.removeprefix(_LOOKAHEAD) not in optimizer_names():
+        nearest = difflib.get_close_matches(name.lower(), optimizer_names(), n=1, cutoff=0.0)[0]
+        raise ValueError(f'optimizer is {name!r}, which is none of those of timm that can be used here: did you mean '
+                         f'{nearest!r}?')
+    from torch import nn
+
+    try:
+        make_optimizer(nn.Linear(2, 2).parameters(), recipe)
+    except (ImportError, AssertionError, RuntimeError, ValueError, TypeError) as error:
+        reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
+        raise ValueError(f'optimizer is {name!r}, which cannot be made here ({reason}): give another') from error
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """Build what a recipe names; its learning rate is set at the start of each epoch."""
+    import torch
+
+    if recipe.optimizer == 'sgd':
+        return torch.optim.SGD(
+            parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, foreach=True)
+    from timm.optim import create_optimizer_v2
+
+    return create_optimizer_v2(list(parameters), recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay,
+                               momentum=recipe.momentum)

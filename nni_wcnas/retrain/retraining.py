@@ -1,0 +1,160 @@
+"""Train a found architecture from scratch, as the papers do, to the same bits whether or not it was interrupted.
+
+Learning rate, drop path, batches and random state are functions of the epoch and of the seeds. So a checkpoint need
+only hold the weights, the momentum buffers and the history, and an interrupted training goes on from the last whole
+epoch as if nothing had happened. Lightning's own resume is not used: it saves an epoch before the schedule moved on.
+
+The same bits need the same CPU and number of threads; those of several devices are others than one device's, see
+:mod:`nni_wcnas.retrain.devices`. Deviation from the papers' code: no epoch looks at test data;
+measure the result with :func:`nni_wcnas.measure.measures.measure`. The papers' numbers are in
+:mod:`nni_wcnas.retrain.recipe`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+from typing_extensions import Unpack
+
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.network.cell_network import CellNetwork, count_macs
+from nni_wcnas.retrain.checkpoint import RetrainingError, identity_of, read_checkpoint
+from nni_wcnas.retrain.devices import check_devices, train_on_devices
+from nni_wcnas.retrain.job import Job
+from nni_wcnas.retrain.recipe import Recipe, RecipeNumbers, recipe_numbers
+from nni_wcnas.retrain.step import RetrainData, Retraining, epoch_seed
+from nni_wcnas.spaces.architecture import Architecture
+
+__all__ = ['Recipe', 'RetrainData', 'Retrained', 'Retraining', 'RetrainingError', 'build_network', 'retrain',
+           'with_stem']
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """What a retraining leaves.
+
+    Parameters
+    ----------
+    network
+        Trained, in evaluation mode.
+    history
+        One row an epoch: ``epoch``, ``loss`` and ``accuracy`` (mean over the epoch, in training mode), ``lr``,
+        ``drop_path``.
+    directory
+        Where the run keeps its files, if it does.
+    """
+
+    network: nn.Module
+    history: list[dict[str, float]] = field(default_factory=list)
+    directory: RunDirectory | None = None
+
+
+def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe: str | None = None,
+            part: Literal['train', 'weights'] = 'train', directory: str | os.PathLike[str] | None = None,
+            resume: bool = False, accelerator: str = 'auto', devices: int = 1, progress: bool = True,
+            **numbers: Unpack[RecipeNumbers]) -> Retrained:
+    """Train an architecture from scratch; the caller's random state stays as it was.
+
+    Parameters
+    ----------
+    architecture
+        A found pair of cells, or a network to train in place. A network ignores ``channels``, ``cells``, ``stem`` and,
+        unless it has ``set_drop_path`` (ours) or ``set_drop_path_prob`` (NNI hub's), ``drop_path``.
+    data
+        E.g. a :class:`nni_wcnas.data.ImageData` with ``cutout=16``.
+    recipe
+        One of :data:`nni_wcnas.retrain.recipe.RECIPES`, which also names its arguments of the data; None
+        for DARTS's on CIFAR-10.
+    part
+        ``'train'``: both halves; ``'weights'``: only the half that trained the supernet's weights.
+    directory
+        A folder of its own for ``checkpoints/last.ckpt`` and ``metrics.csv``, written each epoch; None writes nothing.
+    resume
+        Go on from the checkpoint in ``directory``, if there is one.
+    accelerator
+        As in Lightning's Trainer.
+    devices
+        How many share the batch, on this machine: GPUs, or processes with ``accelerator='cpu'``. More than one ask for
+        data with ``shared_out``, as ours, and a script that keeps its calls behind ``if __name__ == '__main__'``: see
+        :mod:`nni_wcnas.retrain.devices`.
+    progress
+        Whether to show a progress bar.
+    numbers
+        In place of the recipe's: the fields of :class:`Recipe`.
+
+    Returns
+    -------
+    Retrained
+        The network after the last epoch, and the history of all of them.
+
+    Raises
+    ------
+    RetrainingError
+        If the checkpoint is damaged or of another training, or ``directory`` has one and ``resume`` is False.
+    ValueError
+        If an argument is out of range, the network has more multiply-adds than the recipe allows, or there are no
+        batches.
+    KeyboardInterrupt
+        On Ctrl-C; the last whole epoch is in the checkpoint.
+    """
+    chosen = Recipe(**recipe_numbers(recipe, numbers))
+    if part not in ('train', 'weights'):
+        raise ValueError(f"part is {part!r}: give 'train' or 'weights'")
+    if resume and directory is None:
+        raise ValueError('resume is True, but there is no directory to resume from: give one')
+    check_devices(devices, accelerator, data)
+    run = None if directory is None else RunDirectory(directory)
+    with _forked_random_state():
+        torch.manual_seed(epoch_seed(chosen.seed, 0))
+        network = build_network(architecture, data, chosen)
+        identity = identity_of(architecture, network, data, chosen, part, devices)
+        state = read_checkpoint(run, resume, identity)
+        job = Job(network, data, chosen, part, run, identity, accelerator, progress)
+        is_finished = state is not None and len(state['history']) == chosen.epochs
+        history = job.train() if devices == 1 or is_finished else train_on_devices(job, devices)
+    return Retrained(network.eval(), history, run)
+
+
+def with_stem(architecture: Architecture, stem: str | None) -> Architecture:
+    """The same cells behind another stem, ``'cifar'`` or ``'imagenet'``; None keeps the one they have."""
+    if stem is None or architecture.arguments.get('stem', 'cifar') == stem:
+        return architecture
+    return dataclasses.replace(architecture, arguments={**architecture.arguments, 'stem': stem})
+
+
+def build_network(architecture: Architecture | nn.Module, data: RetrainData, recipe: Recipe) -> nn.Module:
+    """The network that a recipe trains, with weights drawn from torch's random state; a given one as it is.
+
+    Raises
+    ------
+    ValueError
+        If the network has more multiply-adds than the recipe allows, or the data do not tell the size of an image.
+    """
+    if isinstance(architecture, nn.Module):
+        network = architecture
+    else:
+        network = CellNetwork(with_stem(architecture, recipe.stem), recipe.channels, recipe.cells, data.num_classes,
+                              recipe.auxiliary_weight > 0, drop_path=0.0)
+    if recipe.max_macs:
+        if not hasattr(data, 'image_size'):
+            raise ValueError('max_macs limits the multiply-adds of an image, but the data have no image_size: give '
+                             'data with one, or max_macs=0')
+        macs = count_macs(network, data.image_size)
+        if macs > recipe.max_macs:
+            raise ValueError(f'the network takes {macs / 1e6:.1f} million multiply-adds for an image, more than '
+                             f'max_macs={recipe.max_macs} allows: lower channels or cells, or give max_macs=0')
+    return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
+
+
+@contextmanager
+def _forked_random_state() -> Iterator[None]:
+    """Put torch's random states back afterwards."""
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        yield

@@ -1,0 +1,1 @@
+"""The training step of a search, and what stands around it."""

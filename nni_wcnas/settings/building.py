@@ -1,0 +1,120 @@
+"""Every part of a search built once, for what only its factory knows: which values are possible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from nni_wcnas.cli.truth import make_truth
+from nni_wcnas.contracts import GenerativeTester
+from nni_wcnas.objective import GroupWorstCase
+from nni_wcnas.options import option
+from nni_wcnas.search.compatibility import CELL_OPTIONS, check_space
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.document import Document
+from nni_wcnas.settings.problems import Problem, for_settings
+from nni_wcnas.settings.schema import AUTO, Settings
+from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
+from nni_wcnas.tester import make_auxiliary
+
+__all__ = ['SECTIONS', 'check_values']
+
+SECTIONS = ('method', 'data', 'difficulty', 'space', 'truth', 'tester', 'auxiliary')
+"""Those whose parts can be built."""
+
+
+def check_values(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
+    """Build each part once: its factory knows which values are possible.
+
+    Parameters
+    ----------
+    document
+        Where the settings were written.
+    settings
+        The settings, with stand-ins for what is broken.
+    broken
+        Sections to leave alone, such as those that were refused already.
+    """
+    problems: list[Problem] = []
+
+    def attempt(section: str, make: Callable[[], Any]) -> Any:
+        try:
+            return None if section in broken else make()
+        except Exception as error:  # The spaces are NNI's: they check little, and fail in many ways.
+            problems.append(document.problem(_sentence(error), *_blamed(document, section, str(error))))
+            return None
+
+    with assembly.untouched_random_state():
+        strategy = attempt('method', lambda: assembly.make_strategy(settings))
+        data = attempt('data', lambda: assembly.make_data(settings.model_copy(update={'device': 'cpu'})))
+        objective = None if strategy is None else strategy.objective
+        if objective is not None and objective.needs_generator and 'tester' not in broken:
+            problems += _without_generator(document, settings, type(objective).__name__)
+        if data is not None:
+            attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
+            if isinstance(objective, GroupWorstCase):
+                attempt('method', lambda: objective.check_examples(len(data.images.train)))
+        shape = data if data is not None else _any_data(settings)
+        space = attempt('space', lambda: assembly.make_space(settings, shape))
+        if 'space' not in broken:
+            attempt('truth', lambda: make_truth(settings))
+        name = settings.space['name']
+        cell_options = [key for key in CELL_OPTIONS if getattr(strategy, key, False)]
+        if cell_options and name not in SPACES_WITH_CELLS:
+            for key in cell_options:
+                problems.append(document.problem(f'acts on cells, and {name} has none; leave it out', 'method', key))
+        elif strategy is not None and space is not None:
+            attempt('method', lambda: check_space(strategy, space))
+        if settings.tester is not None or (objective is not None and objective.needs_tester):
+            tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
+            is_judged = space is not None and tester is not None and tester.has_hyperparameters
+            if is_judged and assembly.is_auxiliary(settings.auxiliary.name):
+                attempt('auxiliary', lambda: make_auxiliary(assembly.auxiliary_arguments(settings), tester))
+    return problems
+
+
+def _without_generator(document: Document, settings: Settings, objective: str) -> list[Problem]:
+    """What an objective says that needs a generator and has none."""
+    if settings.tester is None:
+        return [document.problem(f'{objective} needs a tester; add `tester: fq_gan`', 'method')]
+    name = settings.tester['name']
+    if issubclass(option('tester', name).factory, GenerativeTester):  # type: ignore[arg-type]
+        return []
+    return [document.problem(f'{name} has no generator, which {objective} needs; use `tester: fq_gan`', 'tester')]
+
+
+def _any_data(settings: Settings) -> Any:
+    """What space and tester ask of the data, where the data themselves cannot be had: whatever these expect."""
+    tester = settings.tester or {}
+    classes = tester.get('num_classes', settings.space.get('num_classes', settings.space.get('num_labels', 10)))
+    return SimpleNamespace(name='the data', num_classes=classes, image_size=tester.get('image_size', 32))
+
+
+def _blamed(document: Document, section: str, message: str) -> tuple[str | int, ...]:
+    """The file that a message speaks of, else the argument that it speaks of first, else the section."""
+    whole = document.values.get(section)
+    if isinstance(whole, dict) and str(whole.get('pretrained', AUTO)) in message.split():
+        return section, 'pretrained'
+    written = [path for path in _paths(whole) if path[-1] not in ('name', 'preset')]
+    found = [(match.start(), path) for path in written if (match := re.search(rf'\b{path[-1]}\b', message))]
+    return (section, *min(found, key=lambda place: place[0])[1]) if found else (section,)
+
+
+def _paths(value: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Paths of all keys below a value."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        if isinstance(value, dict):
+            yield (*above, key)
+        if isinstance(part, (dict, list)):
+            yield from _paths(part, (*above, key))
+
+
+def _sentence(error: Exception) -> str:
+    """Our own messages as they are; any other with a remedy."""
+    text = for_settings(error)
+    if isinstance(error, (ValueError, TypeError, OSError)) and text:
+        return text
+    return f'cannot be built from these values ({f"{type(error).__name__}: {text}".rstrip(": ")}); change one of them'

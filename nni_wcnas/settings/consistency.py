@@ -1,0 +1,136 @@
+"""Numbers of several keys that do not go together, and keys that would do nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nni_wcnas.options import OPTIONS
+from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.settings import assembly
+from nni_wcnas.settings.composition import innermost
+from nni_wcnas.settings.document import Document
+from nni_wcnas.settings.problems import Problem
+from nni_wcnas.settings.schema import AuxiliaryNumbers, Settings
+
+__all__ = ['LENGTHS', 'OF_B', 'inconsistent_numbers', 'is_without_b']
+
+LENGTHS = ('epochs', 'warmup')
+"""Keys of the search that a schedule may have too."""
+OF_B = ('trade_off', 'hyperparameter_lr')
+"""Keys of an objective that act on the tester's hyper-parameters alone."""
+
+
+def inconsistent_numbers(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
+    """What does not go together.
+
+    Parameters
+    ----------
+    document
+        Where the settings were written.
+    settings
+        The settings, with stand-ins for what is broken.
+    broken
+        Sections to leave alone.
+    """
+    problems: list[Problem] = []
+    search = settings.search
+    if search.warmup >= search.epochs and 'search' not in broken:
+        problems.append(
+            document.problem(
+                f'leaves none of the {search.epochs} epochs to search in; lower warmup or raise epochs',
+                'search',
+                'warmup',
+            )
+        )
+    if search.min_learning_rate > search.learning_rate:
+        problems.append(
+            document.problem(
+                f'is above learning_rate ({search.learning_rate}), so the rate would rise; lower it',
+                'search',
+                'min_learning_rate',
+            )
+        )
+    problems += _check_lengths(document) + _check_difficulty(document, settings) + _check_retraining(document, settings)
+    problems += _check_auxiliary(document, settings.auxiliary) + _check_without_b(document)
+    for name, section in (('auxiliary', settings.auxiliary), ('pretraining', settings.pretraining)):
+        if section.steps is not None and section.epochs is not None:
+            message = f'is {section.epochs}, and steps are {section.steps}: two lengths; keep one of them'
+            problems.append(document.problem(message, name, 'epochs'))
+    if settings.device == 'cuda' and not assembly.has_gpu():
+        problems.append(document.problem('asks for a GPU, and this machine has none; use auto or cpu', 'device'))
+    return problems
+
+
+def _check_auxiliary(document: Document, auxiliary: AuxiliaryNumbers) -> list[Problem]:
+    """A name that there is, and a rate that falls."""
+    problems, name = [], auxiliary.name
+    if not assembly.is_auxiliary(name):
+        path = ('auxiliary', 'name') if ('auxiliary', 'name') in document.places else ('auxiliary',)
+        message = f'{name!r} is neither tied nor small_resnet nor a classifier of timm; use tied'
+        problems.append(document.problem(message, *path))
+    if auxiliary.min_lr > auxiliary.lr:
+        message = f'is above lr ({auxiliary.lr}), so the rate would rise; lower it'
+        problems.append(document.problem(message, 'auxiliary', 'min_lr'))
+    return problems
+
+
+def _check_without_b(document: Document) -> list[Problem]:
+    """What is B's alone, beside a tester that has none."""
+    tester: Any = document.values.get('tester')
+    if not is_without_b(tester):
+        return []
+    method = document.values.get('method')
+    sections = {('method',): method, ('method', 'objective'): method.get('objective') if method else None}
+    idle = [
+        (*path, key)
+        for path, section in sections.items()
+        for key in OF_B
+        if isinstance(section, dict) and section.get(key)
+    ]
+    if not document.places.get(('auxiliary',), 'preset').startswith('preset'):  # Else a recipe's numbers.
+        idle.append(('auxiliary',))
+    message = f'does nothing with {tester["name"]}, which has no hyper-parameters to learn; leave it out'
+    return [document.problem(message, *path) for path in idle]
+
+
+def is_without_b(tester: dict[str, Any] | None) -> bool:
+    """Whether the section names a tester that has no hyper-parameters."""
+    name = tester.get('name') if isinstance(tester, dict) else None
+    kind: Any = next((row.factory for row in OPTIONS if (row.axis, row.name) == ('tester', name)), None)
+    return kind is not None and not kind.has_hyperparameters
+
+
+def _check_lengths(document: Document) -> list[Problem]:
+    """The same length given twice, in the schedule and in the search section."""
+    method, search = document.values.get('method'), document.values.get('search')
+    schedule, path = innermost(method.get('schedule') if isinstance(method, dict) else None, ('method', 'schedule'))
+    if not isinstance(schedule, dict) or not isinstance(search, dict):
+        return []
+    return [
+        document.problem(
+            f'is {schedule[key]} here and {search[key]} in search.{key}; keep one of them', *path, key
+        )
+        for key in LENGTHS
+        if key in schedule and key in search and schedule[key] != search[key]
+    ]
+
+
+def _check_difficulty(document: Document, settings: Settings) -> list[Problem]:
+    """What says how to read a file, without a file."""
+    source = settings.difficulty
+    useless = {'kind': source.kind != 'scores', 'models': source.models is not None}
+    return [
+        document.problem('does nothing without difficulty.path; give the path, or leave it out', 'difficulty', key)
+        for key, given in useless.items()
+        if given and source.path is None
+    ]
+
+
+def _check_retraining(document: Document, settings: Settings) -> list[Problem]:
+    """What only the recipe knows, whose errors begin with a name."""
+    try:
+        Recipe(**settings.retrain.numbers())
+    except ValueError as error:
+        key, _, rest = str(error).partition(' is ')
+        return [document.problem(f'is {rest}', 'retrain', key)]
+    return []

@@ -1,0 +1,204 @@
+"""The keys of a settings file: what one trial is told.
+
+::
+
+    data: {name: digits, batch_size: 64}        a data set and its arguments; `digits` alone will do
+    space: ../search_spaces/darts.yml           a file, or {name: darts, width: 4, num_cells: 5}
+    method: {preset: wcnas, trade_off: 1.0}     a preset and its arguments, and any axis overridden, as
+                                                hypergradient: {name: unrolled, by: exact}
+    search: {epochs: 10, warmup: 1}
+    tester: {name: fq_gan, width: 32}           only used by objectives that need one; worst_case without it has an
+                                                augmentation_policy; `pretrained: FILE`, or auto: made before the search
+    auxiliary: {name: tied, lr: 0.025}          the auxiliary model and its numbers, or its name alone: tied,
+                                                small_resnet, or a timm model's as resnet18; without it tied for a GAN,
+                                                else small_resnet, whose `width` follows the space; `pretrained` as for
+                                                the tester, whose auto means both
+    pretraining: {steps: 1000, lr: 1e-3}        of the generator; auxiliary.steps or .epochs are those of its model
+    retrain: {epochs: 5, channels: 8, cells: 5} the short training that a trial is judged by; all the numbers of
+                                                `nni-wcnas retrain`, and as `recipe: pc_darts` a paper's
+    difficulty: {share: 0.1}                    which validation examples are the hard ones
+    truth: {table: FILE, columns: [clean]}      true values of NAS-Bench-201, CSV: shown for what is found, never used
+    seed: 0
+    device: auto                                cpu, cuda
+    directory: runs
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, Field
+
+from nni_wcnas.settings.members import Strict
+from nni_wcnas.tester import AuxiliaryOptions
+
+__all__ = [
+    'AUTO',
+    'AuxiliaryNumbers',
+    'DifficultySource',
+    'PretrainingNumbers',
+    'RetrainNumbers',
+    'SearchNumbers',
+    'Settings',
+    'TruthSource',
+    'versions',
+]
+
+Device = Literal['auto', 'cpu', 'cuda']
+
+AUTO = 'auto'
+"""In the place of a pre-trained file: one that is made before the search, once for all that it serves."""
+
+
+class SearchNumbers(Strict):
+    """The supernet's training; names and defaults of ``SearchEvaluator``."""
+
+    epochs: int = Field(default=50, ge=1)
+    warmup: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=0.025, gt=0)
+    min_learning_rate: float = Field(default=0.001, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=3e-4, ge=0)
+    precision: Literal['32-true', 'bf16-mixed'] = '32-true'
+
+
+class AuxiliaryNumbers(Strict):
+    """The auxiliary model and its SGD; names and defaults of ``make_auxiliary``."""
+
+    name: str | None = None
+    width: int | None = Field(default=None, ge=2)
+    """Of a small_resnet; without it what fits the space."""
+    lr: float = Field(default=0.025, gt=0)
+    min_lr: float = Field(default=1e-3, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=3e-4, ge=0)
+    gradient_clip_val: float | None = Field(default=None, gt=0)
+    pretrained: str | None = None
+    steps: int | None = Field(default=None, ge=1)
+    """Of its pre-training; without steps and epochs as many as the generator's, or 1000 without one."""
+    epochs: int | None = Field(default=None, ge=1)
+
+    def arguments(self) -> AuxiliaryOptions:
+        """As ``SearchEvaluator`` takes them; a file that is still to be made is none."""
+        found = self.model_dump(exclude={'steps', 'epochs'})
+        return cast(AuxiliaryOptions, {**found, 'pretrained': None if self.pretrained == AUTO else self.pretrained})
+
+
+class PretrainingNumbers(Strict):
+    """Of the generator, before the search; names and defaults of ``nni_wcnas.tester.pretrain``.
+
+    Batch size and seed, of which an auxiliary model has the same, are the search's where they are not given; trials of
+    several seeds share one file if it has a seed of its own.
+    """
+
+    steps: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    lr: float | None = Field(default=None, gt=0)
+    discriminator_steps: int | None = Field(default=None, ge=1)
+    top_k: bool = False
+    core_set: int = Field(default=1, ge=1)
+    batch_size: int | None = Field(default=None, ge=2)
+    seed: int | None = Field(default=None, ge=0, lt=2**31)
+
+    def numbers(self) -> dict[str, Any]:
+        """As keyword arguments of ``pretrain``."""
+        return self.model_dump(exclude={'batch_size', 'seed'})
+
+    def seed_of(self, settings: Settings) -> int:
+        """Its own, or that of the trial."""
+        return settings.seed if self.seed is None else self.seed
+
+
+class RetrainNumbers(Strict):
+    """The short training of the found cell: the fields of ``evaluation.retraining_recipe.Recipe``, sizes for a trial.
+
+    A recipe's numbers go before the defaults here, and those that are written before a recipe's. The data are the
+    search's, so a recipe's batch size and cutout are not taken; nor is there a seed but the trial's.
+    """
+
+    recipe: Literal['darts', 'p_darts', 'pc_darts', 'pr_darts', 'adversarial', 'imagenet', 'stl10'] | None = None
+    epochs: int = Field(default=10, ge=1)
+    channels: int = Field(default=16, ge=2)
+    cells: int = Field(default=8, ge=3)
+    lr: float = Field(default=0.025, gt=0)
+    min_lr: float = Field(default=0.0, ge=0)
+    decay: Literal['cosine', 'linear'] = 'cosine'
+    warmup: int = Field(default=0, ge=0)
+    optimizer: str = 'sgd'
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=3e-4, ge=0)
+    gradient_clip: float = Field(default=5.0, ge=0)
+    auxiliary_weight: float = Field(default=0.4, ge=0)
+    drop_path: float = Field(default=0.2, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    adversarial_steps: int = Field(default=0, ge=0)
+    stem: Literal['cifar', 'imagenet'] | None = None
+    max_macs: int = Field(default=0, ge=0)
+    precision: Literal['fp32', 'bf16'] = 'fp32'
+    channels_last: bool = False
+    compile: bool = False
+    fast_cell: bool = True
+
+    def numbers(self) -> dict[str, Any]:
+        """As keyword arguments of ``retrain``."""
+        return self.model_dump(exclude={'recipe'})
+
+
+class DifficultySource(Strict):
+    """How hard each training example is: a file, or (without a path) the data set's fixed reference models."""
+
+    path: str | None = None
+    kind: Literal['scores', 'votes', 'agreement'] = 'scores'
+    models: int | None = Field(default=None, ge=1)
+    share: float = Field(default=0.1, gt=0, lt=1)
+
+
+class TruthSource(Strict):
+    """A table that judges what the search finds: its file, and which of its columns are shown; all, if not given."""
+
+    table: str
+    columns: list[str] | None = Field(default=None, min_length=1)
+
+
+class Settings(Strict):
+    """All that a trial is told; sections that name an option hold its arguments as plain values."""
+
+    data: dict[str, Any]
+    space: dict[str, Any]
+    method: dict[str, Any]
+    search: SearchNumbers = SearchNumbers()
+    tester: dict[str, Any] | None = None
+    auxiliary: AuxiliaryNumbers = AuxiliaryNumbers()
+    pretraining: PretrainingNumbers = PretrainingNumbers()
+    retrain: RetrainNumbers = RetrainNumbers()
+    difficulty: DifficultySource = DifficultySource()
+    truth: TruthSource | None = None
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    device: Device = 'auto'
+    directory: str = 'runs'
+    versions: dict[str, str] = Field(default_factory=dict)
+    monitoring: dict[str, Any] | None = None
+    """What a run has written of its own measures; nothing reads it from a settings file."""
+    pretrained: dict[str, Any] | None = None
+    """What a run has written of the files that it began with, and of their seconds; only the run itself reads it."""
+
+    def plain(self) -> dict[str, Any]:
+        """Everything as a settings file spells it, empty sections left out."""
+        found = {name: _plain(getattr(self, name)) for name in type(self).model_fields}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def versions() -> dict[str, str]:
+    """What the result depends on besides the settings."""
+    packages = ('nni_wcnas', 'nni', 'torch', 'torchvision', 'pytorch_lightning', 'timm', 'numpy')
+    return {'python': platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _plain(value: Any) -> Any:
+    """A model as a map without its empty keys."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_none=True)
+    return value
