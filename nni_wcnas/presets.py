@@ -339,8 +339,10 @@ def cr(
     :func:`nni_wcnas.tester.pretrain`) in half its steps. In Python the epochs are the evaluator's:
     ``recipe('cr', base=...)``. Arguments are those of :func:`wcnas`.
     """
-    return wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
-                 hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+    search = wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
+                   hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+    search.recipe = recipe('cr', dataset, base)
+    return search
 
 
 def ncr(
@@ -362,8 +364,10 @@ def ncr(
     """
     if 'objective' not in overrides:
         decov, every = 0.0 if decov is None else decov, 1 if every is None else every
-    return wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
-                 hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+    search = wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
+                   hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+    search.recipe = recipe('ncr', dataset, base)
+    return search
 
 
 def _base(name: str) -> Callable[..., Search]:
