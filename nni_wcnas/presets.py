@@ -62,8 +62,8 @@ def darts_2nd(dataset: str = 'cifar10', **overrides: Any) -> Search:
     """DARTS, second order: the weights are unrolled one step. Numbers of table 25.
 
     The product is exact. The paper's form, ``hypergradient=Unrolled(by='finite_difference')``, is noise for the larger
-    part: at its radius of 0.01 the term through the weights had a cosine of 0.0 to 0.5 with the exact one, and several
-    times its length (docs/second-order.md).
+    part: at its radius of 0.01 the term through the weights had a cosine of -0.2 to 0.5 with the exact one, and two to
+    five times its length (docs/second-order.md).
     """
     return _search(recipe('darts_2nd', dataset), overrides, hypergradient=Unrolled())
 

@@ -87,7 +87,7 @@ class AuxiliaryNumbers(Strict):
 
 
 class PretrainingNumbers(Strict):
-    """Of the generator, or of an auxiliary model beside none, before the search; names and defaults of ``nni_wcnas.tester.pretrain``.
+    """Of the generator, or beside none of the auxiliary model; names and defaults of ``nni_wcnas.tester.pretrain``.
 
     Batch size and seed, of which an auxiliary model has the same, are the search's where they are not given; trials of
     several seeds share one file if it has a seed of its own.

@@ -43,7 +43,7 @@ def test_the_page_shows_it(tmp_path):
     theirs = [replace(each, search_history=history) for each in CLEAR[:3]]
     html, found = comparison_page([*theirs, *ours]), page([*theirs, *ours], tmp_path)
     assert 'Entropy of A, theirs: 1.5 at 12; ours &lt;b&gt;: 0.3 at 12' in html
-    assert [number for number in re.findall(r'<figcaption>epoch (\d+)', html)] == ['0', '4', '8', '12']
+    assert re.findall(r'<figcaption>epoch (\d+)', html) == ['0', '4', '8', '12']
     assert "The tester's images: ours <b>, seed 0" in found.text and "images: theirs" not in found.text
 
 

@@ -46,8 +46,8 @@ def _images(method: Method) -> str:
         return ''
     seed = '' if record.seed is None else f', seed {record.seed}'
     figures = ''.join(
-        f'<figure><img src="data:image/png;base64,{grid["image"]}" alt="images of the tester at epoch {grid["epoch"]}, a '
-        f'row a class"><figcaption>epoch {grid["epoch"]}</figcaption></figure>' for grid in record.tester_images
+        f'<figure><img src="data:image/png;base64,{grid["image"]}" alt="images of the tester at epoch {grid["epoch"]}, '
+        f'a row a class"><figcaption>epoch {grid["epoch"]}</figcaption></figure>' for grid in record.tester_images
     )
     return (f"<h3>The tester's images: {escape(method.name)}{seed}</h3>\n<p class=\"soft\">A row a class. Epoch 0 is "
             f'before the search.</p><div class="grid tiles">{figures}</div>')
