@@ -62,8 +62,8 @@ def darts_2nd(dataset: str = 'cifar10', **overrides: Any) -> Search:
     """DARTS, second order: the weights are unrolled one step. Numbers of table 25.
 
     The product is exact. The paper's form, ``hypergradient=Unrolled(by='finite_difference')``, is noise for the larger
-    part: at its radius of 0.01 the term through the weights had a cosine of 0.0 to 0.5 with the exact one, and several
-    times its length (docs/second-order.md).
+    part: at its radius of 0.01 the term through the weights had a cosine of -0.2 to 0.5 with the exact one, and two to
+    five times its length (docs/second-order.md).
     """
     return _search(recipe('darts_2nd', dataset), overrides, hypergradient=Unrolled())
 
@@ -339,8 +339,10 @@ def cr(
     :func:`nni_wcnas.tester.pretrain`) in half its steps. In Python the epochs are the evaluator's:
     ``recipe('cr', base=...)``. Arguments are those of :func:`wcnas`.
     """
-    return wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
-                 hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+    search = wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
+                   hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+    search.recipe = recipe('cr', dataset, base)
+    return search
 
 
 def ncr(
@@ -362,8 +364,10 @@ def ncr(
     """
     if 'objective' not in overrides:
         decov, every = 0.0 if decov is None else decov, 1 if every is None else every
-    return wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
-                 hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+    search = wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
+                   hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+    search.recipe = recipe('ncr', dataset, base)
+    return search
 
 
 def _base(name: str) -> Callable[..., Search]:

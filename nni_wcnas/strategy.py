@@ -290,8 +290,8 @@ class Search(DARTS):
             mutated.trainer.fit_loop.max_epochs = stages.epochs
         if isinstance(evaluator, SearchEvaluator):
             mutated.val_dataloaders = evaluator.validation_dataloader()
-            if self.recipe is not None:
-                _warn_of_other_data(self.recipe, evaluator.data.name)
+        if self.recipe is not None:
+            _warn_of_other_data(self.recipe, evaluator)
         return mutated
 
     def _bring_tester(self, evaluator: Lightning) -> Adversary | None:
@@ -444,16 +444,17 @@ def _warn_without_b(objective: Objective, tester: Tester) -> None:
             )
 
 
-def _warn_of_other_data(recipe: Recipe, data: str) -> None:
-    """Say that a preset has the numbers of other data than these, where they are not those that all data share."""
+def _warn_of_other_data(recipe: Recipe, evaluator: Lightning) -> None:
+    """Say that a preset has the numbers of other data than these, where they are not those that all data share; a stock
+    evaluator does not tell what its data are."""
+    data = evaluator.data.name if isinstance(evaluator, SearchEvaluator) else 'not known here'
     name = data.partition('-')[0]  # `cifar10-colour` is CIFAR-10 with a shortcut.
     if recipe.dataset not in (name, 'other') and not recipe.is_for_all_data:
         _logger.warning(
-            "the data are %s and the preset has the paper's numbers for %s: give it dataset=%r where the paper has "
-            "numbers for these data, else dataset='other' for those of DARTS",
+            "the data are %s and the preset has the paper's numbers for %s: give it dataset='other' for those of "
+            'DARTS, or the name of data that the paper has numbers for (nni_wcnas.recipes)',
             data,
             recipe.dataset,
-            name,
         )
 
 

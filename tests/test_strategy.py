@@ -424,9 +424,16 @@ def test_what_of_a_tester_does_nothing_is_said(objective, tester, sentence, capl
     ],
 )
 def test_numbers_of_other_data_are_said(strategy, data, is_said, caplog):
+    """And nothing else is; of data that are not known the same."""
     data = Digits(limit=40, batch_size=10, **data)
     evaluator, search = SearchEvaluator(data, max_epochs=75, accelerator='cpu'), strategy()
     search.mutate_model(DARTS(16, num_cells=3))
     search.mutate_evaluator(evaluator)
     said = [message for message in caplog.messages if "the preset has the paper's numbers for cifar" in message]
     assert len(said) == is_said and all(f'the data are {data.name} and' in message for message in said)
+
+
+@pytest.mark.parametrize(('preset', 'is_said'), [(presets.pc_darts, True), (presets.darts, False)])
+def test_numbers_are_said_beside_a_stock_evaluator(search, preset, is_said, caplog):
+    search(preset(schedule=SingleStage()), DARTS(8, num_cells=3))
+    assert ("the data are not known here and the preset has the paper's numbers for cifar10" in caplog.text) == is_said

@@ -156,7 +156,7 @@ def _pretrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('out', metavar='OUT', help='file to write')
     for prefix, whose, default in (
         ('', 'of the generator', 'pretraining.steps of the settings, else 1000'),
-        ('auxiliary-', 'of the auxiliary model', "auxiliary.steps of the settings, else the generator's, else 1000"),
+        ('auxiliary-', 'of the auxiliary model', "auxiliary.steps of the settings, else pretraining.steps, else 1000"),
     ):
         length = parser.add_mutually_exclusive_group()
         length.add_argument(f'--{prefix}steps', type=int, metavar='N', help=f'steps {whose} (default: {default})')

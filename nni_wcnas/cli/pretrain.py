@@ -135,7 +135,10 @@ def train(
 def _written(settings: Settings, is_gan: bool, given: Mapping[str, Any]) -> dict[str, Any]:
     """What the settings say, as far as it acts, and no length whose other form is given."""
     found = settings.pretraining.numbers() if is_gan else {}
-    found |= {f'auxiliary_{name}': getattr(settings.auxiliary, name) for name in _LENGTHS}
+    of_auxiliary = {name: getattr(settings.auxiliary, name) for name in _LENGTHS}
+    if not is_gan and not any(of_auxiliary.values()):  # Without a generator these are the auxiliary model's.
+        of_auxiliary = {name: getattr(settings.pretraining, name) for name in _LENGTHS}
+    found |= {f'auxiliary_{name}': value for name, value in of_auxiliary.items()}
     for prefix in ('', 'auxiliary_'):
         if any(f'{prefix}{name}' in given for name in _LENGTHS):
             found = {key: value for key, value in found.items() if key not in {f'{prefix}{name}' for name in _LENGTHS}}

@@ -77,7 +77,7 @@ class AuxiliaryNumbers(Strict):
     gradient_clip_val: float | None = Field(default=None, gt=0)
     pretrained: str | None = None
     steps: int | None = Field(default=None, ge=1)
-    """Of its pre-training; without steps and epochs as many as the generator's, or 1000 without one."""
+    """Of its pre-training; without steps and epochs those of ``pretraining``, or 1000."""
     epochs: int | None = Field(default=None, ge=1)
 
     def arguments(self) -> AuxiliaryOptions:
@@ -87,7 +87,7 @@ class AuxiliaryNumbers(Strict):
 
 
 class PretrainingNumbers(Strict):
-    """Of the generator, before the search; names and defaults of ``nni_wcnas.tester.pretrain``.
+    """Of the generator, or beside none of the auxiliary model; names and defaults of ``nni_wcnas.tester.pretrain``.
 
     Batch size and seed, of which an auxiliary model has the same, are the search's where they are not given; trials of
     several seeds share one file if it has a seed of its own.

@@ -29,9 +29,10 @@ def lengths(has_generator: bool, has_auxiliary: bool, *, steps: int | None, epoc
     has_generator, has_auxiliary
         What there is to train.
     steps, epochs
-        Of the generator, one of the two; 1000 steps where neither is given.
+        Of the generator, one of the two; 1000 steps where neither is given. Where there is none, these are those of the
+        auxiliary model.
     auxiliary_steps, auxiliary_epochs
-        Of the auxiliary model, one of the two; by default as many steps as the generator has, or 1000 if it has none.
+        Of the auxiliary model, one of the two; by default as many steps as the generator has, or 1000 if it has 0.
     batches_of_a_step
         That a step of the generator uses up.
     batches_of_an_epoch
@@ -48,10 +49,12 @@ def lengths(has_generator: bool, has_auxiliary: bool, *, steps: int | None, epoc
     ...         batches_of_an_epoch=lambda: 10)
     Lengths(generator=5, auxiliary=10)
     """
-    generator = _steps('', steps, epochs, batches_of_an_epoch, batches_of_a_step) if has_generator else 0
-    generator = STEPS if generator is None else generator
-    auxiliary = _steps('auxiliary_', auxiliary_steps, auxiliary_epochs, batches_of_an_epoch, 1) if has_auxiliary else 0
-    auxiliary = generator or STEPS if auxiliary is None else auxiliary
+    each = batches_of_a_step if has_generator else 1
+    told = _steps('', steps, epochs, batches_of_an_epoch, each)
+    told = STEPS if told is None else told
+    own = _steps('auxiliary_', auxiliary_steps, auxiliary_epochs, batches_of_an_epoch, 1)
+    generator = told if has_generator else 0
+    auxiliary = 0 if not has_auxiliary else (told or STEPS) if own is None else own
     if not generator + auxiliary:
         raise ValueError('There is nothing to train; give at least 1 of steps or auxiliary_steps, and what has them.')
     return Lengths(generator, auxiliary)

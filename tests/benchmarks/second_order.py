@@ -8,9 +8,9 @@
 Digits of 16 pixels, batches of 25, cells of few channels, so that two cores measure everything in an hour. Records are
 JSON files in tests/benchmarks/recorded/second_order, one a search; what is there is not measured again.
 
-``terms``: each preset with its own numbers, on three spaces, and ``wcnas`` with each kind of tester, at the first
-update from the 1st, the 10th and the 100th batch on. A term's share is its length in that of the whole; terms may
-cancel. Schedules are one stage without warm-up.
+``terms``: each preset with its own numbers, on three spaces, and ``wcnas`` with each kind of tester and on several
+bases, at the first update from the 1st, the 10th and the 100th batch on. A term's share is its length in that of the
+whole; terms may cancel. Schedules are one stage without warm-up.
 
 ``radii``: each product of ``wcnas`` (A's through W, B's through G, the images' through V) by finite differences of
 several radii against the exact one: its cosine, and its length as a multiple.
@@ -66,6 +66,8 @@ TESTERS = {
     'corruptions': lambda file: wc.Corruptions(10, image_size=16),
     'perturbation': lambda file: wc.Perturbation(10, image_size=16),
 }
+BASES = ('darts_minus', 'pc_darts', 'pr_darts', 'gdas', 'drnas')
+"""Of ``wcnas``, beside ``darts``: those under which dA is small, or W's rate large."""
 WIDTH = {'drnas_progressive': 12, 'pc_darts': 8, 'sanas': 8}
 """Channels that the shares of a preset divide; 4 elsewhere."""
 PRETRAINING = {'steps': 300, 'lr': 1e-3, 'discriminator_steps': 2}
@@ -90,12 +92,20 @@ def main() -> None:
 
 
 def watched(strategy, space, at, measure, *, tester=None, auxiliary=None, epochs=11, limit=500):
-    """Search digits; what was measured, by number of the batch."""
+    """Search digits at the preset's rates; what was measured, by number of the batch.
+
+    ``space`` is built here, so that all searches in it begin with the same weights.
+    """
     torch.manual_seed(0)
+    made = space()
     strategy.schedule = wc.SingleStage()
     data = wc.data.Digits(batch_size=25, limit=limit)
-    evaluator = wc.SearchEvaluator(data, tester=tester, auxiliary=auxiliary, max_epochs=epochs, limit_val_batches=0,
-                                   enable_progress_bar=False, accelerator='cpu')
+    numbers = {} if strategy.recipe is None else {**strategy.recipe.evaluator, 'max_epochs': epochs}
+    judge = numbers.pop('auxiliary', {}) | ({} if auxiliary is None else {'name': auxiliary})
+    if tester is not None and tester.has_hyperparameters and strategy.objective.needs_auxiliary:
+        numbers['auxiliary'] = judge
+    evaluator = wc.SearchEvaluator(data, tester=tester, **numbers, limit_val_batches=0, enable_progress_bar=False,
+                                   accelerator='cpu')
     probe = strategy.objective = Probed(strategy.objective, at, measure)
     stop = max(at)
 
@@ -106,7 +116,7 @@ def watched(strategy, space, at, measure, *, tester=None, auxiliary=None, epochs
         return update
 
     probe.architecture_step = architecture_step
-    strategy(RawFormatModelSpace.from_model(space, evaluator), SequentialExecutionEngine())
+    strategy(RawFormatModelSpace.from_model(made, evaluator), SequentialExecutionEngine())
     return probe.found
 
 
@@ -151,12 +161,14 @@ def all_terms(out):
     def measure(objective, step):
         return {'terms': terms(objective, step), 'products': products(objective, step)}
 
-    def record(space, preset, tester, name):
+    def record(space, preset, tester, name, **options):
         few = {'operations': FEW} if space == 'darts' else {}
 
         def search():
-            made = SPACES[space](WIDTH.get(preset, 4), **few)
-            return watched(PRESETS[preset](), made, AT, measure, tester=tester and pretrained(tester))
+            strategy = PRESETS[preset](**options)
+            width = WIDTH.get(options.get('base', preset), 4)
+            return watched(strategy, lambda: SPACES[space](width, **few), AT, measure,
+                           tester=tester and pretrained(tester))
 
         kept(out, f'terms/{space}/{name}', search)
 
@@ -166,6 +178,8 @@ def all_terms(out):
         for preset in PRESETS:
             if preset != 'wcnas':
                 record(space, preset, 'fq_gan' if preset in ('dasgm', 'cr', 'ncr') else None, preset)
+        for base in BASES:
+            record(space, 'wcnas', 'augmentation_policy', f'wcnas on {base}', base=base)
 
 
 def all_radii(out):
@@ -173,7 +187,7 @@ def all_radii(out):
 
     def record(space, width, tester, auxiliary):
         kept(out, f'radii/{space}/{width} {tester} {auxiliary}', lambda: watched(
-            PRESETS['wcnas'](every=1), SPACES[space](width), (0, 30),
+            PRESETS['wcnas'](every=1), lambda: SPACES[space](width), (0, 30),
             lambda objective, step: products(objective, step, others), tester=pretrained(tester), auxiliary=auxiliary))
 
     for space in SPACES:
@@ -185,7 +199,7 @@ def all_radii(out):
 def all_batches(out):
     def record(space):
         kept(out, f'batches/{space}', lambda: watched(
-            wc.presets.darts_2nd(), SPACES[space](8), (60,), many_batches, epochs=5, limit=1400))
+            wc.presets.darts_2nd(), lambda: SPACES[space](8), (60,), many_batches, epochs=5, limit=1400))
 
     for space in SPACES:
         record(space)

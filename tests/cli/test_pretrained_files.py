@@ -79,6 +79,14 @@ def test_made_once_and_read_by_the_search(tmp_path: Path, cache: Path, capfd: py
     assert all(torch.equal(tester.state_dict()[key], value) for key, value in average.items())
 
 
+@pytest.mark.parametrize('steps', [2, 3])
+def test_beside_a_policy_the_auxiliary_model_learns_for_the_steps_of_pretraining(
+    steps: int, tmp_path: Path, cache: Path
+) -> None:
+    settings, _ = prepare(tmp_path, POLICY, f'pretraining={{steps: {steps}}}')
+    assert torch.load(settings.auxiliary.pretrained, weights_only=True)['training']['taught'] == steps
+
+
 def test_a_damaged_file_of_the_cache_is_made_again(
     tmp_path: Path, cache: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -348,3 +356,13 @@ def test_a_generator_that_was_never_trained_is_told_once(tmp_path: Path, command
     assert done.stderr.count('never trained') == 1
     assert done.stderr.count('the papers have no numbers for these data') == 1 == done.stderr.count('digits: ')
     assert search_cost(RunDirectory(tmp_path / 'run'))['pretraining_seconds'] == 0
+
+
+@pytest.mark.parametrize(('auxiliary', 'steps'), [('{}', 3), ('{steps: 2}', 2), ('{epochs: 1}', 3)])
+def test_the_command_takes_the_same_lengths_beside_a_policy(auxiliary: str, steps: int, tmp_path: Path) -> None:
+    """Three batches are an epoch."""
+    (tmp_path / 's.yml').write_text(SMALL)
+    overrides = [POLICY, 'pretraining={steps: 3}', f'auxiliary={auxiliary}']
+    settings = load_settings(tmp_path / 's.yml', overrides, build=())
+    pretrain_tester(settings, tmp_path / 'v.pt')
+    assert torch.load(tmp_path / 'v.pt', weights_only=True)['training']['taught'] == steps

@@ -165,6 +165,17 @@ def test_lengths(given, expected):
     assert lengths(True, False, **{**numbers, 'steps': 3, 'epochs': None}) == (3, 0)
 
 
+@pytest.mark.parametrize(('given', 'expected'), [
+    ({}, 1000), ({'steps': 7}, 7), ({'epochs': 2}, 20), ({'steps': 7, 'auxiliary_steps': 3}, 3),
+    ({'steps': 7, 'auxiliary_epochs': 1}, 10),
+])
+def test_lengths_beside_no_generator_are_the_auxiliary_models(given, expected):
+    """A step of which takes one batch."""
+    names = ('steps', 'epochs', 'auxiliary_steps', 'auxiliary_epochs')
+    numbers = {'batches_of_a_step': 4, 'batches_of_an_epoch': lambda: 10, **dict.fromkeys(names), **given}
+    assert lengths(False, True, **numbers) == (0, expected)
+
+
 def test_the_auxiliary_model_alone(tmp_path):
     """Beside a generator that stays as it is."""
     tester, auxiliary = _pair()
