@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from nni_wcnas.atomic import write_atomically
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.retrained import retrained
 from nni_wcnas.compare import ComparisonError, comparison_page, verdict
@@ -22,7 +23,6 @@ from nni_wcnas.files.record import (
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.network.build import trained
 from nni_wcnas.settings.problems import CommandError, did_you_mean, for_settings
-from nni_wcnas.spaces.architecture import write_atomically
 
 __all__ = ['Compared', 'compare_runs']
 

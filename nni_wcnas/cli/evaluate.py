@@ -21,14 +21,7 @@ from nni_wcnas.cli.retrained import data_of, retrained
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import Kind, hardest
 from nni_wcnas.data.store import TensorStore
-from nni_wcnas.files.record import (
-    Record,
-    describe,
-    fingerprint,
-    load_record,
-    record_path,
-    show_examples,
-)
+from nni_wcnas.files.record import Record, describe, fingerprint, load_record, record_path
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.files.search_cost import search_cost
 from nni_wcnas.measure.attack import attack_curve, attack_errors
@@ -46,6 +39,7 @@ from nni_wcnas.measure.corruption import (
     mean_error,
     relative_mean_corruption_error,
 )
+from nni_wcnas.measure.example import show_examples
 from nni_wcnas.measure.group_file import Groups, load_groups, shortcut_groups
 from nni_wcnas.measure.hard_images import NONE, HardImages, hard_images
 from nni_wcnas.measure.imagenet_images import check_variants, imagenet_c, measure_variant

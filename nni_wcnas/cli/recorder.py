@@ -17,6 +17,7 @@ from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.measure.image.image_judge import ImageJudge
 from nni_wcnas.measure.image.tester_images import class_rows, sample
 from nni_wcnas.page.event_file import EventFile
+from nni_wcnas.page.run_pictures import write_generated
 
 __all__ = ['GENERATED', 'Recorder']
 
@@ -135,7 +136,7 @@ class Recorder(Checkpoint):
         source = None if self.judge is None else self.judge.real
         with _own_random_state(), torch.no_grad():
             images, labels = class_rows(tester, _SHOWN, source)
-            self.run.write_generated(epoch, images.cpu(), labels.cpu(), _SHOWN)
+            write_generated(self.run, epoch, images.cpu(), labels.cpu(), _SHOWN)
             measures = {} if self.judge is None else self.judge.measures(*sample(tester, GENERATED, source), auxiliary)
         return {**tester.values(), **measures}
 

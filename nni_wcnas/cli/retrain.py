@@ -16,6 +16,7 @@ from nni_wcnas.files.search_cost import search_cost
 from nni_wcnas.network.build import find_architecture
 from nni_wcnas.options import build, option
 from nni_wcnas.page.report import write_report
+from nni_wcnas.page.run_pictures import write_architecture
 from nni_wcnas.retrain.checkpoint import identity_of, read_checkpoint
 from nni_wcnas.retrain.devices import check_devices
 from nni_wcnas.retrain.recipe import Recipe, RecipeNumbers, named_recipe, recipe_numbers
@@ -83,7 +84,7 @@ def retrain_architecture(
         if trained:
             _check_same_data(run, section)
         make_folder(run.path, 'give another with --run')
-        run.write_architecture(found)
+        write_architecture(run, found)
         run.write_settings(settings)
         retrain(
             found,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from nni_wcnas.data import ImageData
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.options import build
+from nni_wcnas.page.run_pictures import write_architecture
 from nni_wcnas.retrain.retraining import with_stem
 from nni_wcnas.settings.problems import CommandError, for_settings
 from nni_wcnas.spaces.architecture import load_architecture
@@ -24,7 +25,8 @@ def retrained(run: RunDirectory) -> RunDirectory:
     settings = run.read_settings()
     if 'retrain' in settings and inner.checkpoint.exists():
         if not inner.settings.exists():
-            inner.write_architecture(with_stem(load_architecture(run.architecture), settings['retrain'].get('stem')))
+            found = with_stem(load_architecture(run.architecture), settings['retrain'].get('stem'))
+            write_architecture(inner, found)
             inner.write_settings(settings)
         return inner
     if not run.checkpoint.exists():

@@ -18,7 +18,7 @@ from nni_wcnas.cli.memory import is_out_of_memory, out_of_memory
 from nni_wcnas.cli.pretrained_files import with_pretrained_files
 from nni_wcnas.cli.quiet import silence_lightning
 from nni_wcnas.cli.recorder import GENERATED, Recorder
-from nni_wcnas.cli.truth import make_truth, true_values
+from nni_wcnas.cli.truth import true_values
 from nni_wcnas.contracts import GenerativeTester
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.reference import Reference, reference_models
@@ -28,12 +28,14 @@ from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.measure.image.image_judge import ImageJudge
 from nni_wcnas.measure.truth import TruthTable
 from nni_wcnas.page.event_file import EventFile
+from nni_wcnas.page.run_pictures import write_architecture
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.consistency import is_without_b
 from nni_wcnas.settings.problems import CommandError
 from nni_wcnas.settings.recipe_numbers import remark
 from nni_wcnas.settings.schema import Settings
 from nni_wcnas.settings.settings import differing_key, resolved
+from nni_wcnas.settings.truth import make_truth
 from nni_wcnas.spaces.architecture import CELL_SPACES, Architecture
 from nni_wcnas.strategy import Search
 from nni_wcnas.tester import ImagePolicy
@@ -142,7 +144,7 @@ def search(
             raise CommandError(out_of_memory(settings)) from error
         raise
     architecture = _architecture(settings, sample, _operations(space))
-    run.write_architecture(architecture)
+    write_architecture(run, architecture)
     tester = evaluator.module.tester
     if isinstance(tester, ImagePolicy):
         run.write_policy(tester.rows())

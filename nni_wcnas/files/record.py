@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import math
 import subprocess
@@ -17,16 +16,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-from torch import Tensor
-
+from nni_wcnas.atomic import write_atomically
 from nni_wcnas.files.earlier_record import updated
 from nni_wcnas.files.run_directory import RecordError, RunDirectory
-from nni_wcnas.measure.predictions import Predictions
-from nni_wcnas.spaces.architecture import Architecture, write_atomically
+from nni_wcnas.spaces.architecture import Architecture
 
-__all__ = ['Record', 'describe', 'fingerprint', 'is_record', 'load_record', 'record_path', 'save_record',
-           'show_examples', 'unit']
+__all__ = ['Record', 'describe', 'fingerprint', 'is_record', 'load_record', 'record_path', 'save_record', 'unit']
 
 VERSION = 1
 _FORMAT = 'nni_wcnas record'
@@ -171,30 +166,6 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def show_examples(predictions: Predictions, images: Tensor, places: Tensor) -> list[dict[str, Any]]:
-    """What a network says about some images.
-
-    Parameters
-    ----------
-    predictions
-        Of N examples, with positions.
-    images
-        uint8, shape ``(K, 3, H, W)``.
-    places
-        Which of the N examples they are, shape ``(K,)``.
-    """
-    chosen = predictions[places]
-    confidence = chosen.probabilities.max(dim=1).values
-    if chosen.indices is None:
-        raise ValueError('the predictions have no positions: use data of nni_wcnas.data')
-    return [
-        {'position': int(position), 'label': int(label), 'predicted': int(predicted), 'confidence': float(sure),
-         'image': _png(image)}
-        for position, label, predicted, sure, image
-        in zip(chosen.indices, chosen.labels, chosen.classes, confidence, images, strict=True)
-    ]
-
-
 def save_record(record: Record, path: Path) -> Path:
     """Write a record, whole or not at all; numbers that are not finite are left out."""
     document = {'format': _FORMAT, 'version': VERSION, **asdict(record)}
@@ -306,10 +277,3 @@ def _commit() -> str | None:
 def _plain(architecture: Architecture | None) -> dict[str, Any]:
     """The architecture without where it comes from, which the settings hold."""
     return {} if architecture is None else {**json.loads(json.dumps(asdict(architecture))), 'provenance': {}}
-
-
-def _png(image: Tensor) -> str:
-    """An image as the content of a PNG file, base64."""
-    buffer = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(buffer, 'PNG', optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()

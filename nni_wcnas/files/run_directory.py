@@ -21,10 +21,9 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
 
-from nni_wcnas.page.drawing import draw_cell, draw_grid
-from nni_wcnas.spaces.architecture import Architecture, load_architecture, save_architecture, write_atomically
+from nni_wcnas.atomic import write_atomically
+from nni_wcnas.spaces.architecture import Architecture, load_architecture, save_architecture
 
 __all__ = ['RecordError', 'RunDirectory']
 
@@ -65,6 +64,10 @@ class RunDirectory:
     def cell(self, name: str) -> Path:
         """Drawing of the cell ``'normal'`` or ``'reduce'``."""
         return self.path / f'cell_{name}.svg'
+
+    def grid(self, epoch: int) -> Path:
+        """Picture of the tester's images after an epoch."""
+        return self.path / 'generated' / f'epoch_{epoch:04d}.png'
 
     def generated(self) -> dict[int, Path]:
         """Grids of generated images by epoch, ascending."""
@@ -177,31 +180,12 @@ class RunDirectory:
             return dict(json.loads(_read(self.proposal)))
 
     def write_architecture(self, architecture: Architecture) -> None:
-        """Write the architecture and the drawings of its cells, if it has any."""
+        """Write the architecture; its cells are drawn by :mod:`nni_wcnas.page.run_pictures`."""
         save_architecture(architecture, self.architecture)
-        for name, cell in architecture.genotype().items():
-            outputs = architecture.outputs(name)
-            draw_cell(cell, self.cell(name), inputs=architecture.num_inputs, outputs=outputs)
 
     def read_architecture(self) -> Architecture | None:
         """Read the architecture; None where none was written."""
         return load_architecture(self.architecture) if self.architecture.exists() else None
-
-    def write_generated(self, epoch: int, images: Tensor, labels: Tensor, columns: int = 10) -> None:
-        """Write the grid of the tester's images after one epoch.
-
-        Parameters
-        ----------
-        epoch
-            From 0.
-        images
-            In [-1, 1], shape ``(N, 3, H, W)``.
-        labels
-            Shape ``(N,)``; a row of the grid is a class.
-        columns
-            Images in a row at most.
-        """
-        draw_grid(images, labels, self.path / 'generated' / f'epoch_{epoch:04d}.png', columns)
 
     def write_generated_measures(self, extractor: str, measures: Mapping[str, Any]) -> None:
         """Write measures of the tester's images beside those by other extractors.

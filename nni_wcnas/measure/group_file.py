@@ -14,7 +14,6 @@ from torch import Tensor
 
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.shortcut import GROUPS, groups
-from nni_wcnas.settings.problems import CommandError
 
 __all__ = ['Groups', 'load_groups', 'shortcut_groups']
 
@@ -43,22 +42,22 @@ def load_groups(path: str | None, names: str | None, count: int) -> Groups | Non
 
     Raises
     ------
-    CommandError
+    ValueError
         One sentence if a file is missing, unreadable, or does not fit ``count`` test examples.
     """
     if path is None:
         if names is not None:
-            raise CommandError(f'--group-names {names} names no groups; give --groups, too')
+            raise ValueError(f'--group-names {names} names no groups; give --groups, too')
         return None
     try:
         values = np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise CommandError(f'--groups {path}: there is no such file; give a .npy file') from None
+        raise ValueError(f'--groups {path}: there is no such file; give a .npy file') from None
     except (OSError, ValueError, EOFError) as error:
-        raise CommandError(f'--groups {path}: not a readable .npy array; save it with numpy.save') from error
+        raise ValueError(f'--groups {path}: not a readable .npy array; save it with numpy.save') from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in 'iu' or values.shape != (count,):
         found = f'{values.dtype} of shape {values.shape}' if isinstance(values, np.ndarray) else 'several arrays'
-        raise CommandError(f'--groups {path}: holds {found}; give one integer for each of the {count} test examples')
+        raise ValueError(f'--groups {path}: holds {found}; give one integer for each of the {count} test examples')
     named = _names(names)
     content = values.tobytes() + (json.dumps(named, sort_keys=True).encode() if named else b'')
     source = f'{Path(path).name} {hashlib.sha256(content).hexdigest()[:16]}'
@@ -78,10 +77,10 @@ def _names(path: str | None) -> dict[int, str]:
         document = json.loads(Path(path).read_text(encoding='utf-8'))
         found = {int(group): str(name) for group, name in document.items()}
     except OSError as error:
-        raise CommandError(f'--group-names {path}: cannot be read ({error.strerror}); give a JSON file') from error
+        raise ValueError(f'--group-names {path}: cannot be read ({error.strerror}); give a JSON file') from error
     except (ValueError, AttributeError) as error:
-        raise CommandError(f'--group-names {path}: is no JSON map from group to name; write {{"0": "day"}}') from error
+        raise ValueError(f'--group-names {path}: is no JSON map from group to name; write {{"0": "day"}}') from error
     twice = [name for name, count in Counter(found.values()).items() if count > 1]
     if twice:  # Of two measures of one name only the last would be kept.
-        raise CommandError(f'--group-names {path}: {twice[0]!r} names several groups; give each a name of its own')
+        raise ValueError(f'--group-names {path}: {twice[0]!r} names several groups; give each a name of its own')
     return found

@@ -12,7 +12,6 @@ from torch import Tensor
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import Kind, load_difficulty
 from nni_wcnas.data.reference import reference_models
-from nni_wcnas.settings.problems import CommandError
 
 __all__ = ['NONE', 'REFERENCE', 'HardImages', 'hard_images']
 
@@ -58,7 +57,7 @@ def hard_images(
 
     Raises
     ------
-    CommandError
+    ValueError
         If there is a share that the source does not allow.
     """
     if difficulty == NONE:
@@ -71,10 +70,10 @@ def hard_images(
         reference = reference_models(data, progress=sys.stderr.isatty())
         return HardImages(reference.name, _SHARE if share is None else share, reference.test_scores)
     if another and known['difficulty'] == NONE:
-        raise CommandError(f'--share {share:g} needs hard images, and there are none since --difficulty none; give '
+        raise ValueError(f'--share {share:g} needs hard images, and there are none since --difficulty none; give '
                            'another --difficulty, too')
     if another:
-        raise CommandError(f'--share {share:g} needs the difficulty that was measured with ({known["difficulty"]}); '
+        raise ValueError(f'--share {share:g} needs the difficulty that was measured with ({known["difficulty"]}); '
                            'give its --difficulty and --kind, too')
     return HardImages(known['difficulty'], known['share'])
 
@@ -83,6 +82,6 @@ def _of_file(data: ImageData, path: str, kind: Kind, share: float | None) -> Har
     """A file that lists the hard images has a share of its own."""
     scores = load_difficulty(path, data.images.test.labels, kind=kind)
     if scores.share is not None and share is not None:
-        raise CommandError(f'--share {share:g} has no meaning with --kind indices, whose file says which images are '
+        raise ValueError(f'--share {share:g} has no meaning with --kind indices, whose file says which images are '
                            'hard; leave it out')
     return HardImages(scores.source, scores.share or (_SHARE if share is None else share), scores.values)

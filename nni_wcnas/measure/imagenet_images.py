@@ -11,7 +11,6 @@ from torch import nn
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.store import FileStore
 from nni_wcnas.measure.corruption import ImageNetC, Variant, count_images, variant_measures, wordnet_ids
-from nni_wcnas.settings.problems import CommandError
 
 __all__ = ['VARIANT_STARTS', 'check_variants', 'imagenet_c', 'measure_variant']
 
@@ -25,13 +24,13 @@ def imagenet_c(folder: str, data: ImageData, limit: int | None) -> ImageNetC:
 
     Raises
     ------
-    CommandError
+    ValueError
         When a number of images is given, of which they have their own.
     ValueError
         When the data are not ImageNet's, or the folder is missing.
     """
     if limit is not None:
-        raise CommandError(f'--corruption-limit {limit} does not limit published folders; leave it out')
+        raise ValueError(f'--corruption-limit {limit} does not limit published folders; leave it out')
     return ImageNetC(folder, wordnet_ids(data.class_names, data.name), image_size=data.image_size,
                      batch_size=data.batch_size, mean=data.mean, std=data.std)
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nni_wcnas.atomic import write_atomically
 from nni_wcnas.files.checkpoint import CheckpointError, check_checkpoint
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.network.cell_network import CellNetwork
 from nni_wcnas.spaces import published
-from nni_wcnas.spaces.architecture import Architecture, ArchitectureError, load_architecture, write_atomically
+from nni_wcnas.spaces.architecture import Architecture, ArchitectureError, load_architecture
 from nni_wcnas.spaces.sample_check import listed, nearest
 
 __all__ = ['build', 'export_onnx', 'find_architecture', 'trained']

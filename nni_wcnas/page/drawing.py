@@ -23,8 +23,8 @@ from matplotlib.path import Path as Curve
 from PIL import Image
 from torch import Tensor
 
+from nni_wcnas.atomic import write_atomically
 from nni_wcnas.contracts import CellGenotype
-from nni_wcnas.spaces.architecture import write_atomically
 
 __all__ = ['draw_cell', 'draw_grid']
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from nni_wcnas.atomic import write_atomically
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.measure.truth import Standing
 from nni_wcnas.page.curves import Chart, draw_chart
 from nni_wcnas.page.html import escape, image_source, page, table
-from nni_wcnas.spaces.architecture import write_atomically
 
 __all__ = ['CHARTS', 'RETRAINING_CHARTS', 'write_comparison', 'write_report']
 

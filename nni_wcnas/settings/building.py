@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from nni_wcnas.cli.truth import make_truth
 from nni_wcnas.contracts import GenerativeTester
 from nni_wcnas.objective import GroupWorstCase
 from nni_wcnas.options import option
@@ -16,6 +15,7 @@ from nni_wcnas.settings import assembly
 from nni_wcnas.settings.document import Document
 from nni_wcnas.settings.problems import Problem, for_settings
 from nni_wcnas.settings.schema import AUTO, Settings
+from nni_wcnas.settings.truth import make_truth
 from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
 from nni_wcnas.tester import make_auxiliary
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nni_wcnas.atomic import write_atomically
 from nni_wcnas.contracts import CellGenotype, Choice
 from nni_wcnas.spaces.architecture_string import from_hub, to_string
 from nni_wcnas.spaces.candidates import ALLOWED, DENSE_LABEL, DENSE_NODES
@@ -25,7 +25,7 @@ from nni_wcnas.spaces.views import VIEW_LABEL
 
 __all__ = [
     'BENCHMARK_SPACES', 'CELLS', 'CELL_SPACES', 'DENSE_SPACES', 'OWN_CELL_SPACES', 'SPACES', 'SPACES_WITH_CELLS',
-    'VERSION', 'Architecture', 'ArchitectureError', 'load_architecture', 'save_architecture', 'write_atomically',
+    'VERSION', 'Architecture', 'ArchitectureError', 'load_architecture', 'save_architecture',
 ]
 
 VERSION = 1
@@ -245,29 +245,6 @@ def save_architecture(architecture: Architecture, path: str | os.PathLike[str]) 
         raise ArchitectureError(f'{path}: cannot be written, {error}: {remedy}') from error
     write_atomically(path, text)
     return path
-
-
-def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """Write a file whole or not at all: a reader, or a killed writer, never sees half of it.
-
-    Parameters
-    ----------
-    path
-        The file; its folder is made if need be.
-    content
-        Text (written as UTF-8) or bytes.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-        os.chmod(temporary, 0o644)  # Temporary files are private; a result is not.
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def load_architecture(path: str | os.PathLike[str]) -> Architecture:

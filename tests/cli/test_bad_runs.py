@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from nni_wcnas.cli import evaluation, main
+from nni_wcnas.cli import evaluate, main
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.spaces import published
 
@@ -338,13 +338,13 @@ def test_killed_while_corruptions_are_measured(
     assert process.wait() == -signal.SIGKILL
     left = [name for name in names if f'error_corruption_{name}_5' not in known()]
     made: list[str] = []
-    real = evaluation.corruption_errors
+    real = evaluate.corruption_errors
 
     def spied(*parts: Any, names: list[str], **options: Any) -> Any:
         made.extend(names)
         return real(*parts, names=names, **options)
 
-    monkeypatch.setattr(evaluation, 'corruption_errors', spied)
+    monkeypatch.setattr(evaluate, 'corruption_errors', spied)
     assert here('evaluate', killed.path, *more).returncode == 0
     assert made == left and 0 < len(left) < len(names)
     assert here('evaluate', never.path, *more).returncode == 0

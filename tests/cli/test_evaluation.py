@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nni_wcnas.cli import evaluation, main
+from nni_wcnas.cli import evaluate as command
+from nni_wcnas.cli import main
 from nni_wcnas.files.run_directory import RunDirectory
 
 DATA = '{name: digits, limit: 60, batch_size: 30}'
@@ -69,13 +70,13 @@ def test_the_hard_images_of_a_list(run: RunDirectory, tmp_path: Path, evaluate: 
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Parts of the data that were predicted."""
     found: list[str] = []
-    real = evaluation.predict
+    real = command.predict
 
     def spied(network: Any, data: Any, part: str) -> Any:
         found.append(part)
         return real(network, data, part)
 
-    monkeypatch.setattr(evaluation, 'predict', spied)
+    monkeypatch.setattr(command, 'predict', spied)
     return found
 
 

@@ -10,6 +10,7 @@ from test_comparison import CLEAR, page
 from nni_wcnas.compare import comparison_page
 from nni_wcnas.files.record import describe, load_record, save_record
 from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.page.run_pictures import write_generated
 
 
 def searched(path, epochs=12):
@@ -18,7 +19,7 @@ def searched(path, epochs=12):
     run.write_history([{'epoch': epoch, 'entropy': 1.5 - epoch / 10, 'loss_A': float('nan')}
                        for epoch in range(epochs + 1)])
     for epoch in range(epochs + 1):
-        run.write_generated(epoch, torch.full((2, 3, 4, 4), epoch / 20), torch.arange(2))
+        write_generated(run, epoch, torch.full((2, 3, 4, 4), epoch / 20), torch.arange(2))
     inner.write_settings({'data': {'name': 'digits'}, 'retrain': {'seed': 0}})
     return run, inner
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.page.run_pictures import write_architecture, write_generated
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_settings_are_plain_yaml(run, tmp_path):
 
 
 def test_architecture_with_its_drawings(run, architecture):
-    run.write_architecture(architecture)
+    write_architecture(run, architecture)
     assert run.read_architecture() == architecture
     assert sorted(path.name for path in run.path.iterdir()) == [
         'architecture.json',
@@ -89,7 +90,7 @@ def test_architecture_with_its_drawings(run, architecture):
 
 def test_generated_by_epoch(run):
     for epoch in (12, 3, 100_000):
-        run.write_generated(epoch, torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))
+        write_generated(run, epoch, torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))
     (run.path / 'generated' / 'epoch_last.png').touch()
     assert list(run.generated()) == [3, 12, 100_000]
     assert run.generated()[3].name == 'epoch_0003.png'

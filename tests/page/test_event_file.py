@@ -6,13 +6,14 @@ from event_reading import read_events, scalars_of
 
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.page.event_file import EventFile
+from nni_wcnas.page.run_pictures import write_generated
 
 ROWS = [{'epoch': epoch, 'fid': 1 / (epoch + 3), **({'loss_A': 2.0 - epoch} if epoch else {})} for epoch in range(5)]
 
 
 def write(run, rows, events):
     for row in rows:
-        run.write_generated(row['epoch'], torch.zeros(4, 3, 8, 8), torch.tensor([0, 0, 1, 1]))
+        write_generated(run, row['epoch'], torch.zeros(4, 3, 8, 8), torch.tensor([0, 0, 1, 1]))
         events.add(row)
 
 

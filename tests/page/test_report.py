@@ -11,6 +11,7 @@ import torch
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.page.curves import Chart, draw_chart
 from nni_wcnas.page.report import CHARTS, write_comparison, write_report
+from nni_wcnas.page.run_pictures import write_architecture, write_generated
 
 VOID = {'meta', 'img', 'br', 'hr', 'link', 'input'}
 
@@ -62,10 +63,10 @@ ROWS = [{'epoch': epoch, **{column: 1.0 + epoch for chart in CHARTS for column i
 def run(tmp_path, architecture):
     run = RunDirectory(tmp_path / 'trial_1')
     run.write_settings({'method': 'wcnas', 'search': {'epochs': 4}, 'note': '<script>alert("x")</script>'})
-    run.write_architecture(architecture)
+    write_architecture(run, architecture)
     run.write_history(ROWS)
     for epoch in range(30):
-        run.write_generated(epoch, torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))
+        write_generated(run, epoch, torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))
     return run
 
 
@@ -203,5 +204,5 @@ def test_a_retraining_has_its_own_curves(run):
 
 def test_what_the_network_sees_is_told_where_it_was_a_choice(run, architecture):
     assert 'the network sees' not in check(write_report(run)).text
-    run.write_architecture(seeing(architecture, 'luminance'))
+    write_architecture(run, seeing(architecture, 'luminance'))
     assert 'Of its images the network sees: luminance.' in check(write_report(run)).text

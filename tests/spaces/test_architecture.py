@@ -7,15 +7,9 @@ import sys
 
 import pytest
 
+from nni_wcnas.atomic import write_atomically
 from nni_wcnas.contracts import Choice
-from nni_wcnas.spaces.architecture import (
-    SPACES,
-    Architecture,
-    ArchitectureError,
-    load_architecture,
-    save_architecture,
-    write_atomically,
-)
+from nni_wcnas.spaces.architecture import SPACES, Architecture, ArchitectureError, load_architecture, save_architecture
 from nni_wcnas.spaces.architecture_string import from_string
 from nni_wcnas.spaces.operations import BENCHMARK_PRIMITIVES, PRIMITIVES
 

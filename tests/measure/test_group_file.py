@@ -10,7 +10,6 @@ import pytest
 
 from nni_wcnas.data import Digits
 from nni_wcnas.measure.group_file import load_groups, shortcut_groups
-from nni_wcnas.settings.problems import CommandError
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def test_names_of_some_groups(groups: str, tmp_path: Path) -> None:
 
 
 def test_a_name_of_two_groups_is_refused(groups: str, tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="names.json: 'day' names several groups; give each a name of its own"):
+    with pytest.raises(ValueError, match="names.json: 'day' names several groups; give each a name of its own"):
         load_groups(groups, named(tmp_path, {'0': 'day', '1': 'day', '2': 'night'}), 3)
 
 
