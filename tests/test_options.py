@@ -1,4 +1,4 @@
-"""The registry: every row makes something, is documented, and is on README's page."""
+"""The registry: every row makes something, is documented, and is on a page of the documentation."""
 
 import inspect
 from pathlib import Path
@@ -13,7 +13,7 @@ KINDS = dict(zip(AXES, (Weighting, Objective, Hypergradient, Smoothing, Selectio
 KINDS['transform'] = Transform
 MEMBERS = [row for row in OPTIONS if row.axis in KINDS]
 ROOT = Path(__file__).parents[1]
-README = (ROOT / 'README.md').read_text()
+PAGES = '\n'.join(path.read_text() for path in [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))])
 
 
 @pytest.mark.parametrize('row', MEMBERS, ids=lambda row: row.name)
@@ -24,7 +24,7 @@ def test_members_are_of_their_axis_final_values_and_evaluate_from_their_repr(row
     assert hash(member) == hash(build(row.axis, row.name))
     with pytest.raises(AttributeError):
         member.anything = 1  # frozen: a strategy's members do not change under it
-    assert f'`{type(member).__name__}' in README, 'README lists every member'
+    assert f'`{type(member).__name__}' in PAGES, 'docs/methods.md lists every member'
     module = inspect.getmodule(row.factory)
     assert module.__doc__ and len(module.__doc__.splitlines()) > 0 and row.description and row.paper
 
@@ -34,12 +34,12 @@ def test_presets_make_searches_and_take_overrides(row):
     assert isinstance(row.factory(), wc.Search)
     assert row.factory(gradient_clip_val=1.5).gradient_clip_val == 1.5
     assert row.factory(selection=wc.Magnitude(by='logit')).selection.by == 'logit'
-    assert f'`{row.name}' in README
+    assert f'`{row.name}' in PAGES
 
 
 @pytest.mark.parametrize('name', list_options('space'))
 def test_spaces_have_a_file_and_are_on_the_page(name):
-    assert f'`{name}`' in README
+    assert f'`{name}`' in PAGES
     assert f'\nname: {name}\n' in (ROOT / 'search_spaces' / f'{name}.yml').read_text()
 
 

@@ -38,7 +38,7 @@ from nni_wcnas import (
 from nni_wcnas.options import list_options
 from nni_wcnas.recipes import RECIPES, Recipe, recipe
 
-README = (Path(__file__).parents[1] / 'README.md').read_text()
+METHODS = (Path(__file__).parents[1] / 'docs' / 'methods.md').read_text()
 AXES = ('relaxation', 'objective', 'hypergradient', 'smoothing', 'selection', 'schedule', 'transforms')
 
 
@@ -220,9 +220,9 @@ def _written(text):
     return {eval(code, names) for code in re.findall(r'`([A-Z][^`]*\))`', text) if '...' not in code}
 
 
-def test_the_table_of_readme_says_what_the_presets_do():
+def test_the_table_of_methods_says_what_the_presets_do():
     """Every preset of the registry has one row, with exactly the members in which it differs from DARTS."""
-    rows = re.findall(r'^\| .+? \| `(\w+)` \| (.+?) \| .+? \| .+? \|$', README, re.MULTILINE)
+    rows = re.findall(r'^\| .+? \| `(\w+)` \| (.+?) \| .+? \| .+? \|$', METHODS, re.MULTILINE)
     assert sorted(name for name, _ in rows) == sorted(list_options('preset'))
     for name, text in rows:
         members = differences(presets.PRESETS[name]())

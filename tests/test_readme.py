@@ -1,4 +1,4 @@
-"""README: its Python runs, its commands exist, its first command does what it says."""
+"""README and docs: their Python runs, their commands, files and links exist, the first command does what it says."""
 
 import re
 import runpy
@@ -11,6 +11,9 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text()
+PAGES = [ROOT / 'README.md', ROOT / 'CHANGELOG.md', *sorted((ROOT / 'docs').glob('*.md'))]
+ALL = '\n'.join(path.read_text() for path in PAGES)
+SPEED = (ROOT / 'docs' / 'speed.md').read_text()
 
 
 def _blocks(language):
@@ -33,9 +36,9 @@ def test_python_runs_as_written(tmp_path):
 
 
 def test_speed_table_is_filled():
-    assert not re.search(r'[A-Z]+_TABLE', README)
+    assert not re.search(r'[A-Z]+_(TABLE|OUTPUT)|TABLES', ALL)
     row = r'^\| `(darts|darts_2nd|gdas|wcnas)`.* \| (\d\.\d\d) \| (\d\.\d\d) \| (\d\.\d\d) \| ([\d.]+) \|$'
-    rows = re.findall(row, README, re.MULTILINE)
+    rows = re.findall(row, SPEED, re.MULTILINE)
     assert [row[0] for row in rows] == ['darts', 'darts_2nd', 'gdas', 'wcnas'] and rows[3][4] == '1.625'
     limits = runpy.run_path(str(ROOT / 'tests' / 'benchmarks' / 'search_iteration.py'))
     shown = {name: (float(of_nni), float(of_darts), float(memory)) for name, of_nni, of_darts, memory, _ in rows}
@@ -45,14 +48,28 @@ def test_speed_table_is_filled():
 
 
 def test_every_command_and_file_it_names_exists():
-    names = set(re.findall(r'nni-wcnas (\w+)', README))
+    names = set(re.findall(r'nni-wcnas (\w+)', ALL))
     shown = subprocess.run(
         [sys.executable, '-m', 'nni_wcnas.cli', '--help'], capture_output=True, text=True, check=True
     ).stdout
     assert {'run', 'search', 'pretrain', 'retrain', 'evaluate', 'report', 'options'} <= names
     assert all(name in shown for name in names)
-    for name in re.findall(r'`?((?:experiments|tests|nni_wcnas|functional|objective)/[\w/]+\.\w+)', README):
+    for name in re.findall(r'`?((?:experiments|tests|nni_wcnas|functional|objective)/[\w/]+(?:\.\w+)+)', ALL):
         assert (ROOT / name).exists() or (ROOT / 'nni_wcnas' / name).exists(), name
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """Relative ones, to files of the repository and to headings of their pages."""
+    for target in re.findall(r'\]\(([^)\s]+)\)', page.read_text()):
+        if target.startswith(('http://', 'https://')):
+            continue
+        path, _, heading = target.partition('#')
+        found = page.parent / path if path else page
+        assert found.exists(), f'{page.name}: {target}'
+        titles = [re.sub(r'[^\w\- ]', '', title).strip().lower().replace(' ', '-')
+                  for title in re.findall(r'^#+ (.+)$', found.read_text(), re.MULTILINE)]
+        assert not heading or heading in titles, f'{page.name}: {target}'
 
 
 @pytest.mark.parametrize(

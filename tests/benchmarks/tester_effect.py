@@ -1,4 +1,4 @@
-"""What the testers' images become in a search, by lambda and seed: the tables of README, "What the testers do".
+"""What the testers' images become in a search, by lambda and seed: the tables of docs/results.md.
 
     python tests/benchmarks/tester_effect.py --out runs/tester_effect            # 10 searches, half an hour on one core
     python tests/benchmarks/tester_effect.py --out runs/tester_effect --table    # the tables, from the records
