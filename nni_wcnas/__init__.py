@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nni_wcnas import data, presets, spaces
+    from nni_wcnas.papers import citation
     from nni_wcnas.evaluator import SearchEvaluator
     from nni_wcnas.hypergradient import FirstOrder, Unrolled
     from nni_wcnas.objective import (
@@ -99,6 +100,7 @@ __all__ = [
     'TopPairs',
     'Unrolled',
     'WorstCase',
+    'citation',
     'data',
     'load_architecture',
     'presets',
@@ -111,6 +113,7 @@ __all__ = [
 __version__ = '0.1.0'
 
 _HOMES = {
+    'citation': 'papers',
     'Dirichlet': 'relaxation',
     'GumbelSoftmax': 'relaxation',
     'HardConcrete': 'relaxation',
