@@ -163,7 +163,7 @@ retrain(Architecture.from_genotype(DARTS_V2), Deadly(), directory={run!r}, **{qu
 
 def test_killed_and_resumed_ends_in_the_same_bits(architecture, tiny, tmp_path):
     quick = {**QUICK, 'epochs': 4}
-    code = KILLED.format(folder=str(Path(__file__).parent), run=str(tmp_path / 'killed'), quick=quick,
+    code = KILLED.format(folder=str(Path(__file__).parents[1]), run=str(tmp_path / 'killed'), quick=quick,
                          threads=torch.get_num_threads())
     assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=False).returncode == -signal.SIGKILL
     checkpoint = torch.load(tmp_path / 'killed' / 'checkpoints' / 'last.ckpt', weights_only=True)
