@@ -1,6 +1,6 @@
 """Pure tensor functions: the mathematics of the papers.
 
-Symbols (code -> papers/wcnas)
+Symbols of papers/wcnas, by their name in the code:
 
 =====================  =====================================================
 ``alphas``             A, architecture

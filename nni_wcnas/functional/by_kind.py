@@ -1,4 +1,4 @@
-"""Changing each row of a batch by one of several functions, each of which is called once, with all of its rows."""
+"""Change each row of a batch by one of several functions; each is called once, with all of its rows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def by_kind(kinds: Sequence[int], change: Callable[..., Tensor], *tensors: Tenso
     Parameters
     ----------
     kinds
-        One for each of the N rows.
+        The kind of each of the N rows.
     change
-        From rows of the tensors to as many rows.
+        A function of a kind and of rows of all tensors, which returns as many rows.
     *tensors
-        Shape ``(N, ...)`` each.
+        What the rows are taken from, shape ``(N, ...)`` each.
 
     Returns
     -------
@@ -34,6 +34,8 @@ def by_kind(kinds: Sequence[int], change: Callable[..., Tensor], *tensors: Tenso
     rows: dict[int, list[int]] = {}
     for row, kind in enumerate(kinds):
         rows.setdefault(kind, []).append(row)
+    # Rows are sorted by kind, changed group by group, and put back by the inverse permutation, order.argsort(): three
+    # indexings, whatever the number of kinds.
     order = torch.tensor([row for group in rows.values() for row in group], device=tensors[0].device)
     parts = zip(*(tensor[order].split([len(group) for group in rows.values()]) for tensor in tensors))
     return torch.cat([change(kind, *part) for kind, part in zip(rows, parts)])[order.argsort()]

@@ -1,4 +1,4 @@
-"""Channel shuffle."""
+"""Channel shuffle: interleave groups of channels, so that a later group sees channels of all of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def shuffled(images: Tensor, groups: int) -> Tensor:
 
     Returns
     -------
-    The same shape and memory format.
+    The shuffled images, in the same shape and memory format.
 
     Examples
     --------
@@ -32,6 +32,8 @@ def shuffled(images: Tensor, groups: int) -> Tensor:
     Zhang et al., "ShuffleNet", CVPR 2018, section 3.1.
     """
     if images.is_contiguous(memory_format=torch.channels_last):
+        # The general form below would copy into the plain memory layout; here the copy is made with channels last.
         rows = images.permute(0, 2, 3, 1).unflatten(3, (groups, -1))  # (N, H, W, groups, C / groups)
         return rows.transpose(3, 4).flatten(3).permute(0, 3, 1, 2)
+    # (N, groups, C / groups, H, W) with the two factors of C swapped: channel j of group i goes to place j groups + i.
     return images.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)

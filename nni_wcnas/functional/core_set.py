@@ -1,4 +1,4 @@
-"""Core-sets: a few points that lie near all of many, by greedy k-centre selection.
+"""Core-sets: a few points, chosen from many so that each of the many is near one of them, by greedy k-centre selection.
 
 ::
 
@@ -23,17 +23,19 @@ __all__ = ['core_set', 'embedded']
 
 _SIDE = 8
 _DIMENSIONS = 32
-"""Small-GAN's."""
+"""Length of the projections, as in Small-GAN."""
 
 
 @torch.no_grad()
 def core_set(points: Tensor, count: int) -> Tensor:
-    """Indices, shape ``(count,)``, of a core-set of points ``(N, D)``; of equally far points the first.
+    """Return the indices of a core-set of ``count`` points among points ``(N, D)``, shape ``(count,)``.
+
+    The first point is always chosen; of equally far points, the first one is.
 
     Raises
     ------
     ValueError
-        If there are fewer points.
+        If ``count`` is below 1, or there are fewer points than that.
 
     Examples
     --------
@@ -43,6 +45,8 @@ def core_set(points: Tensor, count: int) -> Tensor:
     if not 1 <= count <= len(points):
         raise ValueError(f'A core-set of {count} of {len(points)} points cannot be chosen; ask for 1 to {len(points)}.')
     chosen = torch.zeros(count, dtype=torch.long, device=points.device)
+    # Squared distance of each point to its nearest chosen one. Updating it costs one pass over the points for each
+    # choice, O(count N D) in all; squares have the same order as distances.
     nearest = (points - points[0]).square().sum(dim=1)
     for place in range(1, count):
         chosen[place] = nearest.argmax()
@@ -51,11 +55,13 @@ def core_set(points: Tensor, count: int) -> Tensor:
 
 
 def embedded(images: Tensor) -> Tensor:
-    """Images ``(N, 3, H, W)`` as points ``(N, 32)``: averaged to 8 x 8 pixels, then a fixed random projection.
+    """Turn images ``(N, 3, H, W)`` into points ``(N, 32)``: average them to 8 x 8 pixels, then project at random.
 
     Small-GAN projects features of an Inception network, which is a download; distances of averaged pixels cost nothing.
     """
     pixels = F.adaptive_avg_pool2d(images, _SIDE).flatten(1)
+    # A generator of its own: images that come in several calls are projected alike, and the global random state stays.
     random = torch.Generator().manual_seed(0)
+    # Entries of variance 1 / 32 keep squared distances on average (Johnson and Lindenstrauss).
     projection = torch.randn(pixels.shape[1], _DIMENSIONS, generator=random) / _DIMENSIONS ** 0.5
     return pixels @ projection.to(pixels)

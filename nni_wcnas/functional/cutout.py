@@ -1,4 +1,4 @@
-"""Cutout of squares whose size is a share of the image."""
+"""Cutout: squares of images are painted grey, of a size that is a share of the image."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import Tensor
 __all__ = ['cutout']
 
 _GREY = 0.5
+"""The grey that is painted: the middle of [0, 1]."""
 
 
 def cutout(images: Tensor, share: Tensor, centres: Tensor) -> Tensor:
@@ -31,10 +32,14 @@ def cutout(images: Tensor, share: Tensor, centres: Tensor) -> Tensor:
     DeVries and Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017.
     """
     hit = []
+    # A square is the product of an interval of rows and one of columns. What lies outside of the image has no pixels,
+    # which clips it at the borders.
     for axis, side in enumerate(images.shape[-2:]):
+        # Centres of the pixels, counted from the outer edge.
         position = torch.arange(side, device=images.device, dtype=images.dtype) + 0.5
         start = (centres[:, axis] - share / 2) * side
         distance = position - start[:, None]  # (N, side)
         hit.append((distance >= 0) & (distance < (share * side)[:, None]))
     hole = hit[0][:, None, :, None] & hit[1][:, None, None, :]  # (N, 1, H, W)
+    # The mask is made of comparisons: neither share nor centres get a gradient.
     return images.masked_fill(hole, _GREY)

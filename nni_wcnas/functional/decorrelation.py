@@ -19,7 +19,7 @@ __all__ = ['decorrelation']
 
 
 def decorrelation(features: Tensor) -> Tensor:
-    """Mean of the squared correlations of all pairs of different features: sum over i != j of r_ij^2 / (F (F - 1)).
+    """Return the mean squared correlation of different features: the sum over i != j of r_ij^2 / (F (F - 1)).
 
     A feature that is constant over the batch is correlated with none. With a single feature, or a batch of one, the
     penalty is zero.
@@ -27,7 +27,7 @@ def decorrelation(features: Tensor) -> Tensor:
     Parameters
     ----------
     features
-        Activations, shape ``(N, F)``.
+        Activations of N examples, shape ``(N, F)``.
 
     Returns
     -------
@@ -48,11 +48,14 @@ def decorrelation(features: Tensor) -> Tensor:
         raise ValueError(f'Features must have shape (N, F), but have {tuple(features.shape)}; flatten them first.')
     count = features.shape[1]
     if count < 2:
+        # A zero with a graph, so that callers can differentiate it like any other value.
         return 0 * features.sum()
     centred = features - features.mean(dim=0)
     length = centred.square().sum(dim=0)
     # Not clamp(min=tiny): a constant feature, off by rounding, would be blown up to unit length.
     varies = length > torch.finfo(length.dtype).eps * features.square().sum(dim=0)
+    # r_ij = <u_i, u_j> with u_i the centred feature at unit length. Constant features are divided by 1 and then set to
+    # 0: rsqrt(0) would be infinite, and its gradient NaN even where the result is masked.
     unit = centred * torch.where(varies, length, torch.ones_like(length)).rsqrt() * varies
     correlation = unit.T @ unit  # (F, F)
     return (correlation.square().sum() - correlation.diagonal().square().sum()) / (count * (count - 1))

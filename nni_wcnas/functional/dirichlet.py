@@ -17,57 +17,63 @@ from torch import Tensor
 __all__ = ['concentration', 'divergence_from_uniform', 'sampled']
 
 _SMALLEST = 1e-290
-"""Of a gamma variable in double precision: what is divided by their sum stays finite."""
+"""Smallest value of a gamma variable in double precision: the sum that it is divided by stays above 0."""
 
 
 def concentration(alpha: Tensor) -> Tensor:
-    """elu(alpha) + 1: exp(alpha) below zero, alpha + 1 above.
+    """Return elu(alpha) + 1, which is exp(alpha) below zero and alpha + 1 above.
 
     Not computed as written, which rounds to zero below -17 in single precision; minus infinity gives exactly zero.
 
     Parameters
     ----------
     alpha
-        Any shape.
+        Logits of any shape; minus infinity for a candidate that was pruned.
 
     Returns
     -------
-    The same shape, positive wherever ``alpha`` is finite.
+    Concentrations of the same shape, positive wherever ``alpha`` is finite.
 
     Examples
     --------
     >>> concentration(torch.tensor([-torch.inf, 0.0, 2.0]))
     tensor([0., 1., 3.])
     """
+    # Both branches of where() are computed. Without the mask, exp would overflow for a large alpha in the branch that
+    # is thrown away, and its gradient of 0 times infinity would be NaN.
     above = alpha > 0
     return torch.where(above, alpha + 1, alpha.masked_fill(above, 0.0).exp())
 
 
 def sampled(concentration: Tensor, generator: torch.Generator) -> Tensor:
-    """One draw from the Dirichlet distribution of each row, with its pathwise gradient.
+    """Draw once from the Dirichlet distribution of each row, with a pathwise gradient.
 
-    Gamma variables divided by their sum, in double precision: with small concentrations nearly all of them are so close
-    to zero that single precision cannot tell them apart.
+    The draw is a row of gamma variables divided by their sum. They are in double precision: with small concentrations,
+    nearly all of them are so close to zero that single precision cannot tell them apart.
 
     Parameters
     ----------
     concentration
-        Shape ``(E, K)``, at least zero; each row has a positive entry.
+        beta, shape ``(E, K)``, at least zero; each row has a positive entry.
     generator
-        On the same device.
+        Source of the random numbers, on the same device.
 
     Returns
     -------
-    Shape ``(E, K)``; rows sum to one. Once differentiable.
+    The draws, shape ``(E, K)``; rows sum to one. Once differentiable.
     """
     absent = concentration == 0
+    # Differentiable by implicit reparameterization (Figurnov et al., section 4). The private function takes a
+    # generator, which torch.distributions does not. A pruned candidate gets a valid concentration, and loses what it
+    # drew.
     gamma = torch._standard_gamma(concentration.masked_fill(absent, 1.0).double(), generator=generator)
+    # Even double precision underflows at concentrations near 0; where all of a row do, 0 / 0 would follow.
     gamma = gamma.clamp(min=_SMALLEST).masked_fill(absent, 0.0)
     return (gamma / gamma.sum(-1, keepdim=True)).to(concentration.dtype)
 
 
 def divergence_from_uniform(concentration: Tensor) -> Tensor:
-    """KL(Dir(beta) || Dir(1)) of each row, over the K candidates of the row that are not pruned.
+    """Return KL(Dir(beta) || Dir(1)) of each row, over the K candidates of the row that are not pruned.
 
     ::
 
@@ -80,7 +86,7 @@ def divergence_from_uniform(concentration: Tensor) -> Tensor:
 
     Returns
     -------
-    Shape ``(E,)``, at least zero; differentiable.
+    The divergences, shape ``(E,)``, at least zero; differentiable.
 
     Examples
     --------

@@ -23,10 +23,12 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
     >>> network[0].training, network[1].training
     (True, False)
     """
+    # One mode for each part: train() afterwards would set all parts alike, those that had been evaluating too.
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
         yield
     finally:
         for part, mode in modes:
+            # Set directly, as part.train(mode) would go on to the parts below.
             part.training = mode

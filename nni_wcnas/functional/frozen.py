@@ -24,7 +24,7 @@ __all__ = ['constants', 'frozen_statistics']
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep every running statistic and singular vector below ``module`` unchanged inside the context.
+    """Keep every running statistic and singular vector of ``module`` and its parts unchanged inside the context.
 
     Contexts may be nested, on the same module or on parts of it; whatever happens inside, each restores what it found.
 
@@ -45,6 +45,7 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
     """
     changed: list[tuple[nn.Module, str]] = []
     try:
+        # Only flags that are on are turned off, and noted: an inner context finds them off and leaves them alone.
         for child in module.modules():
             attribute = _switch(child)
             if attribute is not None and getattr(child, attribute):
@@ -52,16 +53,18 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
                 changed.append((child, attribute))
         yield
     finally:
+        # Set directly: module.train() would also turn on children that had been put into evaluation mode.
         for child, attribute in changed:
             setattr(child, attribute, True)
 
 
 @contextmanager
 def constants(parameters: Mapping[str, Tensor]) -> Iterator[None]:
-    """Spare the passes inside the context the gradients of these parameters, which nobody reads.
+    """Let these parameters require no gradient inside the context, which spares passes gradients that nobody reads.
 
     Backward passes must be inside as well. Parameters that required no gradient before require none afterwards.
     """
+    # A graph leads to the leaves that require a gradient while it is built, so the flag is off before the passes begin.
     learnt = [parameter for parameter in parameters.values() if parameter.requires_grad]
     for parameter in learnt:
         parameter.requires_grad_(False)
@@ -73,9 +76,13 @@ def constants(parameters: Mapping[str, Tensor]) -> Iterator[None]:
 
 
 def _switch(module: nn.Module) -> str | None:
-    """Name of the flag that makes ``module`` remember its input, or None if it remembers nothing."""
+    """Return the name of the flag that makes ``module`` remember its input, or None if it remembers nothing."""
+    # The parametrization is a module of its own: its 'training' rules the power iteration and nothing else, so that the
+    # layer that it belongs to still trains.
     if isinstance(module, _SpectralNorm):
         return 'training'
+    # In training mode torch normalises by the batch whatever this flag says. Without it, the buffers are not handed on
+    # to the kernel and batches are not counted. A norm in evaluation mode moves nothing anyway.
     if isinstance(module, _BatchNorm) and module.training:
         return 'track_running_stats'
     return None

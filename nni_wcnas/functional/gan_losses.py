@@ -15,7 +15,7 @@ __all__ = ['discriminator_hinge', 'discriminator_logistic', 'generator_hinge', '
 
 
 def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:
-    """Mean of max(0, 1 - real) plus mean of max(0, 1 + fake).
+    """Return the hinge loss of a discriminator: mean of max(0, 1 - real) plus mean of max(0, 1 + fake).
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_hinge(fake: Tensor) -> Tensor:
-    """Minus the mean score of generated images.
+    """Return the hinge loss of a generator: minus the mean score of its images.
 
     Parameters
     ----------
@@ -55,11 +55,12 @@ def generator_hinge(fake: Tensor) -> Tensor:
     >>> generator_hinge(torch.tensor([1.0, 3.0]))
     tensor(-2.)
     """
+    # No hinge: where a discriminator's hinge is inactive, the generator still has a gradient.
     return -fake.mean()
 
 
 def discriminator_logistic(real: Tensor, fake: Tensor) -> Tensor:
-    """Mean of log(1 + exp(-real)) plus mean of log(1 + exp(fake)).
+    """Return the logistic loss of a discriminator: mean of log(1 + exp(-real)) plus mean of log(1 + exp(fake)).
 
     Parameters
     ----------
@@ -78,11 +79,15 @@ def discriminator_logistic(real: Tensor, fake: Tensor) -> Tensor:
     >>> discriminator_logistic(torch.tensor([0.0]), torch.tensor([0.0]))
     tensor(1.3863)
     """
+    # softplus(x) = log(1 + exp(x)), without overflow. It is the cross-entropy of real images as 1 and generated ones as
+    # 0.
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
 def generator_logistic(fake: Tensor) -> Tensor:
-    """Mean of log(1 + exp(-fake)), whose gradient does not vanish where the discriminator is sure.
+    """Return the non-saturating logistic loss of a generator: mean of log(1 + exp(-fake)).
+
+    Its gradient does not vanish where the discriminator is sure that images are generated.
 
     Parameters
     ----------
@@ -99,4 +104,6 @@ def generator_logistic(fake: Tensor) -> Tensor:
     >>> generator_logistic(torch.tensor([0.0, -100.0]))
     tensor(50.3466)
     """
+    # -log D(G(z)) instead of log(1 - D(G(z))): the same fixed point, a steeper slope at the start (Goodfellow et al.,
+    # section 3).
     return F.softplus(-fake).mean()

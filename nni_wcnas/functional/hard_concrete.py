@@ -19,14 +19,14 @@ __all__ = ['activation_probability', 'gates']
 
 
 def gates(alpha: Tensor, uniform: Tensor, temperature: float, low: float = -0.1, high: float = 1.1) -> Tensor:
-    """clamp(sigmoid((alpha + ln u - ln(1 - u)) / temperature) (high - low) + low, 0, 1).
+    """Return gates clamp(sigmoid((alpha + ln u - ln(1 - u)) / temperature) (high - low) + low, 0, 1).
 
     Parameters
     ----------
     alpha
-        Logits, any shape.
+        Logits of any shape.
     uniform
-        u, in [0, 1), same shape.
+        u, uniform numbers in [0, 1), of the same shape.
     temperature
         Positive; gates of a small one are nearly always 0 or 1.
     low, high
@@ -34,22 +34,27 @@ def gates(alpha: Tensor, uniform: Tensor, temperature: float, low: float = -0.1,
 
     Returns
     -------
-    Same shape; without gradient where clamped.
+    Gates of the same shape, without gradient where they are clamped.
 
     Examples
     --------
     >>> gates(torch.tensor([-9.0, 0.0, 9.0]), torch.full((3,), 0.5), 1.0)
     tensor([0.0000, 0.5000, 1.0000])
     """
+    # logit(u) is a standard logistic number. u = 0 gives minus infinity, and a gate of exactly 0.
     return (torch.sigmoid((alpha + uniform.logit()) / temperature) * (high - low) + low).clamp(0, 1)
 
 
 def activation_probability(alpha: Tensor, temperature: float, low: float = -0.1, high: float = 1.1) -> Tensor:
-    """P(gate > 0) = sigmoid(alpha - temperature ln(-low / high)), same shape as ``alpha``.
+    """Return P(gate > 0) = sigmoid(alpha - temperature ln(-low / high)), of the same shape as ``alpha``.
+
+    The arguments are those of :func:`gates`.
 
     Examples
     --------
     >>> activation_probability(torch.zeros(1), 1.0)
     tensor([0.9167])
     """
+    # A gate is above 0 where the sigmoid is above s = -low / (high - low), that is alpha + logistic > temperature
+    # logit(s), and logit(s) = ln(-low / high).
     return torch.sigmoid(alpha - temperature * math.log(-low / high))

@@ -1,7 +1,7 @@
 """How confident and how diverse a classifier finds a set of images: the inception score.
 
 Reference: Salimans et al., Improved Techniques for Training GANs, 2016, section 4; without splits, which only serve an
-error bar. Whose probabilities they are is for the caller to say: scores compare within one classifier.
+error bar. The caller says which classifier the probabilities are from; only scores of one classifier can be compared.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ['inception_score']
 
 
 def inception_score(probabilities: Tensor) -> Tensor:
-    """Exponential of the mean Kullback-Leibler divergence of p(class | image) from p(class).
+    """Return the exponential of the mean Kullback-Leibler divergence of p(class | image) from p(class).
 
     Parameters
     ----------
@@ -34,4 +34,5 @@ def inception_score(probabilities: Tensor) -> Tensor:
     of_classes = probabilities.mean(0)
     # The limit of p log(p / q) at p = 0 is 0; a class that no image has any of counts for nothing.
     entropy = -probabilities.xlogy(probabilities).sum(1).mean()
+    # mean KL(p(class | image) || p(class)) = H(p(class)) - mean H(p(class | image)).
     return (-of_classes.xlogy(of_classes).sum() - entropy).exp()

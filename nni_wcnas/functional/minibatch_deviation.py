@@ -1,4 +1,4 @@
-"""How much the images of a batch differ: what shows a discriminator that a generator makes always the same.
+"""How much the images of a batch differ, which shows a discriminator that a generator always makes the same ones.
 
 References
 ----------
@@ -17,19 +17,19 @@ _EPSILON = 1e-8
 
 
 def minibatch_deviation(features: Tensor, group: int = 32) -> Tensor:
-    """Standard deviation over a group of images, averaged over channels and pixels, as one more channel.
+    """Return the standard deviation over a group of images, averaged over channels and pixels, as a new channel.
 
     Parameters
     ----------
     features
-        Shape ``(N, C, H, W)``.
+        Features of the images, shape ``(N, C, H, W)``.
     group
-        Images of a group, at most: a batch is cut into as few groups as that allows, of equal size or one less. A group
-        of one image deviates by 1e-4.
+        Largest number of images in a group. A batch is cut into as few groups as that allows, whose sizes differ by at
+        most one. A group of one image deviates by 1e-4.
 
     Returns
     -------
-    Shape ``(N, 1, H, W)``.
+    The new channel, constant over the pixels of a group, shape ``(N, 1, H, W)``.
 
     Examples
     --------
@@ -37,7 +37,10 @@ def minibatch_deviation(features: Tensor, group: int = 32) -> Tensor:
     tensor([1., 1., 2., 2.])
     """
     deviations = []
+    # -(-N // group) rounds up. Any batch size is allowed, unlike in the published code, which needs a multiple of the
+    # group.
     for part in features.tensor_split(-(-len(features) // group)):
+        # (C, H, W) over the images, then one number for the group.
         deviation = (part.var(dim=0, correction=0) + _EPSILON).sqrt().mean()
         deviations.append(deviation.expand(len(part), 1, *features.shape[2:]))
     return torch.cat(deviations)

@@ -1,4 +1,4 @@
-"""The weighted sum on one edge of a relaxed cell, in the two orders of arithmetic that matter."""
+"""The weighted sum on one edge of a relaxed cell, in two orders of arithmetic: NNI's, and one that is faster."""
 
 from __future__ import annotations
 
@@ -10,32 +10,38 @@ from torch import Tensor
 __all__ = ['Mix', 'stacked_sum', 'running_sum']
 
 Mix = Callable[[Sequence[Tensor], Tensor], Tensor]
+"""A weighted sum: a function of the outputs of K candidates and their weights, such as :func:`stacked_sum`."""
 
 
 def stacked_sum(outputs: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Stack, scale, sum: the arithmetic of NNI's cell, bit for bit.
+    """Stack the outputs, scale them and sum them up: the arithmetic of NNI's cell, bit for bit.
 
     Parameters
     ----------
     outputs
-        K tensors of shape ``(N, C, H, W)``.
+        Outputs of the K candidates, each of shape ``(N, C, H, W)``.
     weights
-        Shape ``(K,)``, or ``(K + 1,)`` with the weight of a hidden 'none' last.
+        Mixing weights, shape ``(K,)``, or ``(K + 1,)`` with the weight of a hidden 'none' last.
 
     Returns
     -------
-    Shape ``(N, C, H, W)``, in the plain memory layout.
+    The weighted sum, shape ``(N, C, H, W)``, in the plain memory layout.
     """
     stacked = torch.stack(list(outputs))  # (K, N, C, H, W)
     if len(weights) == len(stacked) + 1:
+        # The hidden 'none' has no module. A zero output in its place gives its weight the gradient 0, as in NNI.
         stacked = torch.cat((stacked, torch.zeros_like(stacked[:1])), 0)
+    # (K, 1, 1, 1, 1) against (K, N, C, H, W). Another order of summation would differ from NNI in the last bits.
     return torch.sum(stacked * weights.view(-1, 1, 1, 1, 1), 0)
 
 
 def running_sum(outputs: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Add one scaled output after the other: keeps channels-last, needs no stacked copy, and a hidden 'none' costs
-    nothing."""
+    """Add one scaled output after the other; arguments and result are those of :func:`stacked_sum`.
+
+    This keeps the channels-last memory format and needs no stacked copy, and a hidden 'none' costs nothing.
+    """
     total = outputs[0] * weights[0]
+    # The slice ends before the weight of a hidden 'none', whose term is zero.
     for output, weight in zip(outputs[1:], weights[1 : len(outputs)]):
         total = total + output * weight
     return total

@@ -1,4 +1,4 @@
-"""BigGAN's modified orthogonal regularisation: different filters of a layer shall be at right angles.
+"""BigGAN's modified orthogonal regularisation, which draws different filters of a layer towards right angles.
 
 References
 ----------
@@ -16,14 +16,15 @@ __all__ = ['orthogonality']
 
 
 def orthogonality(kernels: Iterable[Tensor]) -> Tensor:
-    """Half the sum over kernels of the squared norm of W W^T without its diagonal; a scalar.
+    """Return half the sum over kernels of the squared norm of W W^T without its diagonal; a scalar.
 
     Its gradient is 2 (W W^T without diagonal) W, which the published code adds to a layer's gradient.
 
     Parameters
     ----------
     kernels
-        Matrices and kernels, with as many rows W (output channels) as their first dimension has entries; at least one.
+        Matrices and kernels, at least one. Each is read as a matrix W with one row for each output channel, its first
+        dimension.
 
     Examples
     --------
@@ -32,7 +33,9 @@ def orthogonality(kernels: Iterable[Tensor]) -> Tensor:
     """
     total = []
     for kernel in kernels:
+        # One row for each filter, shape (out, in K K).
         rows = kernel.flatten(1)
         products = rows @ rows.T
+        # The diagonal, which holds the squared lengths of the filters, is free: only their angles are penalised.
         total.append((products - torch.diag(products.diagonal())).square().sum() / 2)
     return torch.stack(total).sum()

@@ -1,4 +1,7 @@
-"""Noise on pixels in [0, 1], shape ``(N, 3, H, W)``, by numbers that are drawn elsewhere; values of shape ``(N,)``."""
+"""Noise on pixels in [0, 1] of shape ``(N, 3, H, W)``, made of random numbers that callers draw.
+
+The strength of the noise has shape ``(N,)``; random numbers have the shape of the images. Results may leave [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,33 @@ __all__ = ['gaussian_noise', 'impulse_noise', 'shot_noise', 'speckle_noise']
 
 
 def gaussian_noise(images: Tensor, deviation: Tensor, normal: Tensor) -> Tensor:
-    """x + deviation n, for standard normal n."""
+    """Return x + deviation n for standard normal n: noise of equal strength everywhere."""
     return images + _each(deviation) * normal
 
 
 def shot_noise(images: Tensor, deviation: Tensor, normal: Tensor) -> Tensor:
-    """x + deviation sqrt(x) n: photons that are counted, 1 / deviation^2 of them in a white pixel, by the normal
-    approximation of Poisson's distribution."""
+    """Return x + deviation sqrt(x) n for standard normal n: the noise of counted photons.
+
+    This is the normal approximation of Poisson's distribution, with 1 / deviation^2 photons in a white pixel.
+    """
+    # A count of mean k x deviates by sqrt(k x); divided by k = 1 / deviation^2, by deviation sqrt(x). The slope of the
+    # root is infinite at 0, so images must not require a gradient.
     return images + _each(deviation) * images.sqrt() * normal
 
 
 def speckle_noise(images: Tensor, deviation: Tensor, normal: Tensor) -> Tensor:
-    """x + deviation x n."""
+    """Return x + deviation x n for standard normal n: noise in proportion to brightness."""
     return images + _each(deviation) * images * normal
 
 
 def impulse_noise(images: Tensor, share: Tensor, uniform: Tensor) -> Tensor:
-    """Black or white, with the same chance, in the place of a share of all values; ``uniform`` in [0, 1)."""
+    """Replace a share of all values by black or white, with equal probability; ``uniform`` is in [0, 1)."""
     share = _each(share)
+    # One number decides twice: below the share it is replaced, and below half of the share it becomes white.
+    # Comparisons have no derivative by the share.
     return torch.where(uniform < share, (2 * uniform < share).to(images), images)
 
 
 def _each(values: Tensor) -> Tensor:
+    """Give a value for each image the shape ``(N, 1, 1, 1)``."""
     return values.view(-1, 1, 1, 1)

@@ -1,7 +1,7 @@
 """How much of one set of images the other covers: improved precision and recall, by balls around neighbours.
 
-A point is covered by a set when it lies in the ball around some point of the set that reaches to the set's own k-th
-nearest neighbour of that point::
+Each point of a set has a ball around it that reaches to its k-th nearest neighbour in the same set. The set covers a
+point that lies in one of its balls::
 
     precision = share of generated points that the real ones cover       are the images realistic?
     recall    = share of real points that the generated ones cover       are all kinds of images made?
@@ -22,12 +22,13 @@ _ROWS = 1000
 
 
 def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> tuple[float, float]:
-    """Precision and recall, each in [0, 1].
+    """Return precision and recall of generated images, each in [0, 1].
 
     Parameters
     ----------
     real, generated
-        Features, shape ``(N, F)`` and ``(M, F)``; N and M need not be equal, but both numbers depend on them.
+        Features of the images, shape ``(N, F)`` and ``(M, F)``. N and M need not be equal, but precision and recall
+        both depend on them.
     k
         Which neighbour the balls reach to, at least 1; 3 in the paper.
 
@@ -53,12 +54,14 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> tuple[float
 
 
 def _covered(points: Tensor, by: Tensor, k: int) -> float:
-    """The share of the points that another set covers."""
-    radii = torch.cat([_distances(rows, by).kthvalue(k + 1, dim=1).values for rows in by.split(_ROWS)])  # Itself first.
+    """Return the share of the points that the set ``by`` covers."""
+    # The nearest point of the same set is the point itself, at distance 0: hence k + 1. Rows are split to bound memory.
+    radii = torch.cat([_distances(rows, by).kthvalue(k + 1, dim=1).values for rows in by.split(_ROWS)])  # (M,)
+    # Equation 1: distances (R, M) against the radius of each point of the set.
     covered = [(_distances(rows, by) <= radii).any(1) for rows in points.split(_ROWS)]
     return torch.cat(covered).double().mean().item()
 
 
 def _distances(rows: Tensor, columns: Tensor) -> Tensor:
-    """Without matrix products, whose rounding would part equal points."""
+    """Return Euclidean distances, shape ``(R, C)``, without matrix products, whose rounding would part equal points."""
     return torch.cdist(rows, columns, compute_mode='donot_use_mm_for_euclid_dist')

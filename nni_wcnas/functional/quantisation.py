@@ -42,7 +42,7 @@ class Dictionary(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """What one batch of R rows tells the dictionary; carries no gradient."""
+    """What one batch of R rows contributes to the dictionary; these tensors carry no gradient."""
 
     indices: Tensor
     """Nearest code of each row, shape ``(R,)``, dtype int64."""
@@ -53,7 +53,7 @@ class Statistics(NamedTuple):
 
 
 def rows(features: Tensor) -> Tensor:
-    """One row per pixel: ``(N, C, H, W)`` to ``(N * H * W, C)``."""
+    """Return features as one row for each pixel: ``(N, C, H, W)`` becomes ``(N * H * W, C)``."""
     return features.permute(0, 2, 3, 1).flatten(0, 2)
 
 
@@ -64,9 +64,9 @@ def assign(rows: Tensor, codes: Tensor) -> Statistics:
     Parameters
     ----------
     rows
-        Shape ``(R, C)``.
+        Features of R pixels, shape ``(R, C)``, as :func:`rows` makes them.
     codes
-        Shape ``(K, C)``.
+        E, shape ``(K, C)``.
 
     Returns
     -------
@@ -90,7 +90,7 @@ def assign(rows: Tensor, codes: Tensor) -> Statistics:
 
 def updated(dictionary: Dictionary, statistics: Statistics, momentum: Tensor | float, *,
             epsilon: float = 1e-5) -> Dictionary:
-    """The dictionary after one batch, differentiable in ``momentum``; the arguments stay as they are.
+    """Return the dictionary after one batch, differentiable in ``momentum``; the arguments stay as they are.
 
     Parameters
     ----------
@@ -107,21 +107,27 @@ def updated(dictionary: Dictionary, statistics: Statistics, momentum: Tensor | f
     -------
     The state after the batch.
     """
+    # N' and M' of the module docstring. Not in place: their graph is what leads to the momentum.
     cluster_size = momentum * dictionary.cluster_size + (1 - momentum) * statistics.counts
     sums = momentum * dictionary.sums + (1 - momentum) * statistics.sums
     total = cluster_size.sum()
+    # Laplace smoothing keeps the divisor of a code that is never hit above 0, and the total as it is.
     smoothed = (cluster_size + epsilon) / (total + len(cluster_size) * epsilon) * total
     return Dictionary(sums / smoothed.unsqueeze(1), cluster_size, sums)
 
 
 def look_up(codes: Tensor, indices: Tensor, shape: torch.Size) -> Tensor:
-    """Arrange the codes of :func:`rows` as a feature map of ``shape`` ``(N, C, H, W)``; differentiable in ``codes``."""
+    """Arrange the code of each of the :func:`rows` as a feature map of ``shape`` ``(N, C, H, W)``.
+
+    It is differentiable in ``codes``; ``indices`` has shape ``(N * H * W,)``.
+    """
     count, channels, height, width = shape
+    # The inverse of ``rows``. The backward pass of an embedding adds up the gradients of the rows of each code.
     return F.embedding(indices, codes).view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def quantisation_loss(features: Tensor, indices: Tensor, codes: Tensor) -> Tensor:
-    """Mean squared distance between features and their codes, over batch, channels and pixels.
+    """Return the mean squared distance between features and their codes, over batch, channels and pixels.
 
     Differentiable in the features and, other than in the published loss, in the codes: through them in the dictionary's
     momentum. The assignment is a constant.
@@ -129,11 +135,11 @@ def quantisation_loss(features: Tensor, indices: Tensor, codes: Tensor) -> Tenso
     Parameters
     ----------
     features
-        Shape ``(N, C, H, W)``.
+        Features of the images, shape ``(N, C, H, W)``.
     indices
         Code of each row of the features, shape ``(N * H * W,)``.
     codes
-        Shape ``(K, C)``.
+        E', shape ``(K, C)``.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Discrete choices with the gradient of their relaxations (straight-through).
+"""Discrete choices that have the gradient of their relaxations (straight-through).
 
 References
 ----------
@@ -17,38 +17,39 @@ __all__ = ['check_temperature', 'chosen', 'gumbel', 'switched']
 
 
 def check_temperature(temperature: float) -> None:
-    """Refuse what no relaxation has.
+    """Refuse a temperature that no relaxation can have.
 
     Raises
     ------
     ValueError
-        If it is not positive and finite.
+        If the temperature is not positive and finite.
     """
     if not 0 < temperature < math.inf:
         raise ValueError(f'temperature must be positive and finite, but is {temperature}.')
 
 
 def gumbel(*shape: int, like: Tensor) -> Tensor:
-    """Standard Gumbel numbers from torch's global random state, with dtype and device of ``like``."""
+    """Draw standard Gumbel numbers from torch's global random state, with the dtype and the device of ``like``."""
+    # If E is exponential with mean 1, -log(E) has the standard Gumbel distribution.
     return -torch.empty(shape, dtype=like.dtype, device=like.device).exponential_().log()
 
 
 def chosen(logits: Tensor, noise: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Draw one of K by probabilities softmax(logits): the first largest of logits + noise.
+    """Draw one of K candidates by probabilities softmax(logits): the first largest of logits + noise.
 
     Parameters
     ----------
     logits
-        Shape ``(K,)``, or ``(N, K)`` with those of each draw.
+        Logits, shape ``(K,)`` for all draws, or ``(N, K)`` with a row for each draw.
     noise
         Standard Gumbel numbers, shape ``(N, K)``.
     temperature
-        Of the relaxation softmax((logits + noise) / temperature), positive.
+        Positive temperature of the relaxation softmax((logits + noise) / temperature); the draw does not depend on it.
 
     Returns
     -------
-    Which were drawn, shape ``(N,)``, and how the relaxation's weight of each exceeds its own value: zeros of shape
-    ``(N,)`` whose derivative is that of the weight.
+    The drawn candidates, shape ``(N,)``, and zeros of shape ``(N,)`` that have the derivative of the relaxed weight of
+    the drawn candidate.
 
     Examples
     --------
@@ -57,26 +58,29 @@ def chosen(logits: Tensor, noise: Tensor, temperature: float) -> tuple[Tensor, T
     """
     noisy = logits + noise
     choice = noisy.detach().argmax(-1)
+    # The choice is discrete, so callers multiply what it makes by 1 + excess: the value stays, and the gradient is that
+    # of the relaxed weight of what was drawn.
     weights = (noisy / temperature).softmax(-1).gather(-1, choice[:, None]).squeeze(-1)
     return choice, weights - weights.detach()
 
 
 def switched(logits: Tensor, noise: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Switch on with probabilities sigmoid(logits).
+    """Draw switches that are on with probabilities sigmoid(logits).
 
     Parameters
     ----------
     logits
-        Any shape.
+        Logits of any shape.
     noise
-        Standard logistic numbers, same shape.
+        Standard logistic numbers of the same shape.
     temperature
-        Of the relaxation sigmoid((logits + noise) / temperature), positive.
+        Positive temperature of the relaxation sigmoid((logits + noise) / temperature); the draw does not depend on it.
 
     Returns
     -------
-    Which are on, and zeros whose derivative is that of the relaxation; both of the same shape.
+    Whether each switch is on, and zeros that have the derivative of the relaxation; both of the same shape.
     """
     noisy = logits + noise
     relaxed = (noisy / temperature).sigmoid()
+    # P(logit + logistic number > 0) = sigmoid(logit).
     return noisy.detach() > 0, relaxed - relaxed.detach()

@@ -1,4 +1,4 @@
-"""How salient each pixel of an image is to a network: how far it moves when the network's output is to change most.
+"""How salient each pixel of an image is to a network: how far it moves to change the network's output the most.
 
 A perturbation d of pixels p in [0, 1] keeps |d| <= epsilon and p + d in [0, 1]. It starts at random, as the change of
 the output has no gradient at d = 0, and climbs::
@@ -30,25 +30,25 @@ __all__ = ['Ascent', 'ascent', 'output_change', 'saliency']
 
 
 class Ascent(NamedTuple):
-    """The end of a climb; all of the shape of the pixels."""
+    """The last step of a climb; tensors have the shape of the pixels, unless another is given."""
 
     start: Tensor
-    """d, where the last step starts."""
+    """d, the perturbation where the last step starts."""
     end: Tensor
-    """d', where it ends."""
+    """d', the perturbation where the last step ends."""
     gain: Tensor
-    """The derivative of d' in the gradient at d, pixel by pixel: xi, or 0 where the step would have left [0, 1]."""
+    """Derivative of d' by the gradient at d, pixel by pixel: xi, or 0 where the step would have left [0, 1]."""
     change: Tensor
-    """Of the output at d, a scalar."""
+    """Change of the output at d, a scalar."""
 
 
 def output_change(logits: Tensor, clean: Tensor) -> Tensor:
-    """l in equation 2: the divergence KL(softmax(clean) || softmax(logits)), summed over the batch.
+    """Return l of equation 2: the divergence KL(softmax(clean) || softmax(logits)), summed over the batch.
 
     Parameters
     ----------
     logits, clean
-        Shape ``(N, classes)``, of the perturbed images and of the images as they are.
+        Logits of the perturbed images and of the images as they are, shape ``(N, classes)``.
 
     Examples
     --------
@@ -59,7 +59,9 @@ def output_change(logits: Tensor, clean: Tensor) -> Tensor:
 
 
 def saliency(perturbation: Tensor) -> Tensor:
-    """|d| of each image divided by its largest, in [0, 1]; zero for an image that was not perturbed.
+    """Return |d| of each image divided by the largest |d| of that image, in [0, 1].
+
+    It is zero for an image that was not perturbed.
 
     Examples
     --------
@@ -68,6 +70,7 @@ def saliency(perturbation: Tensor) -> Tensor:
             [0.0000, 0.0000]])
     """
     size = perturbation.abs()
+    # The clamp turns 0 / 0 into 0. amax shares its gradient among equal largest pixels.
     return size / _largest(size).clamp(min=torch.finfo(size.dtype).tiny)
 
 
@@ -79,27 +82,30 @@ def ascent(
     Parameters
     ----------
     change
-        What shall rise, as a function of the perturbation; deterministic.
+        What shall rise, as a function of the perturbation; it must be deterministic.
     pixels
-        In [0, 1], shape ``(N, ...)``.
+        Pixels of the images, in [0, 1], shape ``(N, ...)``.
     epsilon
         Largest perturbation of a pixel.
     step_size
         Largest movement of a pixel in one step, below ``epsilon``.
     steps
-        Gradients taken. The start is drawn from torch's global random state.
+        Number of gradients taken. The start is drawn from torch's global random state.
 
     Returns
     -------
-    Detached tensors.
+    The last step, as detached tensors.
     """
     reach = epsilon - step_size  # So that the last step stays within epsilon without being cut.
+    # At d = 0 the divergence has its minimum, 0, where its gradient vanishes: hence the random start.
     perturbation = _project(reach * (2 * torch.rand_like(pixels) - 1), pixels, reach)
     for _ in range(steps - 1):
         _, rise = _rise(change, perturbation)
+        # Signed steps, as in projected gradient ascent; all but the last are constants for the derivative.
         perturbation = _project(perturbation + step_size * rise.sign(), pixels, reach)
     value, rise = _rise(change, perturbation)
     largest = _largest(rise.abs())
+    # xi makes the largest movement of each image equal to step_size; an image without a gradient does not move.
     rate = torch.where(largest > 0, step_size / largest, 0.0)
     moved = perturbation + rate * rise
     # Rounding alone takes the step out of epsilon: that is no cut.
@@ -108,17 +114,17 @@ def ascent(
 
 
 def _rise(change: Callable[[Tensor], Tensor], perturbation: Tensor) -> tuple[Tensor, Tensor]:
-    """The value at a perturbation and its gradient."""
+    """Return the value at a perturbation, detached, and its gradient."""
     leaf = perturbation.detach().requires_grad_()
     value = change(leaf)
     return value.detach(), gradient(value, {'perturbation': leaf})['perturbation']
 
 
 def _project(perturbation: Tensor, pixels: Tensor, radius: float) -> Tensor:
-    """To the nearest perturbation within the radius that keeps pixels in [0, 1]."""
+    """Return the nearest perturbation that is within the radius and keeps pixels in [0, 1]."""
     return perturbation.clamp((-pixels).clamp(min=-radius), (1 - pixels).clamp(max=radius))
 
 
 def _largest(values: Tensor) -> Tensor:
-    """Of each image, in a shape that broadcasts to that of the images."""
+    """Return the largest value of each image, in a shape that broadcasts to that of the images."""
     return values.flatten(1).amax(1).view(-1, *[1] * (values.dim() - 1))

@@ -1,4 +1,4 @@
-"""Numbers that describe a relaxed architecture."""
+"""Numbers that sum up a relaxed architecture, for logs."""
 
 from __future__ import annotations
 
@@ -9,5 +9,6 @@ __all__ = ['entropy']
 
 
 def entropy(weights: Tensor) -> Tensor:
-    """Mean entropy of the rows of mixing weights ``(E, K)``, in nats: log K when undecided, 0 when decided."""
+    """Return the mean entropy of the rows of mixing weights ``(E, K)``, in nats: log K if undecided, 0 if decided."""
+    # xlogy(0, 0) is 0, the limit of w log w: weights of pruned candidates do not make the entropy NaN.
     return -torch.special.xlogy(weights, weights).sum(-1).mean()

@@ -1,6 +1,6 @@
 """The closed-form weights of self-paced learning: how much each example counts, given its loss.
 
-All of them minimise ``sum(v * losses) + f(v; threshold)`` over weights v in [0, 1].
+Each minimises ``sum(v * losses) + f(v; threshold)`` over weights v in [0, 1], for one of several regularizers f.
 
 References
 ----------
@@ -22,33 +22,51 @@ Regularizer = Literal['binary', 'linear', 'logarithmic', 'mixture']
 
 
 def easy_weights(losses: Tensor, threshold: float, regularizer: Regularizer) -> Tensor:
-    """Weights of the examples, 1 for the easiest, 0 for losses above the threshold.
+    """Return the weights of examples: 1 for the easiest, 0 for losses above the threshold.
 
     Parameters
     ----------
     losses
-        Not negative, shape ``(N,)``.
+        Losses of the examples, not negative, shape ``(N,)``.
     threshold
-        Lambda: positive; for ``'logarithmic'`` below 1, and losses are at most 1 then.
+        lambda, positive. For ``'logarithmic'`` it is below 1, and losses are at most 1.
     regularizer
-        Which f: ``'binary'`` -lambda v; ``'linear'`` lambda (v^2 / 2 - v); ``'logarithmic'`` z v - z^v / ln z with
-        z = 1 - lambda; ``'mixture'`` -z ln(v + z / lambda) with z as in :func:`mixture_scale`: all, up to half of the
-        threshold.
+        Name of f: ``'binary'`` -lambda v; ``'linear'`` lambda (v^2 / 2 - v); ``'logarithmic'`` z v - z^v / ln z with
+        z = 1 - lambda; ``'mixture'`` -z ln(v + z / lambda) with z as in :func:`mixture_scale`, which gives full weight
+        to losses up to half of the threshold.
+
+    Returns
+    -------
+    Weights in [0, 1], shape ``(N,)``.
+
+    Raises
+    ------
+    ValueError
+        If there is no regularizer of this name.
     """
     if regularizer == 'binary':
+        # The objective (loss - lambda) v is linear in v: the minimum is at an end.
         return (losses < threshold).to(losses)
     if regularizer == 'linear':
+        # The derivative is 0 where loss + lambda (v - 1) = 0.
         return (1 - losses / threshold).clamp(0, 1)
     if regularizer == 'logarithmic':
+        # The derivative is 0 where loss + z - z^v = 0, that is v = ln(loss + z) / ln z. The clamp gives losses from
+        # lambda on ln 1 = 0.
         rest = 1 - threshold
         weights = (losses + rest).clamp(max=1).log() / math.log(rest)
         return torch.where(losses < threshold, weights, 0.0).clamp(0, 1)
     if regularizer == 'mixture':
+        # The derivative is 0 where loss - z / (v + z / lambda) = 0, that is v = z / loss - z / lambda.
         scale = mixture_scale(threshold)
         return (scale / losses.clamp(min=1e-12) - scale / threshold).clamp(0, 1)
     raise ValueError(f'regularizer must be one of {", ".join(get_args(Regularizer))}, not {regularizer!r}')
 
 
 def mixture_scale(threshold: float) -> float:
-    """z = lambda1 lambda2 / (lambda1 - lambda2) for lambda1 = threshold and lambda2 = threshold / 2."""
+    """Return z = lambda1 lambda2 / (lambda1 - lambda2) for lambda1 = threshold and lambda2 = threshold / 2.
+
+    Losses up to lambda2 then count fully, and losses from lambda1 on do not count.
+    """
+    # (t * t / 2) / (t - t / 2) = t.
     return threshold

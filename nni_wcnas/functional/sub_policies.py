@@ -15,41 +15,44 @@ __all__ = ['Slot', 'operate']
 
 
 class Slot(NamedTuple):
-    """What one of the two operations of each image's sub-policy is told; tensors with a row for each image."""
+    """The arguments of the first, or of the second, operation of each image's sub-policy; a row for each image."""
 
     is_on: Tensor
-    """Whether it acts, shape ``(N,)``."""
+    """Whether the operation acts, shape ``(N,)``."""
     gate: Tensor
-    """Zeros with the derivative of the relaxed switch, shape ``(N,)``."""
+    """Zeros that have the derivative of the relaxed switch, shape ``(N,)``."""
     magnitude: Tensor
-    """In [0, 1], shape ``(N,)``."""
+    """Magnitudes of the operations in [0, 1], shape ``(N,)``."""
     sign: Tensor
-    """-1 or 1, shape ``(N,)``."""
+    """Signs of the values, -1 or 1, shape ``(N,)``."""
     place: Tensor
-    """In [0, 1], shape ``(N, 2)``."""
+    """Row and column of cutout in image sides, in [0, 1], shape ``(N, 2)``."""
 
 
 def operate(images: Tensor, operations: Sequence[Operation], chosen: Sequence[int], slot: Slot) -> Tensor:
     """Let one operation act on each image.
 
-    Where it does not act it is computed too: what it would have done is the gradient of its switch.
+    An operation that is switched off is computed too: what it would have changed is the gradient of its switch.
 
     Parameters
     ----------
     images
         Pixels in [0, 1], shape ``(N, 3, H, W)``.
     operations
-        Those of the policy.
+        The operations of the policy.
     chosen
-        Position among them for each image.
+        The operation of each image, as a position in ``operations``.
     slot
-        The rest.
+        The other arguments of the operations.
 
     Returns
     -------
-    The operation's images or the old ones, plus gate x their difference; shape ``(N, 3, H, W)``.
+    The changed images where the operation is on, else the old ones, plus gate times their difference; shape
+    ``(N, 3, H, W)``.
     """
     told = slot.magnitude, slot.sign, slot.place
     changed = by_kind(chosen, lambda k, *part: operations[k](*part), images, *told)
     on, gate = (part.view(-1, 1, 1, 1) for part in (slot.is_on, slot.gate))
+    # b changed + (1 - b) images for a switch b has the derivative changed - images by b. The gate is 0, so that the
+    # value stays, and brings in the derivative of the relaxed b.
     return torch.where(on, changed, images) + gate * (changed - images)

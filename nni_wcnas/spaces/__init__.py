@@ -30,6 +30,7 @@ __all__ = [
     'to_string',
 ]
 
+# The modules that import NNI, by the names that they export here.
 _HOMES = {
     'DARTS': 'darts',
     'NASBench201': 'nasbench201',
@@ -39,7 +40,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """The spaces need NNI, architecture files do not: import them on first use."""
+    """Import a space on first use, as spaces need NNI and architecture files do not."""
     if name in _HOMES:
         return getattr(import_module(f'nni_wcnas.spaces.{_HOMES[name]}'), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

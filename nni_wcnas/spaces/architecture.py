@@ -1,4 +1,4 @@
-"""A found architecture, and the file it is kept in.
+"""An architecture that a search found, and the file that keeps it.
 
 The file is JSON: ``version``, ``space``, ``operations`` (candidates of the space), ``sample`` (NNI's export: operation
 and input of each kept edge), ``arguments`` (of the space, where they are not the defaults) and ``provenance`` (seed,
@@ -31,8 +31,9 @@ __all__ = [
 VERSION = 1
 """Version of the file format."""
 CELLS = ('normal', 'reduce')
+"""Names of the two cells of a cell space."""
 _LOOSE_SPACES = ('hub_nasnet', 'hub_enas', 'hub_amoebanet')
-"""Cells whose output are the nodes that no other node takes, instead of all."""
+"""Spaces where the output of a cell is those nodes that no other node takes, instead of all nodes."""
 OWN_CELL_SPACES = ('darts', *ALLOWED)
 """The DARTS space and RobustDARTS's four reduced ones."""
 CELL_SPACES = (*OWN_CELL_SPACES, 'hub_darts', 'hub_pnas', *_LOOSE_SPACES)
@@ -40,14 +41,17 @@ CELL_SPACES = (*OWN_CELL_SPACES, 'hub_darts', 'hub_pnas', *_LOOSE_SPACES)
 DENSE_SPACES = ('nasbench201',)
 """Spaces made of one cell, an operation on each edge."""
 SPACES_WITH_CELLS = (*CELL_SPACES, *DENSE_SPACES)
+"""Spaces whose architectures are made of cells, of either kind."""
 _HUB_BENCHMARK = 'hub_nasbench201'
+"""NAS-Bench-201 as NNI's hub has it, with names and labels of its own."""
 BENCHMARK_SPACES = (*DENSE_SPACES, _HUB_BENCHMARK)
-"""Those whose architectures are NAS-Bench-201's."""
+"""Spaces whose architectures are NAS-Bench-201's."""
 SPACES = (*SPACES_WITH_CELLS, _HUB_BENCHMARK, 'proxylessnas', 'mobilenetv3', 'view_network', 'other')
 """Known spaces. Outside :data:`SPACES_WITH_CELLS` a sample is any map from label to choice; ``'other'`` is any NNI
 space."""
 _NUM_NODES = {'hub_pnas': 5, **dict.fromkeys(_LOOSE_SPACES, 5)}  # Elsewhere 4.
 _MAX_BYTES = 1 << 20
+"""Largest size of a file that is parsed: a wrong path shall not fill the memory."""
 _NUM_PREDECESSORS = 2
 _NUM_OPS_PER_NODE = 2
 _REMEDY = 'give the architecture.json of a run'
@@ -68,10 +72,10 @@ class Architecture:
     operations
         Candidate operations of the space.
     version
-        Of the file format.
+        Version of the file format.
     arguments
-        Of the space. ``num_nodes`` (4, in some spaces of NNI's hub 5), ``num_ops_per_node`` (2) and ``views`` (none)
-        say which keys the sample of a pair of cells has.
+        Arguments of the space. ``num_nodes`` (4, in some spaces of NNI's hub 5), ``num_ops_per_node`` (2) and ``views``
+        (none) say which keys the sample of a pair of cells has.
     provenance
         Seed, settings, versions: anything JSON can hold.
 
@@ -90,6 +94,7 @@ class Architecture:
 
     def __post_init__(self) -> None:
         _check_header(self)
+        # The dataclass is frozen; the check above needs the value as it was given.
         object.__setattr__(self, 'operations', tuple(self.operations))  # A file holds a list.
         if self.space in CELL_SPACES:
             check_cells(self)
@@ -98,24 +103,24 @@ class Architecture:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Names of the cells; empty in a space without."""
+        """Names of the architecture's cells; empty in a space without cells."""
         if self.is_cell:
             return CELLS
         return (DENSE_LABEL,) if self.space in DENSE_SPACES else ()
 
     @property
     def num_inputs(self) -> int:
-        """Inputs of a cell."""
+        """Number of inputs of a cell: 1 in the dense cell, elsewhere 2."""
         return 1 if self.space in DENSE_SPACES else _NUM_PREDECESSORS
 
     @property
     def string(self) -> str:
-        """How NAS-Bench-201 writes the architecture.
+        """The architecture as NAS-Bench-201 writes it.
 
         Raises
         ------
         ValueError
-            If it is none of that benchmark's.
+            If the architecture is none of that benchmark's.
         """
         return to_string(from_hub(self.sample) if self.space == _HUB_BENCHMARK else self.sample)
 
@@ -126,14 +131,14 @@ class Architecture:
 
     @property
     def num_nodes(self) -> int:
-        """Intermediate nodes of a cell."""
+        """Number of intermediate nodes of a cell."""
         if self.space in DENSE_SPACES:
             return DENSE_NODES
         return int(self.arguments.get('num_nodes', _NUM_NODES.get(self.space, 4)))
 
     @property
     def num_ops_per_node(self) -> int:
-        """Kept edges of a node."""
+        """Number of edges that each node keeps."""
         return int(self.arguments.get('num_ops_per_node', _NUM_OPS_PER_NODE))
 
     @property
@@ -142,7 +147,7 @@ class Architecture:
         return self.sample[VIEW_LABEL] if self.arguments.get('views') else None
 
     def cell(self, name: str) -> CellGenotype:
-        """Kept edges of one cell, by node.
+        """Return the kept edges of one cell, by node.
 
         Parameters
         ----------
@@ -165,14 +170,17 @@ class Architecture:
         return tuple(tuple(self._choice(name, node, k) for k in range(self.num_ops_per_node)) for node in self._nodes())
 
     def genotype(self) -> dict[str, CellGenotype]:
-        """All cells by name."""
+        """Return the kept edges of all cells, by name of the cell."""
         return {name: self.cell(name) for name in self.cells}
 
     def outputs(self, name: str) -> tuple[int, ...]:
-        """Nodes of a cell, counted from 0, that are its output: all, in some spaces those that no other node takes, in
-        the dense cell the last."""
+        """Return the nodes of a cell that are its output, counted from 0.
+
+        These are all nodes, in some spaces of NNI's hub those that no other node takes, and in the dense cell the last.
+        """
         if self.space in DENSE_SPACES:
             return (DENSE_NODES - 1,)
+        # Negative for the inputs of the cell, which are no nodes.
         used = {choice.source - self.num_inputs for choices in self.cell(name) for choice in choices}
         loose = used if self.space in _LOOSE_SPACES else set()
         return tuple(node for node in range(self.num_nodes) if node not in loose)
@@ -186,7 +194,8 @@ class Architecture:
         Parameters
         ----------
         genotype
-            Kept edges of the cells ``'normal'`` and ``'reduce'``.
+            Kept edges of the cells ``'normal'`` and ``'reduce'``, by node. Their numbers of nodes and edges are written
+            into the arguments where they are not those of the space.
         space, operations, provenance
             As in the class.
         """
@@ -196,6 +205,7 @@ class Architecture:
                 for k, choice in enumerate(choices):
                     sample[f'{name}/op_{node}_{k}'] = choice.operation
                     sample[f'{name}/input_{node}_{k}'] = [choice.source]
+        # The first cell tells the sizes; the checks of the class compare all cells with them.
         shape = next(iter(genotype.values()), ())
         sizes = {'num_nodes': len(shape), 'num_ops_per_node': max((len(choices) for choices in shape), default=0)}
         usual = {'num_nodes': _NUM_NODES.get(space, 4), 'num_ops_per_node': _NUM_OPS_PER_NODE}
@@ -203,15 +213,15 @@ class Architecture:
         return cls(space, sample, tuple(operations), arguments=arguments, provenance=provenance or {})
 
     def _choice(self, name: str, node: int, k: int) -> Choice:
-        """The k-th kept edge of a node."""
+        """Return the k-th kept edge of a node."""
         return Choice(self.sample[f'{name}/op_{node}_{k}'], self.sample[f'{name}/input_{node}_{k}'][0])
 
     def _nodes(self) -> range:
-        """Numbers of the intermediate nodes."""
+        """Return the numbers of the intermediate nodes, which follow those of the inputs."""
         return range(_NUM_PREDECESSORS, _NUM_PREDECESSORS + self.num_nodes)
 
     def labels(self) -> list[str]:
-        """Keys that the sample of a cell space must have."""
+        """Return the keys that the sample of a cell space must have."""
         edges = [f'{name}/{kind}_{node}_{k}' for name in CELLS for node in self._nodes()
                  for k in range(self.num_ops_per_node) for kind in ('op', 'input')]
         return [VIEW_LABEL, *edges] if self.arguments.get('views') else edges
@@ -230,15 +240,16 @@ def save_architecture(architecture: Architecture, path: str | os.PathLike[str]) 
     Returns
     -------
     pathlib.Path
-        The file.
+        The path of the file.
 
     Raises
     ------
     ArchitectureError
-        If the provenance holds something that JSON cannot.
+        If the provenance holds something that JSON cannot hold.
     """
     path = Path(path)
     try:
+        # allow_nan=False: NaN is no JSON, and other readers would refuse the file.
         text = json.dumps(asdict(architecture), indent=2, allow_nan=False) + '\n'
     except (TypeError, ValueError) as error:
         remedy = 'keep only numbers, strings, lists and maps'
@@ -248,7 +259,7 @@ def save_architecture(architecture: Architecture, path: str | os.PathLike[str]) 
 
 
 def load_architecture(path: str | os.PathLike[str]) -> Architecture:
-    """Read and check an architecture.
+    """Read an architecture from a file, and check it.
 
     Parameters
     ----------
@@ -258,7 +269,8 @@ def load_architecture(path: str | os.PathLike[str]) -> Architecture:
     Raises
     ------
     ArchitectureError
-        One sentence that names the file, the key and the remedy.
+        If the file cannot be read or holds no valid architecture: one sentence that names the file, the key and the
+        remedy.
     """
     path = Path(path)
     try:
@@ -271,7 +283,7 @@ def load_architecture(path: str | os.PathLike[str]) -> Architecture:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Parse a small JSON object."""
+    """Return the JSON object that a small file holds."""
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
@@ -279,7 +291,7 @@ def _read(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding='utf-8'), object_pairs_hook=_without_duplicates)
     except OSError as error:
         raise ArchitectureError(f'cannot be read, {error.strerror}: {_REMEDY}') from error
-    except ArchitectureError:
+    except ArchitectureError:  # Is a ValueError: the next clause would call it bad JSON.
         raise
     except (ValueError, RecursionError) as error:  # Bad JSON and bad UTF-8 are ValueErrors.
         raise ArchitectureError(f'is not JSON ({error}): {_REMEDY}') from error
@@ -289,7 +301,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a key that stands twice, of which JSON would silently keep the last."""
+    """Make a map of pairs, and refuse a key that stands twice, of which JSON would silently keep the last."""
     result = dict(pairs)
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -298,7 +310,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_version(version: Any) -> None:
-    """Refuse another format."""
+    """Refuse another version of the file format."""
+    # isinstance would let True pass, which equals 1.
     if type(version) is not int or version != VERSION:
         remedy = 'update nni_wcnas, or search again'
         raise ArchitectureError(f'key \'version\' is {version!r}, but this release reads version {VERSION}: {remedy}')

@@ -19,7 +19,7 @@ from nni_wcnas.spaces.operations import BENCHMARK_PRIMITIVES
 __all__ = ['from_hub', 'from_string', 'to_string']
 
 _HUB_OPERATIONS = {'conv_1x1': 'nor_conv_1x1', 'conv_3x3': 'nor_conv_3x3'}
-"""What NNI's hub calls otherwise."""
+"""The benchmark's names of operations that NNI's hub calls otherwise, by the hub's name."""
 
 
 def to_string(sample: Mapping[str, Any]) -> str:
@@ -33,13 +33,14 @@ def to_string(sample: Mapping[str, Any]) -> str:
     Raises
     ------
     ValueError
-        When an edge is missing, or its operation is not one of the benchmark's.
+        If an edge is missing, or its operation is not one of the benchmark's.
     """
     operations: list[str] = []
     for label in dense_labels():
         if label not in sample:
             raise ValueError(f'{label} is missing; give the operation of each of the edges {", ".join(dense_labels())}')
         operations.append(_known(sample[label], label))
+    # Labels and the string list edges in the same order: by node, then by source.
     edges = iter(operations)
     nodes = range(1, DENSE_NODES + 1)
     return '+'.join('|' + ''.join(f'{next(edges)}~{source}|' for source in range(node)) for node in nodes)
@@ -50,12 +51,12 @@ def from_string(text: str) -> dict[str, str]:
 
     Returns
     -------
-    The sample: operation by label of the edge.
+    The sample: the operation of each edge, by its label.
 
     Raises
     ------
     ValueError
-        With the part that cannot be read.
+        If the text is no architecture of the benchmark; the message names the part that cannot be read.
 
     Examples
     --------
@@ -73,24 +74,26 @@ def from_hub(sample: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns
     -------
-    The sample as :func:`to_string` takes it; edges that are missing stay so.
+    The sample as :func:`to_string` takes it; missing edges stay missing.
 
     Examples
     --------
     >>> from_hub({'cell/0_2': 'conv_3x3', 'cell/1_2': 'none'})
     {'cell/2_0': 'nor_conv_3x3', 'cell/2_1': 'none'}
     """
+    # 'cell/2_0' here is 'cell/0_2' in the hub: the last three characters are target, bar and source, one digit each.
     hub = {label: f'{label[:-3]}{label[-1]}_{label[-3]}' for label in dense_labels()}
     return {label: _HUB_OPERATIONS.get(sample[name], sample[name]) for label, name in hub.items() if name in sample}
 
 
 def _edges(text: str) -> Iterator[str]:
-    """The operations in order."""
+    """Yield the operations of an architecture string, in the order of its edges."""
     nodes = text.strip().split('+')
     if len(nodes) != DENSE_NODES:
         raise ValueError(f'{text!r} has {len(nodes)} nodes, joined by +, but a cell has {DENSE_NODES}; give them all')
     for number, node in enumerate(nodes, start=1):
         parts = node.split('|')
+        # A node that begins and ends with a bar splits into an empty part at each end, and its edges between them.
         if len(parts) < 2 or parts[0] or parts[-1]:
             raise ValueError(f'node {node!r} does not begin and end with a bar; write it as |operation~source|')
         if len(parts) - 2 != number:
@@ -103,6 +106,7 @@ def _edges(text: str) -> Iterator[str]:
 
 
 def _known(operation: Any, place: str) -> str:
+    """Return the name of an operation of the benchmark; refuse any other, with the place where it stands."""
     if operation not in BENCHMARK_PRIMITIVES:
         nearest = difflib.get_close_matches(str(operation), BENCHMARK_PRIMITIVES, n=1, cutoff=0.0)[0]
         raise ValueError(f'{place} has operation {operation!r}: did you mean {nearest!r}?')

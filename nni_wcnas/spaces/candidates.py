@@ -1,4 +1,4 @@
-"""Which operations a reduced space allows on each edge; facts alone, without NNI.
+"""Tables of the operations that a reduced space allows on each edge. They are plain facts, which do not need NNI.
 
 References
 ----------
@@ -17,6 +17,8 @@ Table = dict[str, tuple[tuple[str, ...], ...]]
 _SKIP, _MAX, _AVG = 'skip_connect', 'max_pool_3x3', 'avg_pool_3x3'
 _SEP3, _DIL3, _DIL5 = 'sep_conv_3x3', 'dil_conv_3x3', 'dil_conv_5x5'
 
+# Fourteen rows a cell: the edges into node 2 (2), 3 (3), 4 (4) and 5 (5), in each by source state. The two names of a
+# row have the order of the release.
 S1: Table = {
     'normal': (
         (_SKIP, _DIL3),
@@ -51,14 +53,18 @@ S1: Table = {
         (_SKIP, _DIL5),
     ),
 }
-"""Two operations on each edge, the best of a first search."""
+"""The space S1: two operations on each edge, the best of a first search."""
 
 S2_OPERATIONS = (_SKIP, _SEP3)
+"""Operations on all edges of the space S2."""
 S3_OPERATIONS = ('none', _SKIP, _SEP3)
+"""Operations on all edges of the space S3."""
 S4_OPERATIONS = ('noise', _SEP3)
+"""Operations on all edges of the space S4."""
 
 
 def _everywhere(operations: tuple[str, ...]) -> Table:
+    """Return a table that allows the same operations on all edges of both cells."""
     return {label: (operations,) * len(rows) for label, rows in S1.items()}
 
 
@@ -68,15 +74,16 @@ ALLOWED: dict[str, Table] = {
     's3': _everywhere(S3_OPERATIONS),
     's4': _everywhere(S4_OPERATIONS),
 }
-"""By name of the space."""
+"""Tables of the reduced spaces, by name of the space."""
 
 DENSE_NODES = 3
-"""Nodes of the cell of NAS-Bench-201, its input not counted."""
+"""Number of nodes of the cell of NAS-Bench-201, its input not counted."""
 DENSE_LABEL = 'cell'
+"""Label of the cell of NAS-Bench-201."""
 
 
 def dense_labels() -> tuple[str, ...]:
-    """Labels of the edges of the cell of NAS-Bench-201, ordered by node and source state.
+    """Return the labels of the edges of the cell of NAS-Bench-201, ordered by node and source state.
 
     >>> dense_labels()
     ('cell/1_0', 'cell/2_0', 'cell/2_1', 'cell/3_0', 'cell/3_1', 'cell/3_2')
@@ -86,7 +93,9 @@ def dense_labels() -> tuple[str, ...]:
 
 
 def restrictions(allowed: Table, operations: tuple[str, ...]) -> dict[str, set[tuple[int, int]]]:
-    """What a table forbids: rows (edges) and columns (operations) of the architecture matrix, by label of the cell.
+    """Return the candidates (row, column) of the architecture matrix that a table forbids, by label of the cell.
+
+    Rows are edges in the order of the table, columns are operations in the given order.
 
     >>> restrictions({'normal': (('noise',), ('skip_connect', 'noise'))}, ('skip_connect', 'noise'))
     {'normal': {(0, 0)}}

@@ -31,11 +31,12 @@ class DARTS(ModelSpace):
     width
         Channels of the first cell's operations; doubled at each of the two reductions.
     num_cells
-        Depth; cells ``num_cells // 3`` and ``2 * num_cells // 3`` reduce the resolution.
+        Number of cells, the depth of the network. Cells ``num_cells // 3`` and ``2 * num_cells // 3`` reduce the
+        resolution.
     num_classes
-        Size of the output.
+        Number of classes, the size of the output.
     operations
-        Candidates, in the order of the columns of the architecture matrix.
+        Candidate operations, in the order of the columns of the architecture matrix.
     num_nodes
         Intermediate nodes of a cell.
     stem_multiplier
@@ -80,6 +81,7 @@ class DARTS(ModelSpace):
         self.allowed = {label: tuple(tuple(names) for names in rows) for label, rows in (allowed or {}).items()}
         self._layout = CellLayout(self.operations, num_nodes=num_nodes)
         _check_allowed(self.allowed, self._layout)
+        # Kept to build the space again, frozen or at another depth: a supernet has no choices left to freeze.
         self._arguments: dict[str, Any] = {
             'width': width,
             'num_cells': num_cells,
@@ -91,18 +93,24 @@ class DARTS(ModelSpace):
             'allowed': self.allowed or None,
             'views': None if views is None else tuple(views),
         }
+        # Widths of the outputs of the two cells before: of the stem, at the start.
         before_previous = previous = stem_multiplier * width
         self.stem, self.second_stem = build_stem(stem, previous)
         if views is not None:
+            # A stem for each view, whose first convolution learns for what it sees.
             self.stem = LayerChoice({view: build_stem(stem, previous, view)[0] for view in views}, label=VIEW_LABEL)
         self.cells = nn.ModuleList()
+        # The second input of the first cell has half the resolution of the first one after ImageNet's stem, as after a
+        # reduction.
         channels, previous_reduces = width, stem == 'imagenet'
         for index in range(num_cells):
             reduces = index in (num_cells // 3, 2 * num_cells // 3)
+            # A bool counts as 0 or 1: doubled where the resolution is halved.
             channels *= 1 + reduces
             self.cells.append(
                 self._cell(operations, num_nodes, before_previous, previous, channels, reduces, previous_reduces)
             )
+            # The output of a cell is the concatenation of its nodes.
             before_previous, previous, previous_reduces = previous, channels * num_nodes, reduces
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(previous, num_classes)
@@ -117,6 +125,7 @@ class DARTS(ModelSpace):
         reduces: bool,
         previous_reduces: bool,
     ) -> Cell:
+        # Partial functions with a keyword ``channels``, which partial-channel cells read and divide.
         factories = {
             name: partial(_edge_operation, name=name, channels=channels, reduces=reduces) for name in operations
         }
@@ -134,7 +143,7 @@ class DARTS(ModelSpace):
         return cell
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of shape ``(N, num_classes)`` for images of shape ``(N, 3, H, W)``."""
+        """Return logits of shape ``(N, num_classes)`` for images of shape ``(N, 3, H, W)``."""
         first = self.stem(images)
         states = [first, self.second_stem(first)]
         for cell in self.cells:
@@ -142,24 +151,26 @@ class DARTS(ModelSpace):
         return self.classifier(self.pool(states[-1]).flatten(1))
 
     def restrictions(self) -> dict[str, set[tuple[int, int]]]:
-        """Candidates (row, column) that no edge may have, by label of the cell."""
+        """Return the candidates (row, column) that ``allowed`` forbids, by label of the cell."""
         return restrictions(self.allowed, self.operations)
 
     def freeze(self, sample: Sample) -> DARTS:
-        """The network of one architecture, built anew: fresh weights, also when this space has become a supernet.
+        """Return the network of one architecture, built anew: with fresh weights, also when this is now a supernet.
 
         Raises
         ------
         ValueError
-            When the sample has an operation on an edge that may not have it.
+            If the sample has an operation on an edge that may not have it.
         """
         for label, rows in self.allowed.items():
             _check_sample(sample, label, self._layout, rows)
+        # Within the context NNI's choices build what the sample says, so the constructor gives a plain network.
         with model_context(sample):
             return DARTS(**self._arguments)
 
 
 def _check(width: int, num_cells: int, num_classes: int, operations: Sequence[str], num_nodes: int) -> None:
+    """Refuse arguments of the space that are out of range or unknown."""
     unknown = [name for name in operations if name not in OPERATIONS]
     if unknown:
         raise ValueError(f'operations: {unknown[0]!r} is not one of {", ".join(OPERATIONS)}')
@@ -176,6 +187,7 @@ def _check(width: int, num_cells: int, num_classes: int, operations: Sequence[st
 
 
 def _check_stem(stem: str, views: Sequence[str] | None) -> None:
+    """Refuse an unknown stem or unknown views."""
     if stem not in ('cifar', 'imagenet'):
         raise ValueError(f"stem must be 'cifar' or 'imagenet', not {stem!r}")
     if views is not None:
@@ -183,6 +195,7 @@ def _check_stem(stem: str, views: Sequence[str] | None) -> None:
 
 
 def _check_allowed(allowed: Mapping[str, tuple[tuple[str, ...], ...]], layout: CellLayout) -> None:
+    """Refuse a table that does not fit the cells, or leaves an edge nothing but 'none'."""
     for label, rows in allowed.items():
         if label not in ('normal', 'reduce'):
             raise ValueError(f"allowed: {label!r} is neither 'normal' nor 'reduce'")
@@ -200,7 +213,7 @@ def _check_allowed(allowed: Mapping[str, tuple[tuple[str, ...], ...]], layout: C
 
 
 def _check_sample(sample: Sample, label: str, layout: CellLayout, rows: tuple[tuple[str, ...], ...]) -> None:
-    """Refuse a forbidden operation."""
+    """Refuse a sample with an operation on an edge of one cell that ``rows`` does not allow there."""
     for target in range(layout.num_predecessors, layout.num_predecessors + layout.num_nodes):
         for k in range(layout.num_ops_per_node):
             operation, (source,) = sample[f'{label}/op_{target}_{k}'], sample[f'{label}/input_{target}_{k}']
@@ -215,19 +228,22 @@ def _check_sample(sample: Sample, label: str, layout: CellLayout, rows: tuple[tu
 def _edge_operation(
     node_index: int, op_index: int, input_index: int | None, *, name: str, channels: int, reduces: bool
 ) -> nn.Module:
-    """A candidate on the edge from state ``input_index``; NNI passes None before the input is chosen."""
+    """Build a candidate for the edge from state ``input_index``; NNI passes None before the input is chosen."""
     del node_index, op_index  # Unused: an operation depends on where its input comes from only.
+    # Only edges from the inputs of a reduction cell have stride 2; nodes are at the lower resolution already.
     stride = 2 if reduces and (input_index is None or input_index < 2) else 1
+    # Without scale and shift: they would rescale what the mixing weights are to weigh (DARTS, search network).
     return build_operation(name, channels, stride, affine=False, pool_norm=True)
 
 
 class _Preprocessor(nn.Module):
-    """Bring both inputs of a cell to its width and resolution."""
+    """Bring both inputs of a cell, the outputs of the two cells before, to its width and resolution."""
 
     def __init__(self, before_previous: int, previous: int, channels: int, previous_reduces: bool) -> None:
         super().__init__()
         self.before_previous: nn.Module
         if previous_reduces:
+            # The output of the cell before the last was made before that reduction: it has twice the side.
             self.before_previous = FactorizedReduce(before_previous, channels, affine=False)
         else:
             self.before_previous = ReLUConvNorm(before_previous, channels, affine=False)
@@ -238,7 +254,7 @@ class _Preprocessor(nn.Module):
 
 
 class _Chain(nn.Module):
-    """A cell passes on its second input and its output: the two inputs of the next."""
+    """Hand on the second input and the output of a cell, which are the two inputs of the next cell."""
 
     def forward(self, output: Tensor, inputs: list[Any]) -> list[Tensor]:
         return [inputs[-1], output]

@@ -24,14 +24,14 @@ __all__ = ['DenseCell', 'NASBench201', 'from_string', 'to_string']
 
 
 class DenseCell(MutableModule):
-    """Each state is the sum of an operation of every earlier one; the last state is the output.
+    """A cell in which each state is the sum of one operation on every earlier state; the last state is the output.
 
     Parameters
     ----------
     factories
-        By operation, what builds it for ``(node_index, op_index, input_index)``.
+        Factories by operation: each builds its module from ``(node_index, op_index, input_index)``.
     num_nodes
-        States beside the input.
+        Number of states beside the input.
     label
         Cells of one label share their choices: ``'<label>/<target>_<source>'`` is an edge.
     """
@@ -40,24 +40,26 @@ class DenseCell(MutableModule):
         super().__init__()
         self.factories, self.num_nodes = factories, num_nodes
         self.ops = nn.ModuleList()
+        # Labels of all cells are equal, so that NNI makes one choice for an edge of all of them.
         with label_scope(label) as self.label_scope:
             for target in range(1, num_nodes + 1):
                 self.ops.append(nn.ModuleList(self._choice(target, source) for source in range(target)))
 
     def _choice(self, target: int, source: int) -> nn.Module:
-        """An edge; NNI returns the chosen operation itself where the choice has been made."""
+        """Build an edge: a choice, or the chosen operation itself where NNI has an architecture at hand."""
         candidates = {name: factory(target, 0, source) for name, factory in self.factories.items()}
         return LayerChoice(candidates, label=f'{target}_{source}')
 
     @property
     def label(self) -> str:
-        """What the cells share."""
+        """Name that the cells of one type share, and with it their choices."""
         return self.label_scope.name
 
     def forward(self, state: Tensor) -> Tensor:
-        """Map ``(N, C, H, W)`` to the same shape."""
+        """Return the last state for an input of shape ``(N, C, H, W)``, in the same shape."""
         states = [state]
         for edges in self.ops:
+            # zip ends with the edges: the k-th node has k of them, one for each state before it.
             outputs = [edge(state) for edge, state in zip(edges, states)]  # type: ignore[call-overload]
             states.append(sum(outputs[1:], outputs[0]))
         return states[-1]
@@ -74,11 +76,11 @@ class NASBench201(ModelSpace):
     width
         Channels of the first stage; doubled at each residual block.
     num_cells
-        Cells of each of the three stages.
+        Number of cells in each of the three stages.
     num_classes
-        Size of the output.
+        Number of classes, the size of the output.
     operations
-        Candidates, in the order of the columns of the architecture matrix.
+        Candidate operations, in the order of the columns of the architecture matrix.
 
     Examples
     --------
@@ -103,10 +105,12 @@ class NASBench201(ModelSpace):
             'num_classes': num_classes,
             'operations': self.operations,
         }
+        # freeze builds the space in the context of an architecture; the search builds it without.
         is_frozen = current_model() is not None
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
         self.cells = nn.ModuleList()
         for stage in range(3):
+            # 16, 32 and 64 channels in the benchmark.
             channels = width * 2**stage
             if stage > 0:
                 self.cells.append(_Residual(channels // 2, channels))
@@ -118,19 +122,21 @@ class NASBench201(ModelSpace):
         self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of shape ``(N, num_classes)`` for images of shape ``(N, 3, H, W)``."""
+        """Return logits of shape ``(N, num_classes)`` for images of shape ``(N, 3, H, W)``."""
         state = self.stem(images)
         for cell in self.cells:
             state = cell(state)
         return self.classifier(self.last(state).flatten(1))
 
     def freeze(self, sample: Sample) -> NASBench201:
-        """The network of one architecture, built anew: fresh weights, also when this space has become a supernet."""
+        """Return the network of one architecture, built anew: with fresh weights, also when this is now a supernet."""
+        # Within the context NNI's choices build what the sample says, so the constructor gives a plain network.
         with model_context(sample):
             return NASBench201(**self._arguments)
 
 
 def _check(width: int, num_cells: int, num_classes: int, operations: Sequence[str]) -> None:
+    """Refuse arguments of the space that are out of range or unknown."""
     unknown = [name for name in operations if name not in OPERATIONS]
     if unknown:
         raise ValueError(f'operations: {unknown[0]!r} is not one of {", ".join(OPERATIONS)}')
@@ -146,13 +152,13 @@ def _check(width: int, num_cells: int, num_classes: int, operations: Sequence[st
 def _edge_operation(
     node_index: int, op_index: int, input_index: int | None, *, name: str, channels: int, affine: bool
 ) -> nn.Module:
-    """A candidate; it is the same on each edge."""
+    """Build a candidate, which is the same on each edge."""
     del node_index, op_index, input_index  # Unused.
     return build_operation(name, channels, affine=affine)
 
 
 class _Residual(nn.Module):
-    """Halve the size: two convolutions beside an average pool and a pointwise convolution."""
+    """A residual block that halves the size: two convolutions beside an average pool and a pointwise convolution."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -161,6 +167,7 @@ class _Residual(nn.Module):
             ReLUConvNorm(out_channels, out_channels, 3, padding=1),
         )
         self.shortcut = nn.Sequential(
+            # Rounds up, as the strided convolution beside it does at odd sizes.
             nn.AvgPool2d(2, ceil_mode=True), nn.Conv2d(in_channels, out_channels, 1, bias=False)
         )
 

@@ -1,6 +1,6 @@
 """The candidate operations of cells.
 
-A newcomer adds an operation by one entry in :data:`OPERATIONS`: a function of ``(channels, stride, affine)`` whose
+A new operation is one entry in :data:`OPERATIONS`: a function of ``(channels, stride, affine)`` whose
 module maps ``(N, C, H, W)`` to ``(N, C, ceil(H / stride), ceil(W / stride))``. Every operation here obeys that rule for
 odd sizes too, so that the edges of a node can always be added.
 """
@@ -24,14 +24,14 @@ Operation = Callable[[int, int, bool], nn.Module]
 
 
 class ReLUConvNorm(nn.Sequential):
-    """ReLU, convolution, batch norm: ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``.
+    """ReLU, convolution and batch norm, from ``(N, in_channels, H, W)`` to ``(N, out_channels, H', W')``.
 
     Parameters
     ----------
     in_channels, out_channels
-        Channels before and after.
+        Numbers of channels before and after.
     kernel_size, stride, padding
-        Of the convolution; the default keeps the size.
+        Arguments of the convolution; the default is pointwise and keeps the size.
     affine
         Whether the batch norm has learnable scale and shift.
     """
@@ -46,28 +46,30 @@ class ReLUConvNorm(nn.Sequential):
 
 
 class SeparableConv(nn.Sequential):
-    """``repeats`` times (ReLU, depthwise convolution, pointwise convolution, batch norm).
+    """A separable convolution: ``repeats`` times (ReLU, depthwise convolution, pointwise convolution, batch norm).
 
     Only the first depthwise convolution has the stride.
 
     Parameters
     ----------
     channels
-        Channels before and after.
+        Number of channels before and after.
     kernel_size
         Odd side of the depthwise kernel; the padding keeps the size.
     stride
-        1 or 2.
+        Stride of the first depthwise convolution, 1 or 2.
     dilation
-        Of the depthwise kernel.
+        Dilation of the depthwise kernels.
     repeats
-        2 for the papers' ``sep_conv``, 1 for their ``dil_conv``.
+        Number of repeats: 2 for the papers' ``sep_conv``, 1 for their ``dil_conv``.
     affine
         Whether batch norm has learnable scale and shift.
     """
 
     def __init__(self, channels: int, kernel_size: int, stride: int = 1, *, dilation: int = 1, repeats: int = 1,
                  affine: bool = True):
+        # A dilated kernel spans dilation (kernel_size - 1) + 1 pixels; half of what it reaches beyond the centre on
+        # each side.
         padding = dilation * (kernel_size - 1) // 2
         layers: list[nn.Module] = []
         for repeat in range(repeats):
@@ -78,19 +80,20 @@ class SeparableConv(nn.Sequential):
                 nn.Conv2d(channels, channels, 1, bias=False),
                 nn.BatchNorm2d(channels, affine=affine),
             ]
+        # A flat Sequential: the fast cells recognise an operation by the types and the order of its layers.
         super().__init__(*layers)
 
 
 class FactorizedReduce(nn.Module):
-    """Halve the size: two pointwise convolutions of stride 2, the second on the input shifted by (1, 1), side by side.
+    """A reduction that halves the size by two pointwise convolutions of stride 2, whose channels are put side by side.
 
-    Odd sizes work: the shifted input is then padded by one row or column of zeros, and the output has ``ceil(H / 2)``
-    rows.
+    The second one sees the input shifted by (1, 1). Odd sizes work: the shifted input is then padded by one row or
+    column of zeros, and the output has ``ceil(H / 2)`` rows.
 
     Parameters
     ----------
     in_channels, out_channels
-        Channels before and after; the two convolutions share ``out_channels``, the second takes the odd one.
+        Numbers of channels before and after; the two convolutions share ``out_channels``, the second takes the odd one.
     affine
         Whether the batch norm has learnable scale and shift.
     """
@@ -115,12 +118,12 @@ class FactorizedReduce(nn.Module):
 
 
 class Zero(nn.Module):
-    """The absent edge: zeros of the strided size.
+    """The absent edge, whose output is zeros of the strided size.
 
     Parameters
     ----------
     stride
-        1 or 2.
+        Stride of the edge, 1 or 2.
     """
 
     def __init__(self, stride: int = 1):
@@ -129,10 +132,11 @@ class Zero(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(N, C, H, W)`` to zeros of shape ``(N, C, ceil(H / stride), ceil(W / stride))``."""
+        # Not x * 0, which would turn an infinite input into NaN and hold on to a graph.
         return torch.zeros_like(x[:, :, ::self.stride, ::self.stride])
 
     def extra_repr(self) -> str:
-        """Show the stride."""
+        """Return the stride, which ``print`` shows in the brackets of the module."""
         return f'stride={self.stride}'
 
 
@@ -142,7 +146,7 @@ class Noise(nn.Module):
     Parameters
     ----------
     stride
-        1 or 2.
+        Stride of the edge, 1 or 2.
     """
 
     def __init__(self, stride: int = 1):
@@ -154,12 +158,12 @@ class Noise(nn.Module):
         return torch.randn_like(x[:, :, ::self.stride, ::self.stride])
 
     def extra_repr(self) -> str:
-        """Show the stride."""
+        """Return the stride, which ``print`` shows in the brackets of the module."""
         return f'stride={self.stride}'
 
 
 class _Asymmetric(nn.Sequential):
-    """ReLU, a ``1 x size`` and a ``size x 1`` convolution, batch norm; each convolution strides along its own side."""
+    """ReLU, a ``1 x size`` and a ``size x 1`` convolution, and batch norm; each of both strides along its own side."""
 
     def __init__(self, channels: int, size: int, stride: int, affine: bool):
         super().__init__(
@@ -171,17 +175,18 @@ class _Asymmetric(nn.Sequential):
 
 
 def _skip(channels: int, stride: int, affine: bool) -> nn.Module:
-    """An edge without weights, unless it has to halve the size."""
+    """Build a skip, which has no weights unless it has to halve the size."""
     return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels, affine=affine)
 
 
 def _conv(size: int) -> Operation:
-    """ReLU, convolution, batch norm."""
+    """Return the operation of ReLU, a full convolution with a kernel of this side, and batch norm."""
     return lambda channels, stride, affine: ReLUConvNorm(channels, channels, size, stride, size // 2, affine=affine)
 
 
 OPERATIONS: dict[str, Operation] = {
     'none': lambda channels, stride, affine: Zero(stride),
+    # Each entry takes (channels, stride, affine); pools and other operations without weights use the stride alone.
     'max_pool_3x3': lambda channels, stride, affine: nn.MaxPool2d(3, stride, padding=1),
     'avg_pool_3x3': lambda channels, stride, affine: nn.AvgPool2d(3, stride, padding=1, count_include_pad=False),
     'skip_connect': _skip,
@@ -192,6 +197,7 @@ OPERATIONS: dict[str, Operation] = {
     'noise': lambda channels, stride, affine: Noise(stride),
     'nor_conv_1x1': _conv(1),
     'nor_conv_3x3': _conv(3),
+    # Names that NNI's hub gives to the benchmark's operations.
     'conv_1x1': _conv(1),
     'conv_3x3': _conv(3),
     'sep_conv_7x7': lambda channels, stride, affine: SeparableConv(channels, 7, stride, repeats=2, affine=affine),
@@ -202,7 +208,7 @@ OPERATIONS: dict[str, Operation] = {
     'max_pool_5x5': lambda channels, stride, affine: nn.MaxPool2d(5, stride, padding=2),
     'max_pool_7x7': lambda channels, stride, affine: nn.MaxPool2d(7, stride, padding=3),
 }
-"""The operations by name: DARTS's, the one of RobustDARTS's S4, NAS-Bench-201's, and those of NNI hub's other cells."""
+"""All operations by name: DARTS's, the noise of RobustDARTS's S4, NAS-Bench-201's, and those of NNI's hub."""
 
 PRIMITIVES = (
     'none', 'max_pool_3x3', 'avg_pool_3x3', 'skip_connect', 'sep_conv_3x3', 'sep_conv_5x5', 'dil_conv_3x3',
@@ -221,11 +227,11 @@ def build_operation(name: str, channels: int, stride: int = 1, *, affine: bool =
     Parameters
     ----------
     name
-        A key of :data:`OPERATIONS`.
+        Name of the operation, a key of :data:`OPERATIONS`.
     channels
-        Channels before and after.
+        Number of channels before and after.
     stride
-        1, or 2 on the edges of a reduction cell that leave the cell's inputs.
+        Stride of the edge: 1, or 2 on the edges of a reduction cell that leave the cell's inputs.
     affine
         Whether batch norm has learnable scale and shift: False while searching, True in the final network.
     pool_norm
@@ -235,7 +241,7 @@ def build_operation(name: str, channels: int, stride: int = 1, *, affine: bool =
     Returns
     -------
     torch.nn.Module
-        Maps ``(N, channels, H, W)`` to ``(N, channels, ceil(H / stride), ceil(W / stride))``.
+        A module that maps ``(N, channels, H, W)`` to ``(N, channels, ceil(H / stride), ceil(W / stride))``.
 
     Raises
     ------
@@ -253,6 +259,7 @@ def build_operation(name: str, channels: int, stride: int = 1, *, affine: bool =
     if stride not in (1, 2):
         raise ValueError(f'stride is {stride}, but an edge of a cell has stride 1 or 2')
     operation = OPERATIONS[name](channels, stride, affine)
+    # Pools have no weights to normalise by: in the search a norm brings their outputs to the scale of the others'.
     if pool_norm and isinstance(operation, (nn.MaxPool2d, nn.AvgPool2d)):
         return nn.Sequential(operation, nn.BatchNorm2d(channels, affine=False))
     return operation

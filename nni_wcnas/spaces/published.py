@@ -10,10 +10,11 @@ from nni_wcnas.spaces.sample_check import listed, nearest
 __all__ = ['load', 'names']
 
 _FOLDER = Path(__file__).parents[1] / 'published'
+"""The folder of the package that holds an architecture file for each published cell."""
 
 
 def names() -> tuple[str, ...]:
-    """Names of the published cells, sorted.
+    """Return the names of the published cells, sorted.
 
     Examples
     --------
@@ -29,7 +30,7 @@ def load(name: str) -> Architecture:
     Parameters
     ----------
     name
-        One of :func:`names`.
+        Name of the cell, one of :func:`names`.
 
     Raises
     ------

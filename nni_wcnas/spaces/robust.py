@@ -1,7 +1,7 @@
 """The four reduced DARTS spaces on which differentiable search is known to fail.
 
-S1 has two operations on each edge, others on each; S2 is {skip_connect, sep_conv_3x3}; S3 is {none, skip_connect,
-sep_conv_3x3}; S4 is {noise, sep_conv_3x3}, where the noise can only hurt. Everything else is as in
+S1 has two operations on each edge, which differ from edge to edge. S2 is {skip_connect, sep_conv_3x3}; S3 is {none,
+skip_connect, sep_conv_3x3}; S4 is {noise, sep_conv_3x3}, where the noise can only hurt. Everything else is as in
 :class:`~nni_wcnas.spaces.darts.DARTS`.
 
 References
@@ -27,16 +27,18 @@ def s1(
     stem_multiplier: int = 3,
     stem: Literal['cifar', 'imagenet'] = 'cifar',
 ) -> DARTS:
-    """S1: on each edge the two operations of :data:`~nni_wcnas.spaces.candidates.S1`.
+    """Return the space S1: on each edge the two operations of :data:`~nni_wcnas.spaces.candidates.S1`.
 
-    The candidates are those of any edge, in the order of the DARTS code; the others of an edge are pruned before the
-    search.
+    The candidates are all operations that some edge may have, in the order of the DARTS code. On each edge, all but its
+    own two are pruned before the search. The arguments are those of :class:`~nni_wcnas.spaces.darts.DARTS`.
 
     Examples
     --------
     >>> s1(width=4, num_cells=3).operations
     ('max_pool_3x3', 'avg_pool_3x3', 'skip_connect', 'sep_conv_3x3', 'dil_conv_3x3', 'dil_conv_5x5')
     """
+    # One matrix of logits has the same columns on all edges, so S1 is a space of six operations with most of them
+    # pruned.
     used = {name for rows in S1.values() for names in rows for name in names}
     operations = tuple(name for name in PRIMITIVES if name in used)
     return DARTS(
@@ -51,7 +53,7 @@ def s2(
     stem_multiplier: int = 3,
     stem: Literal['cifar', 'imagenet'] = 'cifar',
 ) -> DARTS:
-    """S2: skip_connect or sep_conv_3x3."""
+    """Return the space S2: skip_connect or sep_conv_3x3 on each edge; arguments as for :func:`s1`."""
     return DARTS(width, num_cells, num_classes, S2_OPERATIONS, stem_multiplier=stem_multiplier, stem=stem)
 
 
@@ -62,7 +64,7 @@ def s3(
     stem_multiplier: int = 3,
     stem: Literal['cifar', 'imagenet'] = 'cifar',
 ) -> DARTS:
-    """S3: none, skip_connect or sep_conv_3x3."""
+    """Return the space S3: none, skip_connect or sep_conv_3x3 on each edge; arguments as for :func:`s1`."""
     return DARTS(width, num_cells, num_classes, S3_OPERATIONS, stem_multiplier=stem_multiplier, stem=stem)
 
 
@@ -73,5 +75,5 @@ def s4(
     stem_multiplier: int = 3,
     stem: Literal['cifar', 'imagenet'] = 'cifar',
 ) -> DARTS:
-    """S4: noise or sep_conv_3x3."""
+    """Return the space S4: noise or sep_conv_3x3 on each edge; arguments as for :func:`s1`."""
     return DARTS(width, num_cells, num_classes, S4_OPERATIONS, stem_multiplier=stem_multiplier, stem=stem)

@@ -1,4 +1,4 @@
-"""What must hold of the sample of an architecture made of cells; every mistake is one sentence."""
+"""Checks of the sample of an architecture made of cells; every mistake is reported as one sentence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HUB_LABELS = ('width', 'depth')  # NNI's hub may search these along with the ce
 
 
 class ArchitectureError(ValueError):
-    """An architecture, or its file, is wrong. One sentence: what, where, and the remedy."""
+    """An architecture, or its file, is wrong. The message is one sentence: what is wrong, where, and the remedy."""
 
 
 def _check_candidates(architecture: Architecture) -> None:
@@ -41,10 +41,11 @@ def check_dense(architecture: Architecture) -> None:
 
 
 def check_cells(architecture: Architecture) -> None:
-    """Check the sample of a cell space."""
+    """Check the sample of a cell space, and the arguments of the space that say which keys it has."""
     _check_candidates(architecture)
     for key in ('num_nodes', 'num_ops_per_node'):
         value = architecture.arguments.get(key, 1)
+        # Checked before the keys are counted from them: a huge number would make as many keys.
         if type(value) is not int or not 1 <= value <= 16:
             raise ArchitectureError(f'key \'arguments.{key}\' is {value!r}: make it a whole number from 1 to 16')
     stem = architecture.arguments.get('stem', 'cifar')
@@ -57,11 +58,13 @@ def check_cells(architecture: Architecture) -> None:
     labels = architecture.labels()
     others = _HUB_LABELS if architecture.space.startswith('hub_') else ()
     check_keys(architecture.sample, labels, others, prefix='sample.')
+    # An explicit 'none' is never selected: an edge that is kept has an operation.
     candidates = [name for name in architecture.operations if name != 'none']
     if views:
         labels.remove(VIEW_LABEL)
         _check_operation(architecture, VIEW_LABEL, views)
     for label in labels:
+        # 'normal/op_2_0': the kind, the target state, and which of its kept edges.
         kind, node = label.split('/')[1].split('_')[:2]
         if kind == 'op':
             _check_operation(architecture, label, candidates)
@@ -73,11 +76,13 @@ def check_cells(architecture: Architecture) -> None:
 
 def _check_restrictions(architecture: Architecture) -> None:
     """Check that each edge has an operation that the space allows there."""
+    # The tables have a row for each edge of a cell of the usual 4 nodes.
     space, layout = architecture.space, CellLayout(architecture.operations)
     if architecture.num_nodes != layout.num_nodes:
         raise ArchitectureError(f'key \'arguments.num_nodes\' is {architecture.num_nodes}, but cells of {space} have '
                                 f'{layout.num_nodes} nodes: leave it out')
     for name, rows in ALLOWED[space].items():
+        # The row of an edge is its place among all edges, whichever of them the cell keeps.
         for target, choices in enumerate(architecture.cell(name), start=layout.num_predecessors):
             for k, choice in enumerate(choices):
                 allowed = rows[layout.edges.index(Edge(choice.source, target))]
@@ -97,14 +102,14 @@ def _check_operation(architecture: Architecture, label: str, candidates: Iterabl
 
 
 def _check_source(value: Any, node: int, label: str) -> None:
-    """Check the source of one edge: NNI exports a list of one index."""
+    """Check the source of one edge into state ``node``: NNI exports a list of one index."""
     if not isinstance(value, list) or len(value) != 1 or type(value[0]) is not int or not 0 <= value[0] < node:
         raise ArchitectureError(f'key \'sample.{label}\' is {value!r}: give a list of one state from 0 to {node - 1}')
 
 
 def check_keys(document: Mapping[str, Any], required: Iterable[str], optional: Iterable[str] = (), *,
                 prefix: str = '') -> None:
-    """Refuse a missing and an extra key."""
+    """Refuse a missing key, and one that is neither required nor optional; messages put ``prefix`` before keys."""
     required, optional = list(required), list(optional)
     for key in required:
         if key not in document:
@@ -116,10 +121,10 @@ def check_keys(document: Mapping[str, Any], required: Iterable[str], optional: I
 
 
 def nearest(name: Any, known: Iterable[str]) -> str:
-    """The known name that looks most like this one."""
+    """Return the known name that looks most like this one; an empty string where none is known."""
     return (difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.0) or [''])[0]
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names in a sentence."""
+    """Return names as a sentence lists them: quoted, with commas between."""
     return ', '.join(repr(name) for name in names)

@@ -1,4 +1,4 @@
-"""What makes the two inputs of the first cell of a DARTS network.
+"""Stems, which make the two inputs of the first cell of a DARTS network.
 
 References
 ----------
@@ -20,24 +20,26 @@ __all__ = ['build_stem']
 def build_stem(
     kind: Literal['cifar', 'imagenet'], channels: int, view: str | None = None
 ) -> tuple[nn.Module, nn.Module]:
-    """What makes the first input from images, and the second from the first.
+    """Build the two parts of a stem: one makes the first input from images, the other the second from the first.
 
     Parameters
     ----------
     kind
-        ``'cifar'``: one convolution, and the second input is the first; ``'imagenet'``: three convolutions of stride 2,
+        ``'cifar'``: one convolution, and the second input is the first. ``'imagenet'``: three convolutions of stride 2;
         the first input has a quarter of the image's size, the second an eighth.
     channels
-        Of both inputs; even for ``'imagenet'``.
+        Number of channels of both inputs; even for ``'imagenet'``.
     view
         What the first convolution sees, one of :data:`~nni_wcnas.spaces.views.VIEWS`; None for the images as they are.
     """
     seen = [] if view is None else [VIEWS[view]()]
     if kind == 'cifar':
+        # No ReLU at the end: cells begin with one. The batch norm has scale and shift, also in the search.
         convolution = nn.Conv2d(3, channels, 3, padding=1, bias=False)
         return nn.Sequential(*seen, convolution, nn.BatchNorm2d(channels)), nn.Identity()
     first = nn.Sequential(
         *seen,
+        # Two convolutions to a quarter of the size, with a rectifier between them; the third one brings its own.
         nn.Conv2d(3, channels // 2, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(channels // 2),
         nn.ReLU(),

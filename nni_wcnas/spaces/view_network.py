@@ -24,16 +24,16 @@ __all__ = ['ViewNetwork']
 
 
 class ViewNetwork(ModelSpace):
-    """One choice among views.
+    """A model space with one choice: the view that a small convolutional network has of its images.
 
     Parameters
     ----------
     width
-        Channels of the first convolution; the others have twice as many.
+        Number of channels of the first convolution; the others have twice as many.
     num_classes
-        Size of the output.
+        Number of classes, the size of the output.
     views
-        To choose from, by name in :data:`~nni_wcnas.spaces.views.VIEWS`.
+        The views to choose from, by name in :data:`~nni_wcnas.spaces.views.VIEWS`.
 
     Raises
     ------
@@ -52,6 +52,8 @@ class ViewNetwork(ModelSpace):
         if width < 1 or num_classes < 2:
             raise ValueError(f'width must be at least 1 and num_classes at least 2, not {width} and {num_classes}')
         self._arguments: dict[str, Any] = {'width': width, 'num_classes': num_classes, 'views': tuple(views)}
+        # The view and its first convolution are one candidate: shared, the convolution would learn for the mixture of
+        # views.
         self.stem = LayerChoice({view: build_stem('cifar', width, view)[0] for view in views}, label=VIEW_LABEL)
         self.body = nn.Sequential(
             nn.ReLU(),
@@ -67,10 +69,11 @@ class ViewNetwork(ModelSpace):
         self.classifier = nn.Linear(2 * width, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of shape ``(N, num_classes)`` for images of shape ``(N, 3, H, W)``."""
+        """Return logits of shape ``(N, num_classes)`` for images of shape ``(N, 3, H, W)``."""
         return self.classifier(self.body(self.stem(images)))
 
     def freeze(self, sample: Sample) -> ViewNetwork:
-        """The network of one view, built anew with fresh weights."""
+        """Return the network of one view, built anew with fresh weights."""
+        # Within the context NNI's choice builds the view that the sample says.
         with model_context(sample):
             return ViewNetwork(**self._arguments)

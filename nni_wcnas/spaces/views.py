@@ -1,4 +1,4 @@
-"""Views: what a network sees of its images, a choice that a search can make.
+"""Views: what a network sees of its images, as a choice that a search can make.
 
 Each hides one kind of cue from whatever follows (:mod:`nni_wcnas.data.shortcut` has data with such cues): a network
 that sees the luminance cannot follow a hue, one that sees the centre no mark at the border, one that sees the image
@@ -15,19 +15,20 @@ from torch.nn import functional as F
 __all__ = ['VIEWS', 'VIEW_LABEL', 'Blurred', 'Cropped', 'Luminance', 'Normalised', 'check_views']
 
 VIEW_LABEL = 'view'
-"""Of the choice, in a sample."""
+"""Label of the choice of a view in a sample."""
 
 
 class Luminance(nn.Module):
-    """The mean over channels, in all three."""
+    """A view of the mean over channels, in all three of them."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Map ``(N, 3, H, W)`` to the same shape."""
+        # One channel shown three times, without a copy: later layers find the usual three.
         return images.mean(1, keepdim=True).expand_as(images)
 
 
 class Cropped(nn.Module):
-    """The centre; an eighth of the image's side is 0 all around."""
+    """A view of the centre of images: a border of an eighth of the side is 0 all around."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Map ``(N, 3, H, W)`` to the same shape."""
@@ -36,30 +37,32 @@ class Cropped(nn.Module):
 
 
 class Normalised(nn.Module):
-    """The image less its mean, divided by its standard deviation; both over all pixels and channels."""
+    """A view of the image less its mean, divided by its standard deviation, both over all pixels and channels."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Map ``(N, 3, H, W)`` to the same shape."""
         centred = images - images.mean((1, 2, 3), keepdim=True)
+        # The small number keeps an image of one colour finite.
         return centred / (centred.square().mean((1, 2, 3), keepdim=True) + 1e-6).sqrt()
 
 
 class Blurred(nn.Module):
-    """Means of 3x3 pixels; the outermost are repeated, as zeros around the image would bring a fine pattern back."""
+    """A view of means of 3x3 pixels; the outermost means are repeated, as zeros around would bring a pattern back."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Map ``(N, 3, H, W)`` to the same shape."""
+        # Without padding the pool leaves out the border, which the outermost means then fill.
         return F.pad(F.avg_pool2d(images, 3, stride=1), (1,) * 4, mode='replicate')
 
 
 VIEWS: dict[str, type[nn.Module]] = {
     'raw': nn.Identity, 'luminance': Luminance, 'cropped': Cropped, 'normalised': Normalised, 'blurred': Blurred,
 }
-"""By name."""
+"""The views by name: each class makes a module that maps images to a view of the same shape."""
 
 
 def check_views(views: Sequence[str]) -> None:
-    """Refuse what is no choice among views.
+    """Refuse names that are no choice among views.
 
     Raises
     ------

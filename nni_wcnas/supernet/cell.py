@@ -1,8 +1,8 @@
 """The relaxed cell: every edge a weighted sum of all candidate operations.
 
-This is the narrow interface behind which cells are made fast: a cell is built from NNI's
-:class:`~nni.nas.nn.pytorch.Cell`, owns one matrix of logits for all of its edges (shared by the cells of one type),
-asks the relaxation for one matrix of mixing weights a forward pass, and is read off by the selection.
+This is the narrow interface behind which cells are made fast. A cell is built from NNI's
+:class:`~nni.nas.nn.pytorch.Cell`. It owns one matrix of logits for all of its edges, shared by the cells of one type.
+In each forward pass it asks the relaxation for one matrix of mixing weights, and in the end the selection reads it off.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class RelaxedCell(RelaxedEdges, PathSamplingCell):
         label: str,
     ) -> None:
         super().__init__(
+            # NNI's constructor builds all candidates on all edges, here at the width that partial channels leave them.
             candidate_factories(op_factory, mutate_kwargs.get('share', 1)),
             num_nodes,
             num_ops_per_node,
@@ -70,6 +71,7 @@ class RelaxedCell(RelaxedEdges, PathSamplingCell):
             num_nodes,
             num_ops_per_node,
             self.label,
+            # Told by the name, as NNI's cells know nothing of reductions; its hub and our spaces say 'reduce'.
             is_reduction='reduc' in self.label,
         )
         hidden = 'none' not in self.op_names and mutate_kwargs.get('hidden_none', True)
@@ -77,25 +79,42 @@ class RelaxedCell(RelaxedEdges, PathSamplingCell):
 
     @classmethod
     def mutate(cls, module: nn.Module, name: str, memo: dict[str, Any], mutate_kwargs: dict[str, Any]) -> Any:
-        """NNI's hook."""
+        """Replace a cell of the space by a relaxed one, as NNI's mutation hook; leave any other module alone."""
+        # Cells of our spaces say that they have no hidden 'none'; other cells say nothing and may have one.
         hidden = getattr(module, 'hidden_none', True)
         return super().mutate(module, name, memo, {**mutate_kwargs, 'hidden_none': hidden})
 
     def forward(self, *inputs: Any, again: bool = True) -> Any:
-        """Mix every edge, sum the edges into each node, concatenate the nodes."""
+        """Mix every edge, sum the edges into each node, concatenate the nodes.
+
+        Parameters
+        ----------
+        *inputs
+            The outputs of the cells before, each of shape ``(N, C, H, W)``, or a list of them.
+        again
+            Whether the pass may be computed again in the backward pass, as ``recompute`` asks; False in there.
+
+        Returns
+        -------
+        What the postprocessor of the cell makes of the output, of shape ``(N, num_nodes C, H', W')``, and the inputs.
+        """
         if self.recompute and again:
+            # The call comes back to this method with again=False, so that it computes in earnest.
             return recomputed(self, *inputs, within=self.mixer.as_now(), again=False)
         predecessors = preprocess_cell_inputs(self.num_predecessors, *inputs)
         states = self.states(self.preprocessor(predecessors))
+        # All nodes are the output, also where a space merges only 'loose ends': NNI's supernet does the same.
         return self.postprocessor(torch.cat(states[self.num_predecessors :], self.concat_dim), predecessors)
 
     def export(self, memo: dict[str, Any]) -> dict[str, Any]:
-        """The selected operations and inputs under NNI's labels."""
+        """Return the selected operations and inputs under NNI's labels; nothing where a cell of this label has."""
+        # NNI hands on what was exported so far; cells of one label share one choice.
         if f'{self.label}/op_{self.num_predecessors}_0' in memo:
             return {}
         exported: dict[str, Any] = {}
         for node, choices in zip(self.output_node_indices, self.genotype()):
             for k, choice in enumerate(choices):
                 exported[f'{self.label}/op_{node}_{k}'] = choice.operation
+                # A list of one index, as NNI's choice of inputs allows several.
                 exported[f'{self.label}/input_{node}_{k}'] = [choice.source]
         return exported

@@ -13,14 +13,14 @@ __all__ = ['PlainEdges']
 
 
 class PlainEdges:
-    """Mix every edge, sum the edges into each node.
+    """The edges of a cell, computed one by one: mix the candidates of every edge, sum the edges into each node.
 
     Parameters
     ----------
     ops
-        For each node, for each of its sources, the candidate operations by name.
+        The candidate operations by name, for each source of each node: a list of lists of dictionaries.
     mix
-        Adds up an edge.
+        Adds up the outputs of an edge with its weights.
     """
 
     def __init__(self, ops: nn.ModuleList, mix: Mix) -> None:
@@ -33,7 +33,7 @@ class PlainEdges:
         absent: Collection[tuple[int, int]] = (),
         surroundings: Surroundings | None = None,
     ) -> list[Tensor]:
-        """All states of the cell, the given predecessors first.
+        """Return all states of the cell, the given predecessors first.
 
         Parameters
         ----------
@@ -42,33 +42,43 @@ class PlainEdges:
         weights
             Mixing weights, shape ``(E, K)`` or ``(E, K + 1)`` with those of a hidden 'none' last.
         absent
-            Rows and columns of weights that are zero; those operations are not computed.
+            Candidates (row, column) whose weights are zero; their operations are not computed. At least one edge of
+            each node has a candidate left.
         surroundings
-            What lies around the mixture; None is nothing.
+            What lies around the mixture; None for nothing.
+
+        Returns
+        -------
+        The predecessors and the states of all nodes, in this order; those of nodes have shape ``(N, C, H', W')``.
         """
         around = surroundings or Surroundings()
         states = list(states)
         rows = weights.unbind(0)
         first = 0
+        # Rows are numbered node by node, and in a node by source: the order of CellLayout.edges.
         for edges in self.candidates():
             entering = range(first, first + len(edges))
+            # zip pairs the k-th edge of a node with the k-th state. An edge without any candidate left adds nothing.
             incoming = [
                 self._mixed(around.inside(state), modules, row, rows[row], absent)
                 for state, modules, row in zip(states, edges, entering)
                 if any((row, column) not in absent for column in range(len(modules)))
             ]
+            # sum() starts from the first tensor: from 0, it would add an operation to the graph.
             states.append(around.outside(sum(incoming[1:], incoming[0]), states, entering))
             first = entering.stop
         return states
 
     def candidates(self) -> list[list[list[nn.Module]]]:
-        """The operations of each source of each node."""
+        """Return the candidate operations as lists, by node and source."""
         return [[list(edge.children()) for edge in node.children()] for node in self.ops.children()]
 
     def _mixed(self, state: Tensor, candidates: Sequence[nn.Module], row: int, weights: Tensor,
                absent: Collection[tuple[int, int]]) -> Tensor:
-        """One edge."""
+        """Return the weighted sum of the candidates of one edge, row ``row`` of the weights, shape ``(N, C, H, W)``."""
         kept = [column for column in range(len(candidates)) if (row, column) not in absent]
+        # Without absent candidates all columns stay, a hidden 'none' in the last one included; otherwise only those of
+        # the outputs, and the mix must not expect another.
         if len(kept) < len(candidates):
             weights = weights[kept]
         return self.mix([candidates[column](state) for column in kept], weights)

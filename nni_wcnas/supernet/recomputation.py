@@ -26,24 +26,28 @@ __all__ = ['recomputed']
 def recomputed(
     module: nn.Module, *inputs: Any, within: Callable[[], AbstractContextManager[None]] = nullcontext, **options: Any
 ) -> Any:
-    """Call ``module`` and keep nothing but its inputs; random numbers are drawn again as they were.
+    """Call ``module`` and keep nothing but its inputs; the backward pass computes it again, with equal random numbers.
 
     Parameters
     ----------
     module
-        Whose forward pass to repeat; its parameters are those of the moment.
+        The module to call; the second computation uses the parameters that it has now.
     *inputs, **options
-        Of the forward pass.
+        Arguments of its forward pass.
     within
-        Makes a context that brings back for the second computation what else is as now.
+        Makes a context for the second computation, which brings back whatever else must be as it is now.
 
     Returns
     -------
     What the module returns.
     """
+    # Without a graph nothing is kept anyway.
     if not torch.is_grad_enabled():
         return module(*inputs, **options)
+    # Inside functional_call these are the tensors that were put in, not the live ones; the closure keeps them until the
+    # backward pass, which runs after functional_call has put the live ones back.
     parameters: dict[str, Tensor] = dict(module.named_parameters())
+    # The modes of now: by the time of the backward pass frozen_statistics may be closed.
     norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
     modes = [_mode(norm) for norm in norms]
 
@@ -54,25 +58,32 @@ def recomputed(
     def call(*inputs: Any) -> Any:
         return functional_call(module, parameters, inputs, options)
 
+    # torch asks for two contexts, one for each computation. The first needs none.
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _AsThen(norms, modes, within, second_pass)
 
+    # The reentrant form supports neither second derivatives nor torch.autograd.grad. Random states are restored by
+    # default.
     return checkpoint(call, *inputs, use_reentrant=False, context_fn=contexts)
 
 
 def _mode(norm: _BatchNorm) -> tuple[bool, bool]:
-    """What ``frozen_statistics`` and ``eval`` change."""
+    """Return the flags of a batch norm that ``eval`` and ``frozen_statistics`` change."""
     return norm.training, norm.track_running_stats
 
 
 def _set_modes(norms: Sequence[_BatchNorm], modes: Sequence[tuple[bool, bool]]) -> None:
+    """Set the flags that :func:`_mode` returns, for each batch norm."""
     for norm, mode in zip(norms, modes):
         norm.training, norm.track_running_stats = mode
 
 
 class _AsThen:
-    """Batch norms in their earlier modes, moving copies of their statistics; all is put back. May be entered again and
-    again."""
+    """A context for the second computation, which may be entered again and again.
+
+    Inside, batch norms are in the modes of the first computation and move copies of their statistics. Everything is put
+    back on leaving.
+    """
 
     def __init__(
         self,
@@ -92,7 +103,8 @@ class _AsThen:
         for norm, statistics in zip(self.norms, self.statistics_now):
             norm._buffers.update({name: value.clone() for name, value in statistics.items()})
         _set_modes(self.norms, self.modes)
-        self.layers = self.second_pass()  # Chosen by the modes.
+        # Last: it looks at the modes to choose the layers that it replaces.
+        self.layers = self.second_pass()
         self.layers.__enter__()
 
     def __exit__(self, *error: Any) -> None:

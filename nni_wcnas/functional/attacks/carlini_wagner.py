@@ -7,8 +7,8 @@ For pixels x in [0, 1] with label y and logits z, with c chosen for each image b
     min_w     |x'(w) - x|^2 + c max(gap(x'(w)), 0)                  by Adam, from w with x'(w) = x
     c       * 10 until the first success, then half-way between the largest that failed and the smallest that did not
 
-The nearest x' with gap < 0 that was met in all of it is the result. Each image is attacked by itself: its result does
-not depend on the others. Cost: ``searches`` times ``steps`` forward and backward passes, fewer with ``abort_early``.
+The result is the nearest x' with gap < 0 that was met anywhere on the way. Each image is attacked by itself, whatever
+the others are. Cost: ``searches`` times ``steps`` forward and backward passes, fewer with ``abort_early``.
 
 Reference: Carlini, Wagner, "Towards Evaluating the Robustness of Neural Networks", IEEE S&P 2017, section VI.A.
 """
@@ -27,9 +27,9 @@ __all__ = ['carlini_wagner']
 _INSIDE = 0.999999
 """Shrinks [-1, 1] so that black and full pixels have a finite w."""
 _CHECKS = 10
-"""How often in a minimisation its progress is checked."""
+"""Number of times that the progress of one minimisation is checked."""
 _PROGRESS = 0.9999
-"""What the loss must at least fall to, between two checks."""
+"""Factor that the loss must fall by between two checks, for a minimisation to go on."""
 
 
 def carlini_wagner(
@@ -44,22 +44,23 @@ def carlini_wagner(
     initial_weight: float = 1e-3,
     abort_early: bool = True,
 ) -> Tensor:
-    """Find the nearest adversarial pixels.
+    """Find, for each image, the nearest pixels that the model errs on.
 
     Parameters
     ----------
     model
-        From pixels ``(N, 3, H, W)`` in [0, 1] to logits ``(N, classes)``; as it stands, so in evaluation mode.
+        Maps pixels ``(N, 3, H, W)`` in [0, 1] to logits ``(N, classes)``. It is attacked as it stands, so put it into
+        evaluation mode first.
     pixels
-        In [0, 1], shape ``(N, 3, H, W)``.
+        Pixels in [0, 1], shape ``(N, 3, H, W)``.
     labels
         The true classes, shape ``(N,)``.
     confidence
         kappa: by how much another logit must exceed the true one, 0 or more.
     searches
-        Values of c tried, at least 1.
+        Number of values of c that are tried, at least 1.
     steps
-        Of Adam for each c, at least 1.
+        Largest number of steps of Adam for each c, at least 1.
     step_size
         Adam's learning rate.
     initial_weight
@@ -96,6 +97,7 @@ def carlini_wagner(
     low, high = torch.zeros_like(weight), torch.full_like(weight, math.inf)
     for _ in range(searches):
         succeeded = minimisation.run(weight)
+        # Success bounds c from above, failure from below; until the first success there is no upper bound.
         low, high = torch.where(succeeded, low, weight), torch.where(succeeded, weight, high)
         weight = torch.where(high.isinf(), 10 * weight, (low + high) / 2)
     return minimisation.nearest
@@ -103,7 +105,10 @@ def carlini_wagner(
 
 @dataclass
 class _Minimisation:
-    """Adam for one c after the other; remembers the nearest adversarial pixels of all."""
+    """The minimisation by Adam, for one c after the other; it remembers the nearest adversarial pixels of all.
+
+    The fields are arguments of :func:`carlini_wagner`; ``nearest`` is the result so far.
+    """
 
     model: Callable[[Tensor], Tensor]
     pixels: Tensor
@@ -116,11 +121,15 @@ class _Minimisation:
     def __post_init__(self) -> None:
         self.nearest = self.pixels.clone()
         self.distance = self.pixels.new_full((len(self.pixels),), math.inf)
+        # w with x'(w) = x. atanh is infinite at black and full pixels, hence the shrinking; distances in the loss are
+        # from the shrunk pixels, so that they begin at 0, and those of the result from the true ones.
         self._start = ((2 * self.pixels - 1) * _INSIDE).atanh()
         self._origin = _to_pixels(self._start)
 
     def run(self, weight: Tensor) -> Tensor:
-        """Minimise for one c an image, shape ``(N,)``; returns for which images any step was adversarial."""
+        """Minimise with one c for each image, shape ``(N,)``; return for which images any step was adversarial."""
+        # Each c starts anew at the image, with moments of its own. Adam acts on each number by itself, so images stay
+        # independent.
         shift = torch.zeros_like(self._start).requires_grad_()
         optimizer = torch.optim.Adam([shift], lr=self.step_size)
         succeeded = torch.zeros_like(self.labels, dtype=torch.bool)
@@ -130,8 +139,10 @@ class _Minimisation:
                 candidates = _to_pixels(self._start + shift)
                 gap = _gap(self.model(candidates), self.labels) + self.confidence
                 losses = (candidates - self._origin).square().flatten(1).sum(1) + weight * gap.clamp(min=0)
+                # The gradient in the shift alone: the model's parameters get none.
                 (shift.grad,) = torch.autograd.grad(losses.sum(), shift)
             optimizer.step()
+            # The first check, at step 0, only sets the mark: the loss before it counts as infinite.
             if self.abort_early and step % math.ceil(self.steps / _CHECKS) == 0:
                 running, previous = running & (losses.detach() <= _PROGRESS * previous), losses.detach()
                 if not running.any():
@@ -142,7 +153,7 @@ class _Minimisation:
         return succeeded
 
     def _remember(self, candidates: Tensor, adversarial: Tensor) -> None:
-        """Keep what is nearer than all before."""
+        """Keep adversarial candidates that are nearer than all before."""
         distance = (candidates - self.pixels).flatten(1).norm(dim=1)
         is_nearer = adversarial & (distance < self.distance)
         self.distance = torch.where(is_nearer, distance, self.distance)
@@ -150,10 +161,12 @@ class _Minimisation:
 
 
 def _to_pixels(unbounded: Tensor) -> Tensor:
+    """Return x'(w), pixels in [0, 1] for any w."""
     return (unbounded.tanh() + 1) / 2
 
 
 def _gap(logits: Tensor, labels: Tensor) -> Tensor:
-    """The true logit above the largest other one, shape ``(N,)``."""
+    """Return by how much the true logit exceeds the largest other one, shape ``(N,)``."""
+    # (N, classes), with one true entry in each row: indexing by it keeps the order of the rows.
     is_true = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, labels[:, None], True)
     return logits[is_true] - logits.masked_fill(is_true, -math.inf).amax(1)

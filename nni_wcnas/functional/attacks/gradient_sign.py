@@ -30,14 +30,14 @@ __all__ = ['adversarial_examples', 'fgsm', 'pgd']
 
 
 def fgsm(model: Callable[[Tensor], Tensor], pixels: Tensor, labels: Tensor, *, epsilon: float = 8 / 255) -> Tensor:
-    """One step of the fast gradient sign method.
+    """Attack pixels by one step of the fast gradient sign method.
 
     Parameters
     ----------
     model
-        From pixels ``(N, 3, H, W)`` in [0, 1] to logits ``(N, classes)``.
+        Maps pixels ``(N, 3, H, W)`` in [0, 1] to logits ``(N, classes)``.
     pixels
-        In [0, 1], shape ``(N, 3, H, W)``.
+        Pixels in [0, 1], shape ``(N, 3, H, W)``.
     labels
         The true classes, shape ``(N,)``.
     epsilon
@@ -73,18 +73,19 @@ def pgd(
     step_size: float = 2 / 255,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Projected gradient ascent on the cross-entropy.
+    """Attack pixels by projected gradient ascent on the cross-entropy.
 
     Parameters
     ----------
     model, pixels, labels, epsilon
         As for :func:`fgsm`.
     steps
-        Gradients taken, at least 1.
+        Number of gradients taken, at least 1.
     step_size
         Change of a pixel in one step, above 0.
     generator
-        Draws the start, uniform in the ball, on the generator's device; None starts at the pixels themselves.
+        Source of the random start, which is uniform in the ball and is drawn on the generator's device; None starts at
+        the pixels themselves.
 
     Returns
     -------
@@ -102,10 +103,13 @@ def pgd(
         raise ValueError(f'steps must be at least 1, not {steps}')
     attacked = pixels.detach()
     if generator is not None:
+        # On the generator's device, whatever the device of the pixels: a CPU generator draws the same start everywhere.
         drawn = torch.rand(pixels.shape, generator=generator, dtype=pixels.dtype, device=generator.device)
         attacked = (pixels + epsilon * (2 * drawn.to(pixels.device) - 1)).clamp(0, 1)
     for _ in range(steps):
         moved = attacked + step_size * _rise(model, attacked, labels).sign()
+        # Into the ball first, then into [0, 1]: the second clamp moves values towards the pixels, so it does not leave
+        # the ball.
         attacked = (pixels + (moved - pixels).clamp(-epsilon, epsilon)).clamp(0, 1)
     return attacked
 
@@ -120,7 +124,9 @@ def adversarial_examples(
     epsilon: float = 8 / 255,
     step_size: float = 2 / 255,
 ) -> Tensor:
-    """What a network is trained on to become robust: :func:`pgd` from a random start, in Madry's numbers for CIFAR-10.
+    """Return what a network is trained on to become robust: :func:`pgd` from a random start.
+
+    The default numbers are those of Madry et al. for CIFAR-10.
 
     Parameters
     ----------
@@ -136,13 +142,16 @@ def adversarial_examples(
 
 
 def _rise(model: Callable[[Tensor], Tensor], pixels: Tensor, labels: Tensor) -> Tensor:
-    """The gradient of the loss in the pixels."""
+    """Return the gradient of the loss by the pixels; zero where the network does not see its images."""
     leaf = pixels.detach().requires_grad_()
+    # Callers may have turned gradients off, as evaluations do.
     with torch.enable_grad():
-        loss = F.cross_entropy(model(leaf), labels, reduction='sum')  # A mean would make small gradients vanish.
-    return gradient(loss, {'pixels': leaf})['pixels']  # Zero where the network does not see its images.
+        # A sum gives each image its own gradient; in a mean, small ones could underflow and lose their sign.
+        loss = F.cross_entropy(model(leaf), labels, reduction='sum')
+    return gradient(loss, {'pixels': leaf})['pixels']
 
 
 def _check(name: str, value: float) -> None:
+    """Refuse a number that is not positive and finite."""
     if not 0 < value < math.inf:
         raise ValueError(f'{name} must be above 0 and finite, not {value}')
