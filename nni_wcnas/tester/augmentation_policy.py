@@ -2,9 +2,8 @@
 
 A policy chooses among all pairs of its operations (:mod:`nni_wcnas.functional.augmentation_operations`), 105 of DADA's
 fifteen; each operation of a pair has a probability and a magnitude. Its parameters P are the tester's hyper-parameters
-B themselves: there is no generator, and dB is dP. What is pre-trained beside it is the auxiliary model, whose file is
-its as well.
-``WorstCase`` uses it where no other tester is given.
+B themselves: there is no generator, and dB is dP. Pre-training beside a policy trains the auxiliary model, and its file
+serves as the policy's ``pretrained`` as well. ``WorstCase`` uses a policy where no other tester is given.
 
     k        =  argmax(selection + g)                            which pair; g Gumbel noise
     b_i      =  [probability_ki + l_i > 0]                       whether its operation i = 1, 2 acts; l logistic noise
@@ -12,10 +11,11 @@ its as well.
     x_i      =  x_(i-1) + b_i (op_ki(x_(i-1), m_i) - x_(i-1))    x_0 the real image, pixels in [0, 1]
     f(P, x)  =  2 (x_0 + w_k (x_2 - x_0)) - 1                    w_k = 1
 
-The gradient is straight-through: that of b_i is the gradient of sigmoid((probability_ki + l_i) / temperature), that of
-w_k is the gradient of softmax((selection + g) / temperature)_k, through which all logits learn; of the relaxed sum
-over pairs, x_0 + sum_j w_j (x_2j - x_0), the chosen term alone is computed. m_i has the operation's own derivative, or
-that of every pixel is 1 (:mod:`nni_wcnas.functional.augmentation_operations`). Images can be differentiated twice.
+The gradient is straight-through. The gradient of b_i is that of sigmoid((probability_ki + l_i) / temperature). The
+gradient of w_k is that of softmax((selection + g) / temperature)_k, through which all logits learn; of the relaxed sum
+over pairs, x_0 + sum_j w_j (x_2j - x_0), the chosen term alone is computed. An image has the operation's own derivative
+in m_i or, where the operation has none, a derivative of 1 in every pixel
+(:mod:`nni_wcnas.functional.augmentation_operations`). Images can be differentiated twice.
 
 Deviations from DADA: these gates for all parameters, as in its Gumbel-softmax variant, in place of its RELAX estimator;
 each image has a pair of its own (``per_sample=False``: one for the batch, as there); magnitudes are sigmoids, not
@@ -23,8 +23,8 @@ clamped; shears, translations and rotations interpolate, so that they have deriv
 the start (m = 1/2) operations whose range is symmetric leave images as they are.
 
 Which operations there are decides what the worst case can be. DADA's can invert an image or black it out, which raises
-any network's loss; a search then learns from images that no architecture could read. ``'gentle'`` are those that leave
-an image readable (docs/shortcuts.md).
+any network's loss; a search then learns from images that no architecture could read. The set ``'gentle'`` has only
+operations that leave an image readable (docs/shortcuts.md).
 
 Cost: two operations an image, a few thousandths of a pass through a supernet; on a GPU the processor waits once for
 which pairs were chosen.
@@ -53,35 +53,35 @@ __all__ = ['AugmentationPolicy', 'Draws', 'SubPolicy']
 
 
 class Draws(NamedTuple):
-    """All that is random in images: n = N with a sub-policy for each image, else 1."""
+    """All that is random in a batch of N images; n is N where each image draws a sub-policy of its own, else 1."""
 
     images: Tensor
-    """Real ones, in [-1, 1], shape ``(N, 3, H, W)``."""
+    """x_0, the real images, in [-1, 1], shape ``(N, 3, H, W)``."""
     selection: Tensor
-    """Gumbel, shape ``(n, pairs)``."""
+    """g, standard Gumbel numbers, shape ``(n, pairs)``."""
     switches: Tensor
-    """Logistic, shape ``(n, 2)``."""
+    """l, standard logistic numbers, shape ``(n, 2)``."""
     signs: Tensor
-    """-1 or 1, shape ``(N, 2)``."""
+    """Signs of geometric operations, -1 or 1, shape ``(N, 2)``."""
     places: Tensor
-    """Uniform in [0, 1), shape ``(N, 2, 2)``."""
+    """Row and column, in image sides, for operations that act at a place; in [0, 1), shape ``(N, 2, 2)``."""
 
 
 class SubPolicy(NamedTuple):
-    """One row of a policy."""
+    """One row of a policy: a pair of operations and what the policy has learned of it."""
 
     share: float
-    """Probability of being chosen."""
+    """Probability that the pair is chosen."""
     operations: tuple[str, str]
-    """In the order in which they act."""
+    """Names of the two operations, in the order in which they act."""
     probabilities: tuple[float, float]
-    """Of acting, where chosen."""
+    """Probability that each operation acts, where the pair is chosen."""
     magnitudes: tuple[float, float]
-    """In [0, 1], from the low end of each operation's range to the high one."""
+    """Magnitudes in [0, 1], from the low end of each operation's range to the high one."""
 
 
 class AugmentationPolicy(ImagePolicy):
-    """Selection, probabilities and magnitudes of pairs of image operations; DADA's values to begin with.
+    """An augmentation policy, P: which pair of operations changes an image, how likely, and how strongly.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class AugmentationPolicy(ImagePolicy):
     per_sample
         Whether each image draws a sub-policy of its own, or one serves the whole batch.
     temperature
-        Of the relaxations whose gradient is taken, positive; images do not depend on it.
+        Temperature of the relaxations whose gradient is taken, positive; images do not depend on it.
     pretrained
         File that pre-training wrote beside such a policy: the state of the auxiliary model, which ``make_auxiliary``
         takes from it. The policy itself begins anew.
@@ -122,13 +122,14 @@ class AugmentationPolicy(ImagePolicy):
         self.per_sample, self.temperature = per_sample, temperature
         self.operations = chosen_operations(operations)
         self.pairs = tuple(combinations(range(len(self.operations)), 2))
-        """Positions in ``operations`` of what each sub-policy does, in this order."""
+        """Positions in ``operations`` of the two operations of each sub-policy, in the order in which they act."""
+        # All zero: equally likely pairs, and sigmoid(0) = 1/2 for each probability and magnitude, as DADA starts.
         self.selection = nn.Parameter(torch.zeros(len(self.pairs)))
         self.probability = nn.Parameter(torch.zeros(len(self.pairs), 2))
         self.magnitude = nn.Parameter(torch.zeros(len(self.pairs), 2))
 
     def noise(self, count: int, source: Batch | None = None) -> Noise:
-        """Draw images of ``source``, each once before any comes again, and what happens to them.
+        """Draw images of ``source``, each once before any comes again, and the random numbers of their sub-policies.
 
         Raises
         ------
@@ -141,7 +142,7 @@ class AugmentationPolicy(ImagePolicy):
             Draws(
                 images=clean,
                 selection=gumbel(drawn, len(self.pairs), like=clean),
-                # The difference of two Gumbel numbers is logistic.
+                # The difference of two Gumbel numbers is logistic: l + logit > 0 has probability sigmoid(logit).
                 switches=gumbel(drawn, 2, like=clean) - gumbel(drawn, 2, like=clean),
                 signs=torch.randint(2, (count, 2), device=clean.device).to(clean.dtype) * 2 - 1,
                 places=torch.rand(count, 2, 2, device=clean.device, dtype=clean.dtype),
@@ -153,24 +154,28 @@ class AugmentationPolicy(ImagePolicy):
         """f(P, x): the images of ``noise`` after their sub-policies; draws nothing."""
         policy = self.hyperparameters() if generator is None else generator
         draws: Draws = noise.latent
+        # Not in half precision, which would round small changes of P away.
         with torch.autocast(draws.images.device.type, enabled=False):
             pixels = (draws.images + 1) / 2
             choice, weight = chosen(policy['selection'], draws.selection, self.temperature)  # (n,)
             is_on, gate = switched(policy['probability'][choice], draws.switches, self.temperature)  # (n, 2)
             magnitude = policy['magnitude'][choice].sigmoid()  # (n, 2)
+            # weight and gate are zeros that carry a derivative. With n = 1 all images share one row of choices.
             changed, count = pixels, len(pixels)
+            # The one wait for a GPU: which functions to call is decided by the processor.
             pairs = [self.pairs[k] for k in choice.expand(count).tolist()]
             for i in range(2):
                 on, relaxed, m = (part[:, i].expand(count) for part in (is_on, gate, magnitude))
                 slot = Slot(on, relaxed, m, draws.signs[:, i], draws.places[:, i])
                 changed = operate(changed, self.operations, [pair[i] for pair in pairs], slot)
+            # x_0 + w (x_2 - x_0) with w = 1 + weight, rearranged so that the value is exactly x_2.
             mixed = changed + weight.view(-1, 1, 1, 1) * (changed - pixels)
             return 2 * mixed - 1
 
     @torch.no_grad()
     def values(self) -> dict[str, float]:
-        """What sums P up: entropy of the selection (nats; ln 105 to begin with for DADA's), largest share of a
-        sub-policy, mean probability and mean magnitude over all operations."""
+        """Sum P up for logs: entropy of the selection (nats; ln 105 to begin with for DADA's), largest share of a
+        sub-policy, mean probability and mean magnitude over all sub-policies."""
         shares = self.selection.double().softmax(0)
         return {
             'policy_entropy': torch.special.entr(shares).sum().item(),
@@ -181,7 +186,7 @@ class AugmentationPolicy(ImagePolicy):
 
     @torch.no_grad()
     def sub_policies(self, count: int = 25) -> list[SubPolicy]:
-        """The ``count`` sub-policies with the largest shares, largest first; DADA keeps 25."""
+        """Return the ``count`` sub-policies with the largest shares, largest first; DADA keeps 25."""
         shares = self.selection.softmax(0)
         order = shares.argsort(descending=True, stable=True)[:count].tolist()
         columns = (shares, self.probability.sigmoid(), self.magnitude.sigmoid())
@@ -191,9 +196,10 @@ class AugmentationPolicy(ImagePolicy):
         ]
 
     def rows(self) -> list[dict[str, Any]]:
-        """The table of :meth:`sub_policies`."""
+        """Return the strongest sub-policies as plain dictionaries for a file, largest share first."""
         return [row._asdict() for row in self.sub_policies()]
 
     def _names(self, k: int) -> tuple[str, str]:
+        """Return the names of the two operations of sub-policy ``k``."""
         first, second = (self.operations[position].name for position in self.pairs[k])
         return first, second

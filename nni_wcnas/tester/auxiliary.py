@@ -1,13 +1,18 @@
 """The auxiliary model V: a classifier that learns from generated images and is judged on real ones, so that it tells
-whether they mean anything.
+whether the generated images mean anything.
+
+::
+
+    V' = V - lr_v grad L(V, f(G'))        one step on generated images, equation 9
+    L(V', D_val)                          how little these mean: the term of lambda in equation 4
 
 :class:`TiedAuxiliary` is the discriminator's trunk with a two-layer head of its own: few parameters, cheap look-ahead.
 :class:`TimmAuxiliary` is any classifier of timm; :mod:`.small_resnet` is one that is small beside the learner. Both
 take one SGD step on generated images when told so, on every batch in the papers' tables. Cost of a step: one forward
 pass through trunk and head and one backward pass through the head, or one of each through the classifier.
 
-In its look-ahead a classifier normalises by the statistics of its batch, where it has batch normalisation, and does not
-see a tint that all images share; one without, such as ``nf_resnet26``, does.
+In its look-ahead a classifier with batch normalisation divides by the statistics of its batch, so that it does not see
+a tint that all images share; a classifier without, such as ``nf_resnet26``, does.
 
 References
 ----------
@@ -45,7 +50,7 @@ _logger = logging.getLogger(__name__)
 
 
 class AuxiliaryOptions(TypedDict, total=False):
-    """What :func:`make_auxiliary` takes in the place of a name."""
+    """The map that :func:`make_auxiliary` takes in the place of a name; every key may be left out."""
 
     name: str | None
     width: int | None
@@ -65,11 +70,11 @@ class TiedAuxiliary(Auxiliary):
     Parameters
     ----------
     tester
-        Whose trunk to share.
+        The GAN whose discriminator lends its trunk.
     hidden
         Units of the head's hidden layer.
     lr, momentum, weight_decay, min_lr
-        SGD on the head; its rate falls to ``min_lr`` on a half cosine.
+        Numbers of SGD on the head; its rate falls from ``lr`` to ``min_lr`` on a half cosine.
     gradient_clip_val
         Longest gradient of its own steps; None for no clip. Look-aheads are not clipped.
     pretrained
@@ -95,8 +100,12 @@ class TiedAuxiliary(Auxiliary):
         if hidden < 1:
             raise ValueError(f'The head needs at least one hidden unit, but hidden is {hidden}.')
         check_rates('auxiliary', lr, min_lr, momentum, weight_decay, gradient_clip_val)
-        self._shared = (tester,)  # A tuple hides it from nn.Module, which would register it.
+        # A tuple hides the tester from nn.Module. Registered, its parameters would be among those of V, and be moved
+        # and saved twice.
+        self._shared = (tester,)
         width = cast(int, tester.trunk.width)
+        # The trunk sums over pixels, so that the scale of its features drifts with the discriminator; LayerNorm takes
+        # the scale out. (N, width) -> (N, hidden) -> (N, classes).
         self.head = nn.Sequential(nn.LayerNorm(width, elementwise_affine=False), nn.Linear(width, hidden), nn.ReLU(),
                                   nn.Linear(hidden, tester.num_classes))
         self._rates = {'lr': lr, 'momentum': momentum, 'weight_decay': weight_decay, 'min_lr': min_lr}
@@ -110,28 +119,29 @@ class TiedAuxiliary(Auxiliary):
         return dict(self.named_parameters())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of images ``(N, 3, H, W)`` in [-1, 1], differentiable in images and head; the trunk is a constant."""
+        """Return logits ``(N, classes)`` of images ``(N, 3, H, W)`` in [-1, 1]; the trunk is a constant."""
         trunk = self._shared[0].trunk
+        # Detached parameters, not no_grad: the images, and G behind them, need their gradient through the trunk.
         constant = {name: value.detach() for name, value in trunk.named_parameters()}
         with frozen_statistics(trunk):
             features = functional_call(trunk, constant, (images,))
         return self.head(features)
 
     def loss(self, images: Tensor, labels: Tensor, parameters: Parameters | None = None) -> Tensor:
-        """Cross-entropy, differentiable in ``images`` and ``parameters``; changes nothing."""
+        """Return the cross-entropy, differentiable in ``images`` and ``parameters``; nothing is changed."""
         return _frozen_loss(self, images, labels, parameters)
 
     def train_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One SGD step of the head; returns the loss."""
+        """Take one SGD step of the head on detached images; return the loss."""
         return _sgd_update(self, self._optimizer, self._limit, images, labels)
 
     def optimizers(self, epochs: int) -> list[NamedOptimizer]:
-        """Build SGD with cosine annealing for the head; remembers it."""
+        """Build SGD with cosine annealing for the head, and remember it for :meth:`train_step`."""
         self._optimizer, scheduler = cosine_sgd(self.parameters(), epochs=epochs, **self._rates)
         return [NamedOptimizer('auxiliary', self._optimizer, scheduler)]
 
     def sgd_step(self) -> SGDStep:
-        """The numbers of the head's next step."""
+        """Return the numbers of the head's next SGD step."""
         return next_step(_built(self._optimizer), self.learnable())
 
 
@@ -145,15 +155,16 @@ class TimmAuxiliary(Auxiliary):
     num_classes
         Number of classes.
     image_size
-        Side of the images in pixels: the model is built for it where it asks, and tried with it; None tries nothing.
+        Side of the images in pixels. A model that asks for it is built for it, and any model is tried with it; None
+        tries nothing.
     lr, momentum, weight_decay, min_lr
-        SGD; its rate falls to ``min_lr`` on a half cosine.
+        Numbers of SGD; its rate falls from ``lr`` to ``min_lr`` on a half cosine.
     gradient_clip_val
         Longest gradient of its own steps; None for no clip. Look-aheads are not clipped.
     pretrained
         File that pre-training wrote, to take the classifier from.
     **options
-        For ``timm.create_model``, such as ``patch_size`` of a vision transformer.
+        Arguments of ``timm.create_model``, such as ``patch_size`` of a vision transformer.
 
     Raises
     ------
@@ -167,6 +178,7 @@ class TimmAuxiliary(Auxiliary):
                  gradient_clip_val: float | None = None, pretrained: str | Path | None = None, **options: Any):
         super().__init__()
         check_rates('auxiliary', lr, min_lr, momentum, weight_decay, gradient_clip_val)
+        # A submodule, so that V is among parameters() here: it shares nothing with the tester.
         self.classifier = timm_classifier(name, num_classes, image_size, **options)
         self._rates = {'lr': lr, 'momentum': momentum, 'weight_decay': weight_decay, 'min_lr': min_lr}
         self._limit = gradient_clip_val
@@ -179,25 +191,27 @@ class TimmAuxiliary(Auxiliary):
         return dict(self.named_parameters())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of images ``(N, 3, H, W)`` in [-1, 1]."""
+        """Return logits ``(N, classes)`` of images ``(N, 3, H, W)`` in [-1, 1]."""
+        # Not normalised by ImageNet's statistics: the classifier starts untrained and learns on this scale.
         return self.classifier(images)
 
     def loss(self, images: Tensor, labels: Tensor, parameters: Parameters | None = None) -> Tensor:
-        """Cross-entropy, twice differentiable in ``images`` and ``parameters``; no running statistic moves."""
-        with sdpa_kernel(SDPBackend.MATH):  # The fused attentions have no second derivative.
+        """Return the cross-entropy, twice differentiable in ``images`` and ``parameters``; nothing is changed."""
+        # Transformers: only the plain attention has the second derivative that equation 16 takes.
+        with sdpa_kernel(SDPBackend.MATH):
             return _frozen_loss(self, images, labels, parameters)
 
     def train_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One SGD step; returns the loss."""
+        """Take one SGD step on detached images; return the loss."""
         return _sgd_update(self, self._optimizer, self._limit, images, labels)
 
     def optimizers(self, epochs: int) -> list[NamedOptimizer]:
-        """Build SGD with cosine annealing; remembers it."""
+        """Build SGD with cosine annealing, and remember it for :meth:`train_step`."""
         self._optimizer, scheduler = cosine_sgd(self.parameters(), epochs=epochs, **self._rates)
         return [NamedOptimizer('auxiliary', self._optimizer, scheduler)]
 
     def sgd_step(self) -> SGDStep:
-        """The numbers of the next step."""
+        """Return the numbers of the classifier's next SGD step."""
         return next_step(_built(self._optimizer), self.learnable())
 
 
@@ -214,16 +228,16 @@ def make_auxiliary(
         arguments of all forms: ``lr``, ``min_lr``, ``momentum``, ``weight_decay``, ``gradient_clip_val``,
         ``pretrained``.
     tester
-        Gives the trunk, or only the number of classes and the side of the images; and the model's state, if the tester
-        has a file that holds one and there is no ``pretrained``.
+        Lends its trunk to a tied model, and tells any other the number of classes and the side of the images. Where
+        there is no ``pretrained``, the model's state comes from the tester's own file, if that holds one.
     learner
-        Weights of the space's convolutions, which a small ResNet without a ``width`` follows.
+        Number of weights of the space's convolutions, from which a small ResNet without a ``width`` takes its width.
 
     Raises
     ------
     ValueError
-        If the name or an argument is unknown, a width does nothing or is missing, the model cannot take the tester's
-        images, or the file holds another auxiliary model.
+        If the name or an argument is unknown, a width would do nothing or is missing, the model cannot take the
+        tester's images, or the file holds another auxiliary model.
     TypeError
         If the name is ``'tied'`` and the tester has no discriminator to share, or ``auxiliary`` is no name and no map.
     """
@@ -232,6 +246,7 @@ def make_auxiliary(
     width = options.pop('width', None)
     if width is not None and name != SMALL_RESNET:
         raise ValueError(f'width={width} is of {SMALL_RESNET}, and {name!r} has none; leave it out.')
+    # A file of its own comes before the tester's. The latter need not hold an auxiliary model, the former must.
     file: Any = getattr(tester, 'pretrained', None) if own is None else own
     stored = None if file is None else storage.read(file)['auxiliary']
     if own is not None and stored is None:
@@ -240,9 +255,11 @@ def make_auxiliary(
         model: Auxiliary = _tied(tester, stored, options)
     else:
         chosen = small_resnet(width or _width_beside(learner)) if name == SMALL_RESNET else {'name': name}
+        # A tester for images of any size has an image_size of 0; the classifier is then not tried.
         model = TimmAuxiliary(
             **chosen, num_classes=tester.num_classes, image_size=tester.image_size or None, **options
         )
+    # Loaded here, not by the constructor: the tester's file is then read once.
     if stored is None:
         _logger.info('The auxiliary model %s starts untrained.', name)
         return model
@@ -254,20 +271,21 @@ def make_auxiliary(
 
 
 def default_auxiliary(kind: type[Tester]) -> str:
-    """What :func:`make_auxiliary` builds for a kind of tester where nothing is named: the paper's two forms."""
+    """Return the name that :func:`make_auxiliary` takes by default: tied to a GAN, else a model of its own."""
     return 'tied' if issubclass(kind, GAN) else SMALL_RESNET
 
 
 def follows_learner(auxiliary: str | AuxiliaryOptions | None, kind: type[Tester]) -> bool:
-    """Whether :func:`make_auxiliary` has to be told the learner's weights, for a kind of tester."""
+    """Return whether :func:`make_auxiliary` needs ``learner``: for a small ResNet whose width is not given."""
     options = _options(auxiliary)
     return (options.get('name') or default_auxiliary(kind)) == SMALL_RESNET and options.get('width') is None
 
 
 def _options(auxiliary: str | AuxiliaryOptions | None) -> dict[str, Any]:
-    """A map, also of a mere name."""
+    """Return the options as a map, of a mere name as well; refuse unknown keys."""
     if not isinstance(auxiliary, (str, Mapping, type(None))):
         raise TypeError(f'The auxiliary model must be a name, a map with a name, or a model, not {auxiliary!r}.')
+    # A copy, which the caller may empty.
     options: dict[str, Any] = dict(auxiliary) if isinstance(auxiliary, Mapping) else {'name': auxiliary}
     unknown = sorted(options.keys() - AuxiliaryOptions.__annotations__.keys())
     if unknown:
@@ -277,24 +295,25 @@ def _options(auxiliary: str | AuxiliaryOptions | None) -> dict[str, Any]:
 
 
 def _width_beside(learner: int | None) -> int:
-    """Of a small ResNet; refuses to guess."""
+    """Return the width of a small ResNet beside the learner; raise ValueError if the learner is not known."""
     if learner is None:
         raise ValueError(f'The width of {SMALL_RESNET} follows the learner, which is not known here; give a width.')
     return fitting_width(learner)
 
 
 def _tied(tester: Tester, stored: Parameters | None, options: dict[str, Any]) -> TiedAuxiliary:
-    """An untrained head, as wide as the stored one."""
+    """Build an untrained tied model, whose head is as wide as the stored one, if there is one."""
     if not isinstance(tester, GAN):
         raise TypeError(f'A tied auxiliary model shares a discriminator, and {type(tester).__name__} has none; '
                          'name a timm classifier such as \'resnet18\'.')
     if stored is None or 'head.1.weight' not in stored:
         return TiedAuxiliary(tester, **options)
+    # head.1 is the hidden layer, whose weight has the shape (hidden, width).
     return TiedAuxiliary(tester, len(stored['head.1.weight']), **options)
 
 
 def _load(model: Auxiliary, path: str | Path) -> None:
-    """Take the state from a file of pre-training."""
+    """Load the auxiliary model's state from a file of pre-training; raise ValueError if it has none that fits."""
     state = storage.read(path)['auxiliary']
     if state is None:
         raise ValueError(f'{path} holds no auxiliary model; pre-train with one, or leave pretrained out.')
@@ -305,11 +324,13 @@ def _load(model: Auxiliary, path: str | Path) -> None:
 
 
 def _shapes(state: Parameters) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor by name: equal for two models if one can load the other's state."""
     return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def _frozen_loss(model: Auxiliary, images: Tensor, labels: Tensor, parameters: Parameters | None) -> Tensor:
-    """Cross-entropy of ``model``, at other parameters if given, without moving its statistics."""
+    """Return the cross-entropy of ``model``, at other parameters if given, without moving its running statistics."""
+    # Batch norms divide by the statistics of this batch all the same, as in training.
     with frozen_statistics(model):
         logits = model(images) if parameters is None else functional_call(model, parameters, (images,))
     return F.cross_entropy(logits, labels)
@@ -317,8 +338,9 @@ def _frozen_loss(model: Auxiliary, images: Tensor, labels: Tensor, parameters: P
 
 def _sgd_update(model: Auxiliary, optimizer: SGD | None, limit: float | None, images: Tensor,
                 labels: Tensor) -> Tensor:
-    """One step of ``model`` on detached images, its gradient no longer than ``limit``."""
+    """Take one step of ``model`` on detached images, its gradient clipped to a norm of ``limit``."""
     optimizer = _built(optimizer)
+    # Not _frozen_loss: in the model's own steps its running statistics do move.
     loss = F.cross_entropy(model(images.detach()), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -328,7 +350,7 @@ def _sgd_update(model: Auxiliary, optimizer: SGD | None, limit: float | None, im
 
 
 def _built(optimizer: SGD | None) -> SGD:
-    """The optimiser, or a refusal if there is none yet."""
+    """Return the optimiser; raise RuntimeError if there is none yet."""
     if optimizer is None:
         raise RuntimeError('The auxiliary model has no optimiser yet; call optimizers(epochs) first.')
     return optimizer

@@ -13,16 +13,16 @@ __all__ = ['BatchStream', 'random_state', 'restore_random_state']
 
 
 class BatchStream:
-    """Epoch after epoch of batches.
+    """An endless iterator over the batches of epoch after epoch, whose position can be saved and restored.
 
-    To continue, the interrupted epoch is drawn again from the random state it began with and the batches already used
-    are skipped. So the order of batches may depend on the epoch's number and on torch's global random state, but on
-    nothing else.
+    To continue, the interrupted epoch is drawn again from the random state that it began with, and the batches already
+    used are skipped. So the order of batches may depend on the epoch's number and on torch's global random state, but
+    on nothing else.
 
     Parameters
     ----------
     batches
-        Gives the batches of an epoch, counted from zero.
+        Returns the batches of an epoch, given its number, which counts from zero.
     """
 
     def __init__(self, batches: Callable[[int], Iterable[Batch]]):
@@ -33,9 +33,10 @@ class BatchStream:
         self._iterator: Iterator[Batch] = iter(())
 
     def __next__(self) -> Batch:
-        """The next batch, of the next epoch if this one is over."""
+        """Return the next batch, of the next epoch if this one is over; raise ValueError if an epoch is empty."""
         batch = next(self._iterator, None)
         if batch is None:
+            # Also the first call: the stream starts with an empty iterator, before epoch 0.
             self._begin(self._epoch + 1)
             batch = next(self._iterator, None)
         if batch is None:
@@ -46,34 +47,41 @@ class BatchStream:
 
     @property
     def epoch(self) -> int:
-        """Number of the epoch that the last batch was of, from 0; -1 before the first."""
+        """Number of the epoch that the last batch belongs to, from 0; -1 before the first batch."""
         return self._epoch
 
     def state(self) -> dict[str, Any]:
-        """Where the stream is."""
+        """Return the position of the stream, as values that torch.save can write."""
         return {'epoch': self._epoch, 'used': self._used, 'beginning': self._beginning}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go to where another stream was; leaves the random state as the skipped batches left it."""
+        """Go to a position that :meth:`state` returned.
+
+        torch's global random state is left as the skipped batches left it; the caller puts back the one it wants.
+        """
         if state['epoch'] < 0:
             return
         restore_random_state(state['beginning'])
         self._begin(state['epoch'])
+        # next(self), which counts each batch as used once more, not next() of the iterator.
         for _ in range(state['used']):
             next(self)
 
     def _begin(self, epoch: int) -> None:
+        """Start an epoch, and remember the random state that its order of batches is drawn from."""
+        # Before the iterator is made: a data loader draws its seed as soon as it is iterated over.
         self._epoch, self._used, self._beginning = epoch, 0, random_state()
         self._iterator = iter(self._batches(epoch))
 
 
 def random_state() -> dict[str, Any]:
-    """The state of torch's global generators, as tensors."""
+    """Return the state of torch's global generators, of the CPU and of every GPU, as tensors."""
     return {'cpu': torch.get_rng_state(), 'cuda': torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Put back what :func:`random_state` gave."""
+    """Put back the state of torch's global generators that :func:`random_state` returned."""
+    # To the CPU: a file that is read to a GPU brings the states there, and torch takes none from a GPU.
     torch.set_rng_state(state['cpu'].cpu())
     if state['cuda'] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([own.cpu() for own in state['cuda']])

@@ -38,7 +38,7 @@ _STRUCTURE = ('num_classes', 'image_size', 'width', 'latent', 'hierarchical', 'l
 
 
 class BigGAN(HingeGAN):
-    """Generator, its moving average, and a discriminator, which or whose architecture is B.
+    """BigGAN: a generator, its moving average, and a discriminator; B is the discriminator or its architecture.
 
     Parameters
     ----------
@@ -51,12 +51,13 @@ class BigGAN(HingeGAN):
     latent
         Entries of the latent vector; by default 128, or 120 where it is cut into parts.
     hierarchical
-        The form with a shared embedding and a part of the latent for each block.
+        Whether to take the form with a shared embedding and a part of the latent for each block.
     orthogonal
         Weight of the orthogonal regularisation of the generator's kernels; by default 0, or 1e-4 in the hierarchical
         form.
     learns
-        What B is: ``'discriminator'``, or ``'architecture'``, how its blocks mix their operations.
+        What B is: ``'discriminator'``, the discriminator's parameters, or ``'architecture'``, how its blocks mix their
+        operations.
     generator_lr, generator_momentum, generator_weight_decay, generator_gradient_clip_val, min_lr, discriminator_lr,
     ema_decay, ema_start, pretrained
         As in :class:`~nni_wcnas.tester.FQGAN`; ``discriminator_lr`` acts where the discriminator is not B, as under
@@ -81,13 +82,17 @@ class BigGAN(HingeGAN):
                  generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
                  discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
                  pretrained: str | Path | None = None):
+        # Before locals() is read, so that settings and files name these numbers and never None. The hierarchical latent
+        # is cut into blocks + 1 parts: 120 divides by 3, 4, 5 and 6, as images of 16 to 128 pixels ask for.
         latent = (120 if hierarchical else 128) if latent is None else latent
         orthogonal = (1e-4 if hierarchical else 0.0) if orthogonal is None else orthogonal
         given = locals()
         settings = {name: given[name] for name in (*_STRUCTURE, 'orthogonal', *COMMON)}
         _check(settings)
         form = HierarchicalGenerator if hierarchical else Generator
+        # Spectral norms come after the weights are drawn: they begin with the singular vectors of what they find.
         generator = _normalised(form(num_classes, image_size, width, latent))
+        # The two trunks differ in their parameters, which is why learns belongs to the structure here.
         trunk = (MixedTrunk if learns == 'architecture' else Trunk)(image_size, width)
         super().__init__(generator, Discriminator(trunk, width, num_classes), settings, _STRUCTURE, pretrained)
         self._orthogonal = orthogonal
@@ -95,15 +100,18 @@ class BigGAN(HingeGAN):
             self.load(pretrained)
 
     def penalty(self, generator: Parameters) -> Tensor | float:
-        """The orthogonal regularisation of all kernels but the shared embedding."""
+        """Return the weighted orthogonal regularisation of all kernels and matrices but the shared embedding."""
         if not self._orthogonal:
             return 0.0
+        # By name and shape, as the parameters may be those of a look-ahead. Under spectral norms they are the weights
+        # before the division, which the published code regularises as well.
         kernels = [value for name, value in generator.items() if value.ndim > 1 and not name.startswith('shared')]
         return self._orthogonal * orthogonality(kernels)
 
 
 def _normalised(generator: nn.Module) -> nn.Module:
-    """The same with spectral normalisation of all matrices and kernels; embeddings stay as they are."""
+    """Put a spectral norm on all matrices and kernels of the generator; embeddings stay as they are."""
+    # A list first: each spectral norm adds modules to the tree that is being walked.
     for module in list(generator.modules()):
         if isinstance(module, nn.Linear | nn.Conv2d):
             spectral_norm(module)
@@ -111,7 +119,7 @@ def _normalised(generator: nn.Module) -> nn.Module:
 
 
 def _check(settings: dict[str, Any]) -> None:
-    """Refuse values out of their range."""
+    """Raise ValueError if an argument is out of its range."""
     check_common(settings, positive=('width',))
     if settings['learns'] not in ('discriminator', 'architecture'):
         raise ValueError(f'learns must be \'discriminator\' or \'architecture\', but is {settings["learns"]!r}.')

@@ -46,7 +46,7 @@ _STRUCTURE = ('num_classes', 'image_size', 'width', 'latent', 'embedding_size')
 
 
 class ContraGAN(GAN):
-    """Generator, its moving average, discriminator with class proxies, and the two hyper-parameters.
+    """ContraGAN: a generator and its moving average, a contrastive discriminator, and two learned hyper-parameters.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class ContraGAN(GAN):
     latent
         Entries of the latent vector.
     embedding_size
-        Entries of the embedding that images and classes are compared in.
+        D, the number of entries of the embedding in which images and classes are compared.
     weight
         Initial weight of the contrastive loss, positive.
     temperature
@@ -92,7 +92,9 @@ class ContraGAN(GAN):
                  generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
                  discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
                  pretrained: str | Path | None = None):
+        # Taken before any other name is bound: locals() has the arguments alone, beside self.
         given = locals()
+        # What a file of pre-training is compared by, and what a copy is built from.
         settings = {name: given[name] for name in (*_STRUCTURE, 'weight', 'temperature', 'learns', *COMMON)}
         _check(settings)
         super().__init__(Generator(num_classes, image_size, width, latent),
@@ -100,36 +102,41 @@ class ContraGAN(GAN):
                          settings, _STRUCTURE, pretrained)
         self.b1 = nn.Parameter(_unconstrained(weight))
         self.b2 = nn.Parameter(_unconstrained(temperature))
+        # Last of all: the state of the file is loaded strictly, with b1 and b2 among its names.
         if pretrained is not None:
             self.load(pretrained)
 
     def meta(self) -> Parameters:
-        """The live, unconstrained ``b1`` and ``b2``."""
+        """Return the live, unconstrained scalars ``b1`` and ``b2``."""
         return {'b1': self.b1, 'b2': self.b2}
 
     def meta_values(self) -> dict[str, float]:
-        """Weight and temperature of the contrastive loss."""
+        """Return the weight and the temperature of the contrastive loss, both positive."""
         weight, temperature = _physical(self.meta())
         return {'weight': weight.item(), 'temperature': temperature.item()}
 
     @torch.no_grad()
     def realism(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The hinge's scores, which know no classes."""
+        """Return the discriminator's scores of images, shape ``(N,)``, which do not depend on the labels."""
         with frozen_statistics(self.discriminator):
             return self.discriminator(images, labels).scores
 
     def discriminator_loss(self, real: Tensor, labels: Tensor, fake: Tensor,
                            fake_labels: Tensor) -> tuple[Tensor, Losses, None]:
-        """Hinge loss on real and fake images, contrastive loss on real ones."""
+        """Return the hinge loss of real and fake images plus the weighted contrastive loss of the real ones."""
+        # Constants: B is learned by the search alone, never by the discriminator's own game.
         weight, temperature = (value.detach() for value in _physical(self.meta()))
+        # Both halves in one pass, so that the spectral norms take one power iteration a step.
         judgement = self.discriminator(torch.cat([real, fake]), torch.cat([labels, fake_labels]))
+        # 2C is of the real images only (algorithm 1). It compares images of a batch with one another, so that the
+        # fake ones have to be cut off before it.
         contrast = judgement.first(len(real)).contrast(temperature)
         loss = discriminator_hinge(*judgement.scores.chunk(2)) + weight * contrast
         return loss, {'contrast': contrast.detach()}, None
 
     def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
                        statistics: None = None) -> tuple[Tensor, None]:
-        """Hinge and contrastive loss of generated images."""
+        """Return the hinge and contrastive loss of generated images, twice differentiable."""
         del statistics  # Unused: the loss holds none fixed.
         weight, temperature = _physical(meta)
         judgement = functional_call(self.discriminator, discriminator, (images, labels))
@@ -137,17 +144,18 @@ class ContraGAN(GAN):
 
 
 def _physical(hyperparameters: Parameters) -> tuple[Tensor, Tensor]:
-    """Weight and temperature of unconstrained values."""
+    """Map the unconstrained values to weight = softplus(b1) and temperature = softplus(b2)."""
     return F.softplus(hyperparameters['b1']), F.softplus(hyperparameters['b2'])
 
 
 def _unconstrained(value: float) -> Tensor:
-    """What softplus maps to ``value``; stable for large ones."""
+    """Return the inverse of softplus at a positive ``value``."""
+    # log(exp(v) - 1) would overflow for a large v; written as v + log(1 - exp(-v)) it does not.
     return torch.tensor(value + math.log(-math.expm1(-value)))
 
 
 def _check(settings: dict[str, Any]) -> None:
-    """Refuse values out of their range."""
+    """Raise ValueError if an argument is out of its range."""
     check_common(settings, positive=('width', 'embedding_size'))
     if settings['learns'] not in ('meta', 'discriminator'):
         raise ValueError(f'learns must be \'meta\' or \'discriminator\', but is {settings["learns"]!r}.')

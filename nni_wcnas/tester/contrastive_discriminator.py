@@ -19,28 +19,28 @@ __all__ = ['ContrastiveDiscriminator', 'Embedded']
 
 
 class Embedded(NamedTuple):
-    """What the discriminator says of a batch."""
+    """What the discriminator finds in a batch of N images."""
 
     scores: Tensor
-    """Shape ``(N,)``, higher is more real, whatever the class."""
+    """Scores, shape ``(N,)``; higher is more real, whatever the class."""
     embeddings: Tensor
-    """Of the images, shape ``(N, D)``."""
+    """e, the embeddings of the images, shape ``(N, D)``."""
     proxies: Tensor
-    """Of their classes, shape ``(N, D)``."""
+    """p, the proxy of each image's class, shape ``(N, D)``."""
     labels: Tensor
-    """Their classes, shape ``(N,)``."""
+    """Classes of the images, shape ``(N,)``."""
 
     def first(self, count: int) -> Embedded:
-        """The same of the first images of the batch."""
+        """Return the same for the first ``count`` images of the batch alone."""
         return Embedded(*(part[:count] for part in self))
 
     def contrast(self, temperature: Tensor) -> Tensor:
-        """The conditional contrastive loss of the batch, a scalar."""
+        """Return the conditional contrastive loss of the batch (equation 8), a scalar."""
         return conditional_contrastive(self.embeddings, self.proxies, self.labels, temperature)
 
 
 class ContrastiveDiscriminator(nn.Module):
-    """Trunk, score, embedding and a proxy of each class.
+    """ContraGAN's discriminator: a trunk with a score and an embedding, and a learned proxy for each class.
 
     Parameters
     ----------
@@ -57,10 +57,12 @@ class ContrastiveDiscriminator(nn.Module):
         self.trunk = Trunk(image_size, width)
         self.score = spectral_norm(nn.Linear(width, 1))
         self.embedding = spectral_norm(nn.Linear(width, embedding_size))
-        # Only directions of proxies count, which a spectral norm would leave as they are.
+        # Without a spectral norm: 2C normalises proxies to unit length, so that only their directions count, and
+        # dividing all of them by one number would not change these.
         self.proxies = nn.Embedding(num_classes, embedding_size)
 
     def forward(self, images: Tensor, labels: Tensor) -> Embedded:
         """Judge images of shape ``(N, 3, H, W)`` in [-1, 1] under labels of shape ``(N,)``."""
-        features = self.trunk(images)
+        features = self.trunk(images)  # (N, width)
+        # Score and embedding are two heads on the same features; the proxies alone depend on the labels.
         return Embedded(self.score(features).squeeze(1), self.embedding(features), self.proxies(labels), labels)

@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 __all__ = ['Discriminator', 'DownBlock', 'Projection', 'Trunk', 'down_blocks', 'pooled']
 
 _LAST_SIZE = 8
-"""Side of the feature map that down-sampling stops at."""
+"""Side, in pixels, of the feature maps at which down-sampling stops."""
 
 
 class DownBlock(nn.Module):
@@ -27,10 +27,10 @@ class DownBlock(nn.Module):
     in_channels, out_channels
         Channels of input and output.
     halve
-        Halve the side.
+        Whether to halve the side.
     first
-        The block sees the image itself: no ReLU before its first convolution, and its shortcut pools before it
-        convolves.
+        Whether the block sees the image itself. It then has no ReLU before its first convolution, and its shortcut
+        pools before it convolves.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, halve: bool, first: bool = False):
@@ -39,26 +39,29 @@ class DownBlock(nn.Module):
         self.first = first
         self.conv1 = spectral_norm(nn.Conv2d(in_channels, out_channels, 3, padding=1))
         self.conv2 = spectral_norm(nn.Conv2d(out_channels, out_channels, 3, padding=1))
+        # As published, the shortcut is learned wherever the block changes the shape, though pooling would not need it.
         learned = halve or in_channels != out_channels
         self.shortcut = spectral_norm(nn.Conv2d(in_channels, out_channels, 1)) if learned else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map ``(N, in, H, W)`` to ``(N, out, H, W)`` or ``(N, out, H/2, W/2)``."""
+        """Map ``(N, in, H, W)`` to ``(N, out, H, W)`` or, where the block halves, ``(N, out, H/2, W/2)``."""
         hidden = self.convolved(features)
         if not self.halve:
             return hidden + self.shortcut(features)
+        # A 1x1 convolution and average pooling commute, so that the order changes the cost alone.
         if self.first:
             return F.avg_pool2d(hidden, 2) + self.shortcut(F.avg_pool2d(features, 2))
         return F.avg_pool2d(hidden + self.shortcut(features), 2)
 
     def convolved(self, features: Tensor) -> Tensor:
-        """The residual branch before pooling: ``(N, in, H, W)`` to ``(N, out, H, W)``."""
+        """Return the residual branch before pooling: ``(N, in, H, W)`` to ``(N, out, H, W)``."""
         # Out of place: the shortcut needs the features as they were.
         return self.conv2(self.conv1(features if self.first else features.relu()).relu())
 
 
 def down_blocks(image_size: int, width: int) -> nn.ModuleList:
-    """As many halving blocks as lead from ``image_size`` (8 times a power of two) to 8 pixels, and two more blocks."""
+    """Build the blocks that halve ``image_size`` (8 times a power of two) down to 8 pixels, and two more blocks."""
+    # For 32 pixels: 32 -> 16 -> 8 -> 8 -> 8, the four blocks of the published CIFAR networks.
     num_halving = (image_size // _LAST_SIZE).bit_length() - 1
     blocks = [DownBlock(3, width, halve=True, first=True)]
     blocks += [DownBlock(width, width, halve=index < num_halving) for index in range(1, num_halving + 2)]
@@ -66,7 +69,7 @@ def down_blocks(image_size: int, width: int) -> nn.ModuleList:
 
 
 class Trunk(nn.Module):
-    """Images to features: :func:`down_blocks`, ReLU, and a sum over the pixels.
+    """The part of a discriminator below its heads: :func:`down_blocks`, ReLU, and a sum over the pixels.
 
     Parameters
     ----------
@@ -90,7 +93,7 @@ class Trunk(nn.Module):
 
 
 class Projection(nn.Module):
-    """A linear score plus the inner product of the features with an embedding of the class.
+    """The projection head: score = linear(features) + <embedding(label), features>.
 
     Parameters
     ----------
@@ -103,6 +106,7 @@ class Projection(nn.Module):
     def __init__(self, num_classes: int, width: int):
         super().__init__()
         self.linear = spectral_norm(nn.Linear(width, 1))
+        # As a matrix (classes, width), whose largest singular value the spectral norm divides by.
         self.embedding = spectral_norm(nn.Embedding(num_classes, width))
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
@@ -111,7 +115,7 @@ class Projection(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Trunk and projection head.
+    """A discriminator of images and labels: a trunk and a projection head.
 
     Parameters
     ----------
@@ -129,10 +133,11 @@ class Discriminator(nn.Module):
         self.head = Projection(num_classes, width)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Scores ``(N,)`` of images ``(N, 3, H, W)`` in [-1, 1] under labels ``(N,)``."""
+        """Return scores ``(N,)`` of images ``(N, 3, H, W)`` in [-1, 1] under labels ``(N,)``."""
         return self.head(self.trunk(images), labels)
 
 
 def pooled(features: Tensor) -> Tensor:
-    """ReLU and the sum over the pixels: ``(N, C, H, W)`` to ``(N, C)``."""
+    """Apply ReLU and sum over the pixels: ``(N, C, H, W)`` to ``(N, C)``."""
+    # A sum, not a mean, as in the published networks.
     return features.relu().sum(dim=(2, 3))

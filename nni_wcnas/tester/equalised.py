@@ -19,14 +19,14 @@ __all__ = ['EqualisedConv2d', 'EqualisedLinear', 'activated']
 
 
 class EqualisedLinear(nn.Module):
-    """A linear layer.
+    """A linear layer with an equalised learning rate.
 
     Parameters
     ----------
     in_features, out_features
         Entries of input and output.
     bias
-        What the bias starts with.
+        Value that the bias starts with.
     rate
         The layer learns as if Adam's rate were multiplied by this; SGD's, which a search has for the generator, is
         multiplied by its square.
@@ -34,6 +34,8 @@ class EqualisedLinear(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, *, bias: float = 0.0, rate: float = 1.0):
         super().__init__()
+        # In use: weight * rate / sqrt(in) and bias * rate. Adam moves every stored number by about lr, so that what is
+        # used moves by rate * lr relative to its start; the division by rate here leaves the start alone.
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / rate)
         self.bias = nn.Parameter(torch.full((out_features,), bias / rate))
         self.rate, self.scale = rate, rate / math.sqrt(in_features)
@@ -44,7 +46,7 @@ class EqualisedLinear(nn.Module):
 
 
 class EqualisedConv2d(nn.Module):
-    """A convolution.
+    """A convolution with an equalised learning rate.
 
     Parameters
     ----------
@@ -53,15 +55,17 @@ class EqualisedConv2d(nn.Module):
     kernel_size
         Side of the kernel, odd.
     halves
-        Every second pixel in both directions, of an input with one more row and column than twice the output's, such as
-        :class:`nni_wcnas.tester.resampling.Blurred` makes; else the side stays.
+        Whether to take every second pixel in both directions, else the side stays. The input then has one more row and
+        column than twice the output's, as :class:`nni_wcnas.tester.resampling.Blurred` makes it.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, halves: bool = False):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels))
+        # He's constant without its gain, which activated() has.
         self.scale = 1 / math.sqrt(in_channels * kernel_size ** 2)
+        # Without padding, a kernel of 3 and a stride of 2 map a side of H + 1 to H / 2, for an even H.
         self.stride, self.padding = (2, 0) if halves else (1, kernel_size // 2)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -70,5 +74,6 @@ class EqualisedConv2d(nn.Module):
 
 
 def activated(features: Tensor) -> Tensor:
-    """Leaky ReLU of slope 0.2, which keeps the second moment of a standard normal about 1."""
+    """Apply a leaky ReLU of slope 0.2, scaled so that the second moment of a standard normal stays about 1."""
+    # E leaky(x)^2 = (1 + 0.2^2) / 2 = 0.52; with the factor sqrt(2) it is 1.04.
     return math.sqrt(2) * F.leaky_relu(features, 0.2)

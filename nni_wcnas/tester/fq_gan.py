@@ -11,10 +11,9 @@ loss. The worst-case search learns them, so both are plain parameters without co
 What all GANs share, and when they act, is in :mod:`nni_wcnas.tester.gan`.
 
 Published widths and constants: ``FQGAN(10, width=256)`` for CIFAR-10, ``FQGAN(100, width=256, dictionary_size=64,
-momentum=0.9, weight=10.0)`` for CIFAR-100. Deviations: a code starts with unit length
-and a cluster size of one; the dictionary learns
-after the loss is evaluated against its next state; the generator has no spectral normalisation (``BigGAN``'s has);
-the generator's batch statistics move in its own steps only.
+momentum=0.9, weight=10.0)`` for CIFAR-100. Deviations: a code starts with unit length and a cluster size of one; the
+dictionary learns after the loss is evaluated against its next state; the generator has no spectral normalisation
+(``BigGAN``'s has); the generator's batch statistics move in its own steps only.
 
 References
 ----------
@@ -48,7 +47,7 @@ _STRUCTURE = ('num_classes', 'image_size', 'width', 'latent', 'dictionary_size',
 
 
 class FQGAN(GAN):
-    """Generator, its moving average, discriminator with feature quantisation, and the two hyper-parameters.
+    """FQ-GAN: a generator and its moving average, a quantising discriminator, and two learned hyper-parameters.
 
     Parameters
     ----------
@@ -61,7 +60,7 @@ class FQGAN(GAN):
     latent
         Entries of the latent vector.
     dictionary_size
-        Codes of each block's dictionary.
+        K, the number of codes in the dictionary of each block.
     momentum
         Initial momentum of the dictionaries, in (0, 1).
     weight
@@ -108,6 +107,7 @@ class FQGAN(GAN):
                  generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
                  discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
                  pretrained: str | Path | None = None):
+        # Taken before any other name is bound: locals() has the arguments alone, beside self.
         given = locals()
         settings = {name: given[name] for name in (*_STRUCTURE, 'momentum', 'weight', 'learns', *COMMON)}
         _check(settings)
@@ -115,30 +115,36 @@ class FQGAN(GAN):
                          QuantisedDiscriminator(num_classes, image_size, width, dictionary_size,
                                                 feed_quantized=feed_quantized),
                          settings, _STRUCTURE, pretrained)
+        # The inverses of sigmoid and softplus. That of softplus, log(exp(w) - 1), would overflow for a large w; written
+        # as w + log(1 - exp(-w)) it does not.
         self.b1 = nn.Parameter(torch.tensor(math.log(momentum) - math.log1p(-momentum)))
-        self.b2 = nn.Parameter(torch.tensor(weight + math.log(-math.expm1(-weight))))  # Stable for large weights.
+        self.b2 = nn.Parameter(torch.tensor(weight + math.log(-math.expm1(-weight))))
+        # Last of all: the state of the file is loaded strictly, with b1 and b2 among its names.
         if pretrained is not None:
             self.load(pretrained)
 
     def meta(self) -> Parameters:
-        """The live, unconstrained ``b1`` and ``b2``."""
+        """Return the live, unconstrained scalars ``b1`` and ``b2``."""
         return {'b1': self.b1, 'b2': self.b2}
 
     def meta_values(self) -> dict[str, float]:
-        """The dictionary's momentum and the weight of the quantisation loss."""
+        """Return the momentum of the dictionaries, in (0, 1), and the weight of the quantisation loss, positive."""
         momentum, weight = _physical(self.meta())
         return {'momentum': momentum.item(), 'weight': weight.item()}
 
     @torch.no_grad()
     def realism(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The hinge's scores."""
+        """Return the discriminator's scores of images, shape ``(N,)``."""
+        # The momentum matters to a score only where quantised features are fed.
         with frozen_statistics(self.discriminator):
             return self.discriminator(images, labels, _physical(self.meta())[0]).scores
 
     def discriminator_loss(self, real: Tensor, labels: Tensor, fake: Tensor,
                            fake_labels: Tensor) -> tuple[Tensor, Losses, tuple[Statistics, ...]]:
-        """Hinge and quantisation loss on real and fake images."""
+        """Return the hinge and quantisation loss of real and fake images, the latter alone, and the statistics."""
+        # Constants: B is learned by the search alone, never by the discriminator's own game.
         momentum, weight = (value.detach() for value in _physical(self.meta()))
+        # Both halves in one pass, so that the spectral norms take one power iteration a step.
         judgement = self.discriminator(torch.cat([real, fake]), torch.cat([labels, fake_labels]), momentum)
         # The halves are equally large: the mean over both, doubled, is the published sum of the two means.
         quantisation = 2 * judgement.quantisation
@@ -147,23 +153,23 @@ class FQGAN(GAN):
 
     def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
                        statistics: tuple[Statistics, ...] | None = None) -> tuple[Tensor, tuple[Statistics, ...]]:
-        """Hinge and quantisation loss of generated images."""
+        """Return the hinge and quantisation loss of generated images, twice differentiable, and the statistics."""
         momentum, weight = _physical(meta)
         judgement = functional_call(self.discriminator, discriminator, (images, labels, momentum, statistics))
         return generator_hinge(judgement.scores) + weight * judgement.quantisation, judgement.statistics
 
     def commit(self, statistics: tuple[Statistics, ...]) -> None:
-        """Let the dictionaries learn."""
+        """Let the dictionaries learn from a batch, with the momentum as it is by now."""
         cast(QuantisedTrunk, self.trunk).commit(statistics, _physical(self.meta())[0].detach())
 
 
 def _physical(hyperparameters: Parameters) -> tuple[Tensor, Tensor]:
-    """Momentum and weight of unconstrained values."""
+    """Map the unconstrained values to momentum = sigmoid(b1) and weight = softplus(b2)."""
     return hyperparameters['b1'].sigmoid(), F.softplus(hyperparameters['b2'])
 
 
 def _check(settings: dict[str, Any]) -> None:
-    """Refuse values out of their range."""
+    """Raise ValueError if an argument is out of its range."""
     check_common(settings, positive=('width', 'dictionary_size'))
     if settings['learns'] not in ('meta', 'discriminator'):
         raise ValueError(f'learns must be \'meta\' or \'discriminator\', but is {settings["learns"]!r}.')

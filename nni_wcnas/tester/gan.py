@@ -1,26 +1,27 @@
 """What all adversarial testers share: a generator, its moving average and a discriminator, trained in turns.
 
 A kind of GAN is a file beside this one: its networks, the two losses, and the hyper-parameters that its generator's
-loss has. What B is, is told by ``learns``:
+loss has. The argument ``learns`` says what B is:
 
 - ``'meta'``: these hyper-parameters; the discriminator S plays its own game on every batch (the paper's full method);
 - ``'discriminator'``: S itself, which then does not play but ascends the search's objective ("weights only", equation
-  18). What kinds without hyper-parameters do. Under an objective that does not learn B, S plays;
+  18). Kinds without hyper-parameters do so. Under an objective that does not learn B, S plays;
 - ``'architecture'``: how S mixes its operations (:mod:`nni_wcnas.tester.mixed_trunk`); its weights play.
 
-Where B is the discriminator, L_dg is differentiated by it through the scores alone: an auxiliary model that shares its
-trunk takes that as a constant, as equation 18 has V apart from S, and so are the statistics that a loss holds fixed.
-By the batch dB is noisy: what two batches of 64 images told of lambda's term had a cosine of 0.03, two of 256 one of
-0.23 (of the learner's loss 0.23 and 0.35; width 32, 16 pixels). By finite differences its product is noisy as well,
-with a cosine to the exact one of 0.8 for BigGAN, 0.3 to 0.5 for SN-GAN and 0.1 for StyleGAN2-ADA (with hyper-parameters
-of the loss as B, 1.00). And a generator fools what hardly moves, so that high rates take it apart whatever lambda is.
+Where B is the discriminator, L_dg is differentiated by it through the scores alone. An auxiliary model that shares its
+trunk takes the trunk as a constant, as equation 18 has V apart from S; the statistics that a loss holds fixed are
+constants too. dB is noisy from batch to batch: the gradients of lambda's term on two batches of 64 images had a cosine
+of 0.03, on two of 256 images one of 0.23 (those of the learner's loss 0.23 and 0.35; width 32, 16 pixels). Finite
+differences are noisy as well: the cosine of their product to the exact one was 0.8 for BigGAN, 0.3 to 0.5 for SN-GAN
+and 0.1 for StyleGAN2-ADA (1.00 with hyper-parameters of the loss as B). And a generator soon fools a discriminator
+that hardly moves, so that high rates take the generator apart, whatever lambda is.
 
 When it acts: the discriminator on every batch, the generator when told so (not in a warm-up where the discriminator
-is B and stands still). Cost: one pass through the discriminator with twice the batch for the former, one pass through
-generator and discriminator for the latter.
+is B and stands still). Cost: a step of the discriminator is one pass through it with twice the batch, a step of the
+generator one pass through both networks.
 
-Where the papers' tables clip G, its gradient is clipped in its own steps of the search; the look-ahead of a
-hypergradient is without, as that of the learner's weights is.
+Where the papers' tables clip G, its gradient is clipped in its own steps of the search. The look-ahead of a
+hypergradient is not clipped, neither here nor for the learner's weights.
 
 The moving average of the generator belongs to pre-training: it is what the file gives to a search. In a search the
 architecture sees the live generator, and the average is no more than its copy, for :meth:`GAN.save`.
@@ -65,14 +66,14 @@ __all__ = ['GAN', 'PretrainingRecipe']
 
 @dataclass(frozen=True)
 class PretrainingRecipe:
-    """How a kind of GAN is pre-trained by its authors."""
+    """The numbers with which a kind of GAN is pre-trained, as its authors give them."""
 
     lr: float = 2e-4
-    """Of Adam, for both networks."""
+    """Learning rate of Adam, for both networks."""
     betas: tuple[float, float] = (0.0, 0.999)
-    """Of Adam, for the generator in pre-training and for the discriminator always."""
+    """Betas of Adam, for the generator in pre-training and for the discriminator always."""
     discriminator_steps: int = 4
-    """For each step of the generator."""
+    """Steps of the discriminator before each step of the generator."""
 
 
 class GAN(GenerativeTester):
@@ -87,14 +88,14 @@ class GAN(GenerativeTester):
     settings
         Arguments of the kind's constructor by name.
     structure
-        Names of those that shape the networks: a file of others is refused.
+        Names of those arguments that shape the networks: a file with other values of them is refused.
     pretrained
         File that pre-training or :meth:`save` wrote.
     """
 
     recipe = PretrainingRecipe()
     published_width: int = 256
-    """Of the networks of its authors: smaller generators diverge at the papers' rates."""
+    """Width of the networks of its authors; narrower generators diverge at the papers' learning rates."""
     is_trained: bool = False
     """Whether the generator has learned before the search: in pre-training, or by a file."""
     generator: nn.Module
@@ -108,6 +109,7 @@ class GAN(GenerativeTester):
                                                           for name in ('num_classes', 'image_size', 'latent'))
         self.learns = settings.get('learns', 'discriminator')
         self.generator, self.discriminator = generator, discriminator
+        # A deep copy of the generator, so that the generator's weights must have been drawn by now.
         self.average = moving_average(generator, settings['ema_decay'], settings['ema_start'])
         self._generator_optimizer: SGD | None = None
         self._discriminator_optimizer: Adam | None = None
@@ -121,30 +123,30 @@ class GAN(GenerativeTester):
     @abstractmethod
     def discriminator_loss(self, real: Tensor, labels: Tensor, fake: Tensor,
                            fake_labels: Tensor) -> tuple[Tensor, Losses, Any]:
-        """L_S, which may move the discriminator's running statistics, losses to log, and what :meth:`commit` is given.
+        """Return L_S, losses to log beside it, and what :meth:`commit` is given.
 
-        The halves are equally large.
+        It may move the discriminator's running statistics. There are as many real images as fake ones.
         """
 
     @abstractmethod
     def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
                        statistics: Any = None) -> tuple[Tensor, Any]:
-        """L_dg of generated images, with frozen running statistics, and what :meth:`commit` is given."""
+        """Return L_dg of generated images, under frozen running statistics, and what :meth:`commit` is given."""
 
     def penalty(self, generator: Parameters) -> Tensor | float:
-        """What the generator's parameters add to L_dg."""
-        del generator  # Unused: nothing.
+        """Return what a regularisation of the generator's parameters adds to L_dg."""
+        del generator  # Unused: there is no regularisation.
         return 0.0
 
     def commit(self, statistics: Any) -> None:
-        """Let what has no gradient learn from a batch that a loss has seen."""
+        """Let what has no gradient, such as a dictionary, learn from a batch, whose loss returned ``statistics``."""
 
     def meta(self) -> Parameters:
-        """The hyper-parameters of the generator's loss: live and unconstrained."""
+        """Return the hyper-parameters of the generator's loss: live and unconstrained, none by default."""
         return {}
 
     def meta_values(self) -> dict[str, float]:
-        """The same as the constructor's arguments spell them."""
+        """Return the hyper-parameters of the generator's loss by the names and in the units of the arguments."""
         return {}
 
     # -------------------------------------------------------------------------------------------------- pure evaluation
@@ -162,11 +164,14 @@ class GAN(GenerativeTester):
     def noise(self, count: int, source: Batch | None = None) -> Noise:
         """Draw latents and uniform labels on the tester's device, from torch's global random state."""
         del source  # Unused: images are made from nothing but noise.
+        # f(G): y uniform over the classes, however often they are in the data, and z standard normal.
         latent = torch.randn(count, self.latent, device=self.like.device, dtype=self.like.dtype)
         return Noise(latent, torch.randint(self.num_classes, (count,), device=self.like.device))
 
     def generate(self, noise: Noise, generator: Parameters | None = None) -> Tensor:
         """f(G): images in [-1, 1], differentiable in ``generator`` (default: the live one); changes nothing."""
+        # Batch norms still divide by the statistics of the batch, as in training: an image depends on the others that
+        # are made with it. Only the running statistics and the power iterations stand still.
         with frozen_statistics(self.generator):
             if generator is None:
                 return self.generator(*noise)
@@ -174,15 +179,16 @@ class GAN(GenerativeTester):
 
     @torch.no_grad()
     def average_images(self, noise: Noise) -> Tensor:
-        """Images of the moving average of the generator, in evaluation mode and without gradient."""
+        """Return images of the moving average of the generator, in evaluation mode and without gradient."""
         return self.average(*noise)
 
     def generation_loss(self, noise: Noise, generator: Parameters | None = None,
                         hyperparameters: Parameters | None = None, statistics: Any = None) -> tuple[Tensor, Any]:
-        """L_dg(G, B), twice differentiable in both; the tester stands still."""
+        """L_dg(G, B) (equation 2), twice differentiable in both; it does not change the tester."""
         images = self.generate(noise, generator)
         given = self.hyperparameters() if hyperparameters is None else hyperparameters
         loss, statistics = self._adversarial_loss(images, noise.labels, given, statistics)
+        # Outside of the discriminator's loss: the regularisation is of the parameters, not of the images.
         return loss + self.penalty(self.generator_parameters() if generator is None else generator), statistics
 
     def generator_parameters(self) -> Parameters:
@@ -194,36 +200,40 @@ class GAN(GenerativeTester):
         return {name: value for name, value in self.discriminator.named_parameters() if name != ARCHITECTURE}
 
     def hyperparameters(self) -> Parameters:
-        """B, live and unconstrained: see ``learns``."""
+        """B, live and unconstrained: the hyper-parameters, S or the architecture of S, as ``learns`` says."""
         if self.learns == 'architecture':
             return {ARCHITECTURE: self.discriminator.get_parameter(ARCHITECTURE)}
         return self.discriminator_parameters() if self.learns == 'discriminator' else self.meta()
 
     def values(self) -> dict[str, float]:
-        """B: hyper-parameters as they are spelled, the norm of S's parameters, or its operations' mean weights."""
+        """Sum B up for logs: hyper-parameters in their own units, the norm of S, or its operations' mean weights."""
         if self.learns == 'meta':
             return self.meta_values()
         if self.learns == 'architecture':
+            # Logits (blocks, operations) to one weight for each operation, averaged over the blocks.
             weights = self.discriminator.get_parameter(ARCHITECTURE).detach().softmax(dim=1).mean(dim=0)
             return dict(zip(OPERATIONS, weights.tolist(), strict=True))
+        # The norm of all parameters together is the norm of their norms; a single item() waits for the GPU once.
         norms = torch._foreach_norm([value.detach() for value in self.hyperparameters().values()])
         return {'discriminator_norm': torch.stack(norms).norm().item()}
 
     @property
     def waits_for_b(self) -> bool:
-        """Where the discriminator is B, and therefore does not play."""
+        """Whether the generator rests while B does: where the discriminator is B and has no optimiser of its own."""
         return self._discriminator_optimizer is None
 
     # --------------------------------------------------------------------------------------------------------- training
 
     def optimizers(self, epochs: int, *, learns_b: bool = True) -> list[NamedOptimizer]:
-        """Build SGD with cosine annealing for the generator and Adam for the discriminator, unless the search learns
-        it as B; remembers them."""
+        """Build the optimisers and remember them: SGD with cosine annealing for the generator, Adam for the
+        discriminator unless the search learns it as B."""
         settings = self._settings
+        # SGD, not the Adam of pre-training: the look-ahead G' of equation 8 is exactly this optimiser's next step.
         self._generator_optimizer, scheduler = cosine_sgd(
             self.generator.parameters(), lr=settings['generator_lr'], momentum=settings['generator_momentum'],
             weight_decay=settings['generator_weight_decay'], min_lr=settings['min_lr'], epochs=epochs)
         found = [NamedOptimizer('generator', self._generator_optimizer, scheduler)]
+        # Where S is B, the search ascends its objective in S; a second optimiser would pull S back towards L_S.
         self._discriminator_optimizer = None
         if not (learns_b and self.learns == 'discriminator'):
             self._discriminator_optimizer = Adam(self.discriminator_parameters().values(),
@@ -232,12 +242,14 @@ class GAN(GenerativeTester):
         return found
 
     def generator_step(self) -> SGDStep:
-        """The numbers of the generator's next optimiser step."""
+        """Return the numbers of the generator's next SGD step, momentum buffers included."""
         return next_step(_built(self._generator_optimizer), self.generator_parameters())
 
     def adversary_step(self, batch: Batch, *, update_generator: bool) -> Losses:
-        """Train the discriminator, if it plays, on ``batch.clean`` and, if told so, the generator on as many images;
-        the average copies it."""
+        """Train the discriminator, if it plays, on ``batch.clean`` and then, if told so, the generator.
+
+        The generator makes as many images as there are real ones; the average becomes a copy of it.
+        """
         optimizer = _built(self._generator_optimizer)
         losses: Losses = {}
         if self._discriminator_optimizer is not None:
@@ -249,7 +261,7 @@ class GAN(GenerativeTester):
         return losses
 
     def train_discriminator(self, batch: Batch, optimizer: Optimizer, noise: Noise | None = None) -> Losses:
-        """One step of the discriminator; the generator does not change, statistics included.
+        """Take one step of the discriminator; the generator does not change, running statistics included.
 
         ``noise``, drawn by default, makes as many images as there are real ones.
         """
@@ -261,15 +273,16 @@ class GAN(GenerativeTester):
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        # Last: the loss is a function of the buffers as they stand before its batch.
         self.commit(statistics)
         return {'discriminator': loss.detach(), **losses}
 
     def train_generator(self, count: int, optimizer: Optimizer, *, noise: Noise | None = None,
                         keep: int | None = None) -> Losses:
-        """One step of pre-training on ``count`` images: of the generator, its statistics and the moving average.
+        """Take one step of pre-training on ``count`` images; the running statistics and the average move with it.
 
-        ``noise`` is drawn by default. Only the ``keep`` images that the discriminator finds most real are learned from,
-        by default all.
+        ``noise`` is drawn by default. The generator learns only from the ``keep`` images that the discriminator finds
+        most real, by default from all.
         """
         losses = self._generator_update(self.noise(count) if noise is None else noise, optimizer, keep, None)
         self.average.update_parameters(self.generator)
@@ -277,9 +290,11 @@ class GAN(GenerativeTester):
         return losses
 
     def _generator_update(self, noise: Noise, optimizer: Optimizer, keep: int | None, limit: float | None) -> Losses:
-        """One step of the generator, its gradient no longer than ``limit``, and of what has no gradient."""
+        """Take one step of the generator, its gradient clipped to a norm of ``limit``, and :meth:`commit`."""
+        # Not through generate(): this is the one place where the running statistics of the live generator move.
         images, labels = self.generator(*noise), noise.labels
         if keep is not None and keep < len(labels):
+            # Top-k training: all images share in the batch statistics, the best alone in the loss.
             best = self.realism(images.detach(), labels).topk(keep).indices
             images, labels = images[best], labels[best]
         loss, statistics = self._adversarial_loss(images, labels, {}, None)
@@ -293,7 +308,8 @@ class GAN(GenerativeTester):
 
     def _adversarial_loss(self, images: Tensor, labels: Tensor, given: Parameters,
                           statistics: Any) -> tuple[Tensor, Any]:
-        """L_dg of images with some of B given; the rest is a constant, so that no gradient is left in it."""
+        """Return L_dg of images under the ``given`` values of B; all else of S and B is detached, so that a backward
+        pass leaves no gradient there."""
         discriminator = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         meta = {name: value.detach() for name, value in self.meta().items()}
         (meta if self.learns == 'meta' else discriminator).update(given)
@@ -301,8 +317,8 @@ class GAN(GenerativeTester):
             return self.generator_loss(images, labels, discriminator, meta, statistics)
 
     def train(self, mode: bool = True) -> GAN:
-        """Switch all but the moving average, which is always in evaluation mode."""
-        super().train(mode)
+        """Switch all networks but the moving average, which stays in evaluation mode."""
+        super().train(mode)  # Switches every submodule, the average as well.
         self.average.eval()
         return self
 
@@ -314,11 +330,11 @@ class GAN(GenerativeTester):
     # ------------------------------------------------------------------------------------------------------------ files
 
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments, with the hyper-parameters as they are now."""
+        """Return the constructor's arguments, with the hyper-parameters as they are by now."""
         return {**self._settings, **self.meta_values()}
 
     def pretraining_settings(self) -> dict[str, Any]:
-        """Those of them that pre-training depends on; what only acts in a search is none."""
+        """Return those of :meth:`settings` that pre-training depends on: all but what acts in a search alone."""
         skipped = [name for name in SEARCH_ONLY if name not in self._structure]
         return {name: value for name, value in self.settings().items() if name not in skipped}
 
@@ -327,12 +343,12 @@ class GAN(GenerativeTester):
         storage.write(path, self.contents(auxiliary))
 
     def contents(self, auxiliary: Auxiliary | None = None) -> dict[str, Any]:
-        """What :meth:`save` writes."""
+        """Return what :meth:`save` writes: a dictionary of plain values and state dictionaries."""
         return {'kind': type(self).__name__, 'settings': self.settings(), 'tester': self.state_dict(),
                 'auxiliary': auxiliary.state_dict() if auxiliary else None}
 
     def load(self, path: str | Path) -> None:
-        """Take over the networks of a file, G as its moving average; hyper-parameters and all settings stay.
+        """Take over the networks of a file, with the moving average as G; hyper-parameters and settings stay.
 
         Raises
         ------
@@ -342,6 +358,7 @@ class GAN(GenerativeTester):
         contents = storage.read(path, self.like.device)
         storage.refuse_other_kind(path, contents, type(self).__name__)
         storage.refuse_other(path, contents['settings'], {name: self._settings[name] for name in self._structure})
+        # B starts from the arguments of this tester, not from those of the one that was pre-trained.
         kept = {name: value.detach().clone() for name, value in self.meta().items()}
         try:
             self.load_state_dict({**contents['tester'], **kept})
@@ -352,7 +369,7 @@ class GAN(GenerativeTester):
 
 
 def _real_images(batch: Batch, size: int) -> Tensor:
-    """The batch's clean images, or a refusal."""
+    """Return the clean images of the batch; raise ValueError if there are none or they have another size."""
     if batch.clean is None:
         raise ValueError('The discriminator learns from clean images in [-1, 1], but the batch has none; '
                          'use a data module of nni_wcnas.data.')
@@ -364,6 +381,7 @@ def _real_images(batch: Batch, size: int) -> Tensor:
 
 
 def _built(optimizer: SGD | None) -> SGD:
+    """Return the optimiser; raise RuntimeError if there is none yet."""
     if optimizer is None:
         raise RuntimeError('The tester has no optimisers yet; call optimizers(epochs) first.')
     return optimizer
@@ -371,9 +389,10 @@ def _built(optimizer: SGD | None) -> SGD:
 
 def _rebuilt(kind: type[GAN], settings: dict[str, Any], pretrained: str | Path | None, state: dict[str, Tensor],
              training: bool, is_trained: bool) -> GAN:
-    """A tester from what :meth:`GAN.__reduce__` kept; the pre-trained file is remembered, not read."""
+    """Build a tester from what :meth:`GAN.__reduce__` kept; the pre-trained file is remembered, not read."""
     tester = kind(**settings)
     tester.pretrained, tester.is_trained = pretrained, is_trained
+    # Device and type first: load_state_dict would cast a float64 state to the float32 of a new tester.
     like = next(value for value in state.values() if value.is_floating_point())
     tester.to(like.device, like.dtype).load_state_dict(state)
     return tester.train(training)

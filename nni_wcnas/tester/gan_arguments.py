@@ -1,4 +1,4 @@
-"""Arguments that every kind of GAN has, and what their values may be."""
+"""The arguments that every kind of GAN has, and the ranges of their values."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from nni_wcnas.tester.sgd import check_rates
 __all__ = ['COMMON', 'IMAGE_SIZES', 'SEARCH_ONLY', 'check_common']
 
 IMAGE_SIZES = (16, 32, 64, 128)
-"""Sides of the images, in pixels."""
+"""Sides of the images that a GAN can make, in pixels."""
 
+# Numbers of the optimisers of a search. Pre-training has Adam with numbers of its own.
 _OF_THE_SEARCH = ('generator_lr', 'generator_momentum', 'generator_weight_decay', 'generator_gradient_clip_val',
                   'min_lr', 'discriminator_lr')
 
 COMMON = (*_OF_THE_SEARCH, 'ema_decay', 'ema_start')
-"""Arguments of every kind that are not its structure."""
+"""Names of the arguments that every kind has and that do not shape its networks."""
 
 SEARCH_ONLY = (*_OF_THE_SEARCH, 'learns')
-"""Arguments that do nothing in pre-training, unless they shape the networks."""
+"""Names of arguments that do nothing in pre-training, unless they shape the networks of a kind."""
 
 
 def check_common(settings: dict[str, Any], *, positive: Sequence[str]) -> None:
-    """Refuse values out of their range.
+    """Raise ValueError if one of the arguments that every kind has is out of its range.
 
     Parameters
     ----------
     settings
         The arguments by name.
     positive
-        Names of those that must be at least 1.
+        Names of further arguments that must be at least 1.
 
     Raises
     ------
     ValueError
-        Naming the argument and its range.
+        If a value is out of its range; it names the argument and the range.
     """
     if settings['image_size'] not in IMAGE_SIZES:
         raise ValueError(f'image_size must be one of {IMAGE_SIZES}, but is {settings["image_size"]}; '

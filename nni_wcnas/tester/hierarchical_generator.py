@@ -1,7 +1,8 @@
 """BigGAN's generator with a shared embedding and a hierarchical latent.
 
-The latent is cut into equal parts. The first is mapped to the first feature map; each block has one of the others,
-which together with the embedding of the class, shared by all blocks, gives gains and biases of its norms.
+The latent is cut into equal parts. The first part is mapped to the first feature map, and each block has one of the
+others. Together with the embedding of the class, which all blocks share, it gives the gains and biases of the block's
+norms.
 
 References
 ----------
@@ -19,18 +20,18 @@ from nni_wcnas.tester.generator import BASE_SIZE, UpBlock, count_blocks, draw_we
 __all__ = ['HierarchicalGenerator', 'VectorBatchNorm']
 
 _SHARED = 128
-"""Entries of the shared embedding."""
+"""Entries of the shared embedding of a class; BigGAN's number."""
 
 
 class VectorBatchNorm(nn.Module):
-    """Batch norm whose gain 1 + g(c) and bias b(c) are linear in a vector c.
+    """Batch norm whose gain 1 + g(c) and bias b(c) are linear in a condition vector c.
 
     Parameters
     ----------
     channels
         Channels of the input.
     size
-        Entries of the vector.
+        Entries of the condition vector.
     """
 
     def __init__(self, channels: int, size: int):
@@ -40,13 +41,14 @@ class VectorBatchNorm(nn.Module):
         self.bias = nn.Linear(size, channels, bias=False)
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
-        """Normalise features of shape ``(N, C, H, W)`` for vectors of shape ``(N, size)``."""
+        """Normalise features of shape ``(N, C, H, W)`` for condition vectors of shape ``(N, size)``."""
         gain = 1 + self.gain(condition)[:, :, None, None]  # (N, C, 1, 1)
+        # b(c) + (1 + g(c)) * norm(x)
         return torch.addcmul(self.bias(condition)[:, :, None, None], gain, self.norm(features))
 
 
 class HierarchicalGenerator(nn.Module):
-    """Latent and label to an image in [-1, 1].
+    """BigGAN's hierarchical generator: maps a latent and a label to an image in [-1, 1].
 
     Parameters
     ----------
@@ -80,13 +82,15 @@ class HierarchicalGenerator(nn.Module):
         self.norm = nn.BatchNorm2d(width)
         self.to_image = nn.Conv2d(width, 3, 3, padding=1)
         draw_weights(self)
+        # draw_weights leaves embeddings alone, and torch draws them from N(0, 1): BigGAN's start is that of a matrix.
         nn.init.normal_(self.shared.weight, std=0.02)
 
     def forward(self, latent: Tensor, labels: Tensor) -> Tensor:
         """Map latents ``(N, latent)`` and labels ``(N,)`` to images ``(N, 3, image_size, image_size)``."""
-        first, *others = latent.split(self.part, dim=1)
+        first, *others = latent.split(self.part, dim=1)  # (N, part) each, one more than there are blocks.
         shared = self.shared(labels)
-        features = self.linear(first).view(-1, self.width, BASE_SIZE, BASE_SIZE)
+        features = self.linear(first).view(-1, self.width, BASE_SIZE, BASE_SIZE)  # (N, width, 4, 4)
         for block, part in zip(self.blocks, others, strict=True):
+            # The condition of a block: (N, 128 + part).
             features = block(features, torch.cat([shared, part], dim=1))
         return self.to_image(self.norm(features).relu()).tanh()

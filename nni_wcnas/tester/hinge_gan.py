@@ -1,4 +1,4 @@
-"""What SN-GAN and BigGAN share: hinge losses on the scores of a discriminator of images and labels, and nothing else.
+"""The base of SN-GAN and BigGAN: hinge losses on the scores of images and labels, and no other term.
 
 Neither has hyper-parameters in its generator's loss, so that B is the discriminator itself (papers/wcnas, equation 18),
 or its architecture::
@@ -23,22 +23,24 @@ __all__ = ['HingeGAN']
 
 
 class HingeGAN(GAN):
-    """A GAN whose discriminator maps images and labels to scores; arguments are those of ``GAN``."""
+    """A GAN with hinge losses, whose discriminator maps images and labels to scores; arguments are those of ``GAN``."""
 
     @torch.no_grad()
     def realism(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The scores."""
+        """Return the discriminator's scores of images under labels, shape ``(N,)``; nothing is changed."""
+        # In training mode a mere score would move the singular vectors of the spectral norms.
         with frozen_statistics(self.discriminator):
             return self.discriminator(images, labels)
 
     def discriminator_loss(self, real: Tensor, labels: Tensor, fake: Tensor,
                            fake_labels: Tensor) -> tuple[Tensor, Losses, Any]:
-        """The hinge."""
+        """Return the hinge loss L_S of real and fake images; nothing to log beside it, nothing to commit."""
+        # Both halves in one pass, so that the spectral norms take one power iteration a step.
         scores = self.discriminator(torch.cat([real, fake]), torch.cat([labels, fake_labels]))
         return discriminator_hinge(*scores.chunk(2)), {}, None
 
     def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
                        statistics: Any = None) -> tuple[Tensor, Any]:
-        """Minus the mean score."""
+        """Return L_dg, minus the mean score of generated images, and nothing to commit."""
         del meta, statistics  # Unused: there are none.
         return generator_hinge(functional_call(self.discriminator, discriminator, (images, labels))), None

@@ -6,14 +6,14 @@ Pixels in [0, 1] are moved by the sign of the gradient of the learner's cross-en
 the architecture as it stands, ``steps`` times: by epsilon in one step (FGSM), by 2.5 epsilon / steps in more (PGD).
 Acts before the loss of an architecture step, which takes the moved images as constants.
 
-There is no B: the maximum of ``WorstCase`` is over pixels, found anew for each batch, so nothing of the tester is
-learned, and there is no meaning to keep, which epsilon keeps: ``trade_off``, ``hyperparameter_lr`` and an auxiliary
-model do nothing. The learner is evaluated as everywhere in a search: with the statistics of its batch, and the masks of
-the step.
+There is no B: the maximum of ``WorstCase`` is over pixels, found anew for each batch, so that nothing of the tester is
+learned. Images stay meaningful because epsilon is small; ``trade_off``, ``hyperparameter_lr`` and an auxiliary model do
+nothing. The learner is evaluated as everywhere in a search: with the statistics of its batch, and the masks of the
+step.
 
 Images are those of the validation batch. The paper's policy (equation 6) changes training images, because its
-auxiliary model is judged on the validation images and must not have learned from them; here is no such model, and A is
-to be judged where W has not been fitted.
+auxiliary model is judged on the validation images and must not have learned from them. Here is no such model, and A is
+to be judged on images to which W has not been fitted.
 
 Cost: ``steps`` forward and backward passes through the supernet on each batch that updates A.
 
@@ -39,16 +39,16 @@ from nni_wcnas.tester.real_images import check_images, drawn_images
 __all__ = ['Perturbation', 'Start']
 
 _REACH = 2.5
-"""Of all steps together, in epsilons: from any point of the ball the whole of it is in reach."""
+"""Length of all steps together, in epsilons: more than the ball's diameter, 2, so that no point is out of reach."""
 
 
 class Start(NamedTuple):
-    """Where an attack begins."""
+    """The images and the random numbers that an attack begins with."""
 
     images: Tensor
-    """Real ones, in [-1, 1], shape ``(N, 3, H, W)``."""
+    """x, the real images, in [-1, 1], shape ``(N, 3, H, W)``."""
     seed: int
-    """Of a random start."""
+    """Seed of the random start, if there is one."""
 
 
 class Perturbation(Tester):
@@ -82,6 +82,7 @@ class Perturbation(Tester):
     0.2
     """
 
+    # The search then builds neither an optimiser of B nor one of an auxiliary model.
     has_hyperparameters = False
     changes_validation = True
 
@@ -93,6 +94,7 @@ class Perturbation(Tester):
             raise ValueError(f'epsilon must be above 0 and finite, but is {epsilon}.')
         if steps < 1:
             raise ValueError(f'steps must be at least 1, but is {steps}.')
+        # Plain numbers: the tester has no parameters, and nothing to save.
         self.num_classes, self.image_size = num_classes, image_size
         self.epsilon, self.steps, self.random_start = epsilon, steps, random_start
 
@@ -105,17 +107,21 @@ class Perturbation(Tester):
             If there is no ``source`` with clean images of the tester's size.
         """
         images, labels = drawn_images(self, count, source)
+        # A seed in place of a point of the ball: attack() then draws nothing from the global random state.
         return Noise(Start(images, int(torch.randint(2**62, ()))), labels)
 
     def generate(self, noise: Noise, generator: Parameters | None = None) -> Tensor:
-        """The images of ``noise`` as they are."""
+        """Return the images of ``noise`` as they are; it is :meth:`attack` that changes them."""
         del generator  # Unused: there is nothing to depend on.
         start: Start = noise.latent
         return start.images
 
     def attack(self, images: Tensor, noise: Noise, logits: Callable[[Tensor], Tensor]) -> Tensor:
-        """Images in [-1, 1] on which the learner fails, within the ball around ``images``, detached."""
+        """Move images in [-1, 1] so that the learner fails on them, each pixel by at most 2 epsilon; detached."""
+        # From a new generator each time: the same noise gives the same start.
         start = torch.Generator(images.device).manual_seed(noise.latent.seed) if self.random_start else None
+        # epsilon is in pixels of [0, 1]; images, and what the learner is shown, are in [-1, 1]. FGSM goes to the border
+        # of the ball at once; the steps of PGD are longer together than the ball is wide, and each is projected back.
         pixels = pgd(
             lambda pixels: logits(2 * pixels - 1),
             (images + 1) / 2,
@@ -128,9 +134,9 @@ class Perturbation(Tester):
         return 2 * pixels - 1
 
     def hyperparameters(self) -> Parameters:
-        """None."""
+        """Return no parameters: there is no B."""
         return {}
 
     def values(self) -> dict[str, float]:
-        """None."""
+        """Return no values: there is no B."""
         return {}

@@ -5,14 +5,14 @@
     for each of ``steps``: ``discriminator_steps`` discriminator steps on as many batches, one generator step
     for each of ``auxiliary_steps``: one SGD step of the auxiliary model on real images, at its first rate
 
-Beside a policy, or with ``steps=0``, the auxiliary model alone is trained. A file that exists and is
-complete is left as it is, so that ``pretrain(..., checkpoint=path, resume=True)`` makes it once, whoever calls it.
+Beside a policy, or with ``steps=0``, the auxiliary model alone is trained. A file that exists and is complete is left
+as it is, so that ``pretrain(..., checkpoint=path, resume=True)`` makes it once, whoever calls it.
 
-Two ways of the worst-case search paper (section 3.3) to need fewer steps:
+The worst-case search paper (section 3.3) has two ways to need fewer steps:
 
-- top-k training: the generator learns from its k images of a batch that the discriminator finds most real. k falls from
-  the whole batch by 1 % an epoch, to half of it;
-- core-sets: latents and real images of each batch are a diverse selection of ``core_set`` times as many, by
+- top-k training: the generator learns from the k images of its batch that the discriminator finds most real. k falls
+  from the whole batch by 1 % an epoch, to half of it;
+- core-sets: latents and real images of each batch are a diverse selection out of ``core_set`` times as many, by
   :func:`nni_wcnas.functional.core_set.core_set`.
 
 Deviation: real images are compared by averaged pixels, where Small-GAN has features of an Inception network.
@@ -55,10 +55,10 @@ __all__ = ['pretrain']
 _logger = logging.getLogger(__name__)
 
 _TRIED = 8
-"""Images by which a ruined generator is recognised."""
+"""Number of images by which a ruined generator is recognised."""
 
 _DECAY, _LEAST = 0.99, 0.5
-"""Of top-k training: k falls by this factor an epoch, to this share of the batch."""
+"""In top-k training k falls by this factor an epoch, down to this share of the batch: the values of Sinha et al."""
 
 
 def pretrain(tester: GAN | ImagePolicy, auxiliary: Auxiliary | None, batches: Callable[[int], Iterable[Batch]],
@@ -71,13 +71,14 @@ def pretrain(tester: GAN | ImagePolicy, auxiliary: Auxiliary | None, batches: Ca
     Parameters
     ----------
     tester, auxiliary
-        What to train, in place; without an auxiliary model only the game is played, beside a policy only the auxiliary
-        model is trained.
+        What to train, in place. Without an auxiliary model only the adversarial game is played; beside a policy only
+        the auxiliary model is trained.
     batches
-        Gives the batches of an epoch; their ``clean`` images and labels are used, on the tester's device or not.
+        Returns the batches of an epoch, given its number from 0. Their ``clean`` images and labels are used, and are
+        moved to the tester's device.
     steps, epochs
-        Generator steps, or passes over the batches, of which a step takes ``discriminator_steps`` times ``core_set``;
-        1000 steps by default.
+        Length in generator steps, or in passes over the batches; 1000 steps by default. A step uses up
+        ``discriminator_steps`` times ``core_set`` batches.
     discriminator_steps
         Discriminator steps, each on its own batch, before each generator step; by default those of the GAN's authors.
     lr
@@ -85,15 +86,15 @@ def pretrain(tester: GAN | ImagePolicy, auxiliary: Auxiliary | None, batches: Ca
         discriminator steps: at width 32 and 16 pixels, digits were recognisable and of the class asked for after 300
         steps, with the defaults not yet.
     auxiliary_steps, auxiliary_epochs
-        Steps of the auxiliary model, or passes over the batches; by default as many steps as the generator has, or 1000
-        without one.
+        Length in steps of the auxiliary model, or in passes over the batches; by default as many steps as the generator
+        has, or 1000 without a generator.
     top_k
         Let the generator learn from its best images of a batch only.
     core_set
-        Of how many times as many latents and real images each batch is a selection; 1 selects nothing.
+        Each batch is selected from this many times as many latents and real images; 1 selects nothing.
     checkpoint
-        File for the tester's, or the auxiliary model's, ``pretrained``; written every ``checkpoint_every`` steps and at
-        the end, with the seconds so far and all that resuming needs.
+        File to write, which the tester or the auxiliary model takes as ``pretrained``. It is written every
+        ``checkpoint_every`` steps and at the end, with the seconds so far and all that resuming needs.
     resume
         Continue from the checkpoint, if there is one: on a CPU to the same bits as without interruption. With more
         ``steps`` than before, a finished run goes on: the generator first, then the auxiliary model.
@@ -107,7 +108,7 @@ def pretrain(tester: GAN | ImagePolicy, auxiliary: Auxiliary | None, batches: Ca
     Raises
     ------
     ValueError
-        If a number is out of its range or of a generator that there is not, ``resume`` is asked for without a
+        If a number is out of its range, or is of a generator and there is none; if ``resume`` is asked for without a
         checkpoint, or the checkpoint was made with other networks or numbers.
     RuntimeError
         If a loss is not finite, or the generator is ruined: the file, if there is one, stays as it was.
@@ -121,6 +122,7 @@ def pretrain(tester: GAN | ImagePolicy, auxiliary: Auxiliary | None, batches: Ca
         isinstance(tester, GAN), auxiliary is not None, steps=steps, epochs=epochs, auxiliary_steps=auxiliary_steps,
         auxiliary_epochs=auxiliary_epochs, batches_of_an_epoch=lambda: _count(batches),
         batches_of_a_step=settings.get('discriminator_steps', 1) * settings.get('core_set', 1))
+    # Batch norms and spectral norms work as in the search, which trains these networks on.
     tester.train()
     run = _Run(tester, auxiliary, BatchStream(batches), settings)
     if resume:
@@ -129,10 +131,12 @@ def pretrain(tester: GAN | ImagePolicy, auxiliary: Auxiliary | None, batches: Ca
     bar = tqdm(total=total, initial=min(run.done, total), disable=not progress, desc='pre-training', unit='step')
     with bar:
         while run.played < played or run.taught < taught:
+            # All of the game first. A tied auxiliary model learns on the trunk that the game leaves behind.
             losses = run.play() if run.played < played else run.teach()
             bar.update()
             bar.set_postfix(losses)
             if run.done % checkpoint_every == 0 or run.done == total:
+                # Before writing, so that a ruined run never replaces a good file.
                 run.refuse_saturation()
                 if checkpoint is not None:
                     run.write(checkpoint)
@@ -141,8 +145,9 @@ def pretrain(tester: GAN | ImagePolicy, auxiliary: Auxiliary | None, batches: Ca
 
 def _game(tester: GAN | ImagePolicy, discriminator_steps: int | None, lr: float | None, top_k: bool,
           core_set: int) -> dict[str, Any]:
-    """The numbers of the game, none beside a policy."""
+    """Return the numbers of the adversarial game by name; beside a policy there are none, and giving one is refused."""
     if not isinstance(tester, GAN):
+        # core_set counts from 1, which is no selection, so that 1 less is falsy like the others.
         given = {'discriminator_steps': discriminator_steps, 'lr': lr, 'top_k': top_k, 'core_set': core_set - 1}
         for name, value in given.items():
             if value:
@@ -158,11 +163,13 @@ def _game(tester: GAN | ImagePolicy, discriminator_steps: int | None, lr: float 
 
 
 def _idle(tester: GAN | ImagePolicy, name: str) -> str:
+    """Return the message for an argument that does nothing beside a policy."""
     return f'{name} is of a generator, and {type(tester).__name__} has none; leave it out, or give auxiliary_steps.'
 
 
 def _count(batches: Callable[[int], Iterable[Batch]]) -> int:
-    """Batches of an epoch; the random state stays as it was."""
+    """Count the batches of an epoch; the random state stays as it was."""
+    # A loader knows its length, a generator has to be run through, which may draw random numbers.
     random = random_state()
     epoch: Any = batches(0)
     count = len(epoch) if hasattr(epoch, '__len__') else sum(1 for _ in epoch)
@@ -171,7 +178,7 @@ def _count(batches: Callable[[int], Iterable[Batch]]) -> int:
 
 
 class _Run:
-    """All that changes during pre-training."""
+    """The state of a pre-training: networks, optimisers, position and losses, all that a checkpoint holds."""
 
     def __init__(self, tester: GAN | ImagePolicy, auxiliary: Auxiliary | None, stream: BatchStream,
                  settings: dict[str, Any]):
@@ -181,11 +188,13 @@ class _Run:
         self.losses: dict[str, float] = {}
         self.optimizers: dict[str, Optimizer] = {}
         if isinstance(tester, GAN):
+            # Not tester.optimizers(), which are those of a search.
             self.optimizers |= {
                 name: Adam(parameters.values(), lr=settings['lr'], betas=tester.recipe.betas)
                 for name, parameters in (('generator', tester.generator_parameters()),
                                          ('discriminator', tester.discriminator_parameters()))
             }
+        # The schedule is never stepped: the auxiliary model is pre-trained at its first rate.
         self.rates: dict[str, Any] = {}
         for named in [] if auxiliary is None else auxiliary.optimizers(epochs=1):
             self.optimizers[named.name] = named.optimizer
@@ -196,22 +205,23 @@ class _Run:
 
     @property
     def done(self) -> int:
-        """Steps of both kinds."""
+        """Number of steps so far, of the game and of the auxiliary model together."""
         return self.played + self.taught
 
     @property
     def gan(self) -> GAN:
-        """The tester of a game."""
+        """The tester, which is a GAN wherever a game is played."""
         return cast(GAN, self.tester)
 
     def play(self) -> dict[str, float]:
-        """One generator step and the discriminator steps before it."""
+        """Take one generator step and the discriminator steps before it; return the last losses by name."""
         started = time.monotonic()
         for _ in range(self.settings['discriminator_steps']):
             batch = self._selected_batch()
-            noise = self._selected_noise(len(batch.labels))
+            noise = self._selected_noise(len(batch.labels))  # As many images as real ones, new in every step.
             losses = self.gan.train_discriminator(batch, self.optimizers['discriminator'], noise)
         count = len(batch.labels)
+        # k = batch * max(0.99^epoch, 1/2), rounded.
         keep = max(1, round(count * max(_DECAY ** self.stream.epoch, _LEAST))) if self.settings['top_k'] else None
         losses |= self.gan.train_generator(count, self.optimizers['generator'], noise=self._selected_noise(count),
                                            keep=keep)
@@ -221,7 +231,7 @@ class _Run:
         return self.losses
 
     def teach(self) -> dict[str, float]:
-        """One step of the auxiliary model on real images."""
+        """Take one step of the auxiliary model on real images; return the last losses by name."""
         started = time.monotonic()
         batch = self._batch()
         if self.auxiliary is not None and batch.clean is not None:
@@ -232,20 +242,22 @@ class _Run:
 
     @torch.no_grad()
     def refuse_saturation(self) -> None:
-        """Stop a generator that can learn no more: where every pixel is -1 or 1 to the last bit, its derivative is 0.
+        """Raise RuntimeError if the generator can learn no more: where every pixel is -1 or 1, the slope of tanh is 0.
 
         Its losses may be finite all the same: Adam moves each weight by the learning rate, whatever the gradient.
         """
         if not isinstance(self.tester, GAN):
             return
+        # Around it the random state is kept, so that checking more often changes nothing.
         random = random_state()
         images = self.tester.generate(self.tester.noise(_TRIED))
         restore_random_state(random)
+        # One pixel that is finite and inside (-1, 1) is enough.
         if not (images.isfinite() & (images.abs() < 1)).any():
             raise RuntimeError('The tester has diverged: every pixel of its images is saturated; lower lr.')
 
     def write(self, path: str | Path) -> None:
-        """Write the file, with the state of this run beside the tester."""
+        """Write the checkpoint: the tester, the auxiliary model, and the state of this run."""
         training = {
             'settings': self.settings, 'played': self.played, 'taught': self.taught, 'losses': dict(self.losses),
             'stream': self.stream.state(), 'random': random_state(),
@@ -255,7 +267,7 @@ class _Run:
         storage.write(path, {**contents, 'seconds': dict(self.seconds), 'training': training})
 
     def resume(self, path: str | Path | None) -> None:
-        """Continue the run of a file; without the file, begin."""
+        """Continue the run of a checkpoint; where there is no such file, begin a new run."""
         if path is None:
             raise ValueError('There is nothing to resume from; pass checkpoint as well.')
         if not Path(path).exists():
@@ -268,22 +280,25 @@ class _Run:
         training = contents['training']
         storage.refuse_other_kind(path, contents, type(self.tester).__name__)
         storage.refuse_other(path, contents['settings'], self.tester.pretraining_settings())
-        # Files from before the auxiliary model's rates were in them had those of today.
+        # A file without the auxiliary model's rates counts as made with today's.
         storage.refuse_other(path, {**self.rates, **training['settings']}, self.settings)
+        # All settings agree: from here on the run is changed in place.
         self._load(path, contents)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(training['optimizers'][name])
         self.played, self.taught, self.losses = training['played'], training['taught'], training['losses']
         self.seconds |= contents.get('seconds', {})
+        # The stream before the random state, which its skipped batches would move.
         self.stream.restore(training['stream'])
         restore_random_state(training['random'])
 
     def _load(self, path: str | Path, contents: dict[str, Any]) -> None:
-        """Take over both networks; a policy stays as it is."""
+        """Load the state of the tester and of the auxiliary model; a policy stays as it is."""
         if (contents['auxiliary'] is None) != (self.auxiliary is None):
             raise ValueError(f'{path} was written {"without" if self.auxiliary else "with"} an auxiliary model; '
                              'pre-train again or resume alike.')
         if self.auxiliary is not None:
+            # By shapes, as load_state_dict would name every tensor that differs.
             own = {name: value.shape for name, value in self.auxiliary.state_dict().items()}
             if own != {name: value.shape for name, value in contents['auxiliary'].items()}:
                 raise ValueError(f'{path} holds another auxiliary model; resume with the one that it was made with, or '
@@ -294,21 +309,24 @@ class _Run:
             self.tester.is_trained = contents['training']['played'] > 0
 
     def _selected_noise(self, count: int) -> Noise:
-        """Noise of ``count`` images, with latents as different as may be."""
+        """Draw the noise of ``count`` images, with latents that differ as much as possible if there is a core-set."""
         noise = self.gan.noise(self.settings['core_set'] * count)
         if self.settings['core_set'] == 1:
             return noise
+        # Of the latent alone: noise of a generator's layers, which may lie behind it, does not count as a difference.
         chosen = chosen_points(noise.latent[:, :self.gan.latent], count)
         return Noise(noise.latent[chosen], noise.labels[chosen])
 
     def _selected_batch(self) -> Batch:
-        """The next batch, with images as different as may be out of the next few batches."""
+        """Return the next batch or, with a core-set, the most different images of the next few batches."""
         batches = [self._batch() for _ in range(self.settings['core_set'])]
         if len(batches) == 1 or any(batch.clean is None for batch in batches):
             return batches[0]
         clean: Tensor = torch.cat([batch.clean for batch in batches if batch.clean is not None])
+        # (core_set N, 3, H, W) -> points (core_set N, 32) -> the indices of N of them.
         chosen = chosen_points(embedded(clean), len(batches[0].labels))
         labels = torch.cat([batch.labels for batch in batches])
+        # The game reads clean images and labels only: augmented images and positions are not carried over.
         return Batch(clean[chosen], labels[chosen], None, clean[chosen])
 
     @property
@@ -317,14 +335,14 @@ class _Run:
         return next(self.tester.parameters())
 
     def _batch(self) -> Batch:
-        """The next batch, on the tester's device."""
+        """Return the next batch, with labels and clean images on the tester's device."""
         batch, like = next(self.stream), self._like
         clean = None if batch.clean is None else batch.clean.to(like.device, like.dtype)
         return batch._replace(labels=batch.labels.to(like.device), clean=clean)
 
 
 def _finite(losses: Losses) -> dict[str, float]:
-    """The losses as numbers; stops a diverged run."""
+    """Return the losses as numbers; raise RuntimeError if one is not finite."""
     values = {name: loss.item() for name, loss in losses.items()}
     for name, value in values.items():
         if not math.isfinite(value):

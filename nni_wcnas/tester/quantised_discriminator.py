@@ -21,18 +21,18 @@ __all__ = ['Judgement', 'QuantisedDiscriminator', 'QuantisedTrunk']
 
 
 class Judgement(NamedTuple):
-    """What the discriminator says of a batch."""
+    """What the discriminator finds in a batch of N images."""
 
     scores: Tensor
-    """Shape ``(N,)``, higher is more real."""
+    """Scores, shape ``(N,)``; higher is more real."""
     quantisation: Tensor
     """Quantisation loss, a scalar: the mean over the batch, summed over the blocks."""
     statistics: tuple[Statistics, ...]
-    """What each block's dictionary would learn from the batch."""
+    """What the batch contributes to the dictionary of each block, for :meth:`QuantisedTrunk.commit`."""
 
 
 class QuantisedTrunk(nn.Module):
-    """A trunk whose blocks compare their features with a dictionary each.
+    """A discriminator's trunk in which each block compares its features with a dictionary of its own.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class QuantisedTrunk(nn.Module):
     width
         Channels of every block.
     dictionary_size
-        Codes of each block's dictionary.
+        K, the number of codes in the dictionary of each block.
     feed_quantized
         Pass quantised features from block to block.
     """
@@ -55,32 +55,39 @@ class QuantisedTrunk(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images ``(N, 3, H, W)`` in [-1, 1] to features ``(N, width)``, with the dictionaries as they are."""
         features = images
+        # (N, 3, H, W) -> (N, width, 8, 8): the blocks stop at 8 pixels.
         for block, quantiser in self._pairs():
             features = quantiser.present(block(features))
         return pooled(features)
 
     def judge(self, images: Tensor, momentum: Tensor, statistics: tuple[Statistics, ...] | None = None) -> Judgement:
-        """Features in place of scores, and the quantisation loss against the dictionaries this batch leads to."""
+        """Return features ``(N, width)`` in the place of scores, the quantisation loss, and the statistics.
+
+        The loss is taken against the dictionaries that this batch leads to. ``statistics``, one for each block, are
+        held fixed if given.
+        """
         features, losses, used = images, [], []
         for index, (block, quantiser) in enumerate(self._pairs()):
             fixed = None if statistics is None else statistics[index]
             features, loss, own = quantiser(block(features), momentum, fixed)
             losses.append(loss)
             used.append(own)
+        # Each loss is a mean over its own feature map; the published objective adds the blocks up unweighted.
         return Judgement(pooled(features), torch.stack(losses).sum(), tuple(used))
 
     def commit(self, statistics: tuple[Statistics, ...], momentum: Tensor | float) -> None:
-        """Let each block's dictionary learn from one batch."""
+        """Let the dictionary of each block learn from one batch, whose statistics :meth:`judge` returned."""
         for (_, quantiser), own in zip(self._pairs(), statistics, strict=True):
             quantiser.commit(own, momentum)
 
     def _pairs(self) -> list[tuple[nn.Module, Quantiser]]:
-        """Each block with its quantiser."""
+        """Return each block with its quantiser, in the order of the forward pass."""
+        # The cast is for the type checker, to which the items of a ModuleList are plain modules.
         return [(block, cast(Quantiser, own)) for block, own in zip(self.blocks, self.quantisers, strict=True)]
 
 
 class QuantisedDiscriminator(nn.Module):
-    """Trunk and projection head.
+    """FQ-GAN's discriminator: a trunk with quantisers and a projection head.
 
     Parameters
     ----------
@@ -93,6 +100,7 @@ class QuantisedDiscriminator(nn.Module):
     def __init__(self, num_classes: int, image_size: int, width: int, dictionary_size: int, *,
                  feed_quantized: bool = False):
         super().__init__()
+        # The trunk sees no labels, so that an auxiliary model can share it; the head does.
         self.trunk = QuantisedTrunk(image_size, width, dictionary_size, feed_quantized=feed_quantized)
         self.head = Projection(num_classes, width)
 

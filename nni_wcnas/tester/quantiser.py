@@ -1,4 +1,4 @@
-"""Holds one dictionary of :mod:`nni_wcnas.functional.quantisation` and its moving averages as buffers."""
+"""A module that keeps one dictionary of :mod:`nni_wcnas.functional.quantisation` in its buffers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ['Quantiser']
 
 
 class Quantiser(nn.Module):
-    """A dictionary of feature vectors; its forward pass changes nothing, :meth:`commit` does.
+    """A learned dictionary of feature vectors. Only :meth:`commit` changes it; the forward pass does not.
 
     Parameters
     ----------
@@ -33,8 +33,11 @@ class Quantiser(nn.Module):
     """
 
     codes: Tensor
+    """E, the codes, shape ``(K, C)``."""
     cluster_size: Tensor
+    """N, the moving average of how many rows of a batch each code has, shape ``(K,)``."""
     sums: Tensor
+    """M, the moving average of the sum of those rows, shape ``(K, C)``."""
 
     def __init__(self, dictionary_size: int, channels: int, *, feed: bool = False):
         super().__init__()
@@ -50,7 +53,7 @@ class Quantiser(nn.Module):
 
     @property
     def dictionary(self) -> Dictionary:
-        """The live state."""
+        """The codes and their two moving averages: the live buffers, not copies."""
         return Dictionary(self.codes, self.cluster_size, self.sums)
 
     def forward(self, features: Tensor, momentum: Tensor,
@@ -64,12 +67,15 @@ class Quantiser(nn.Module):
         momentum
             Scalar in (0, 1).
         statistics
-            Those of an earlier call, to hold fixed; by default those of ``features``.
+            Statistics that an earlier call returned. They are held fixed, so that the same function is evaluated at
+            other features. By default those of ``features``.
 
         Returns
         -------
-        The features to go on with, the quantisation loss, and the statistics used.
+        The features for the next block, shape ``(N, C, H, W)``; the quantisation loss, a scalar; the statistics used.
         """
+        # Assigned by E, compared with E'(momentum). The published order compares with E as well, which leaves the loss
+        # without a derivative in the momentum.
         if statistics is None:
             statistics = assign(rows(features), self.codes)
         codes = updated(self.dictionary, statistics, momentum).codes
@@ -77,17 +83,19 @@ class Quantiser(nn.Module):
         return self._passed_on(features, statistics.indices, codes), loss, statistics
 
     def present(self, features: Tensor) -> Tensor:
-        """The features to go on with, quantised (if at all) with the dictionary as it is."""
+        """Return the features for the next block: as they are or, with ``feed``, as codes of the present dictionary."""
         if not self.feed:
             return features
         return self._passed_on(features, assign(rows(features), self.codes).indices, self.codes)
 
     @torch.no_grad()
     def commit(self, statistics: Statistics, momentum: Tensor | float) -> None:
-        """Let the dictionary learn from one batch."""
+        """Move the dictionary to its state after the batch that ``statistics`` are of."""
         for buffer, value in zip(self.dictionary, updated(self.dictionary, statistics, momentum), strict=True):
             buffer.copy_(value)
 
     def _passed_on(self, features: Tensor, indices: Tensor, codes: Tensor) -> Tensor:
-        """The features, or the value of their codes with the gradient of both."""
+        """Return the features, or with ``feed`` their codes with a straight-through gradient."""
+        # features - features.detach() is zero and has the derivative 1: the value is that of the codes, the gradient
+        # reaches the features and, through the codes, the momentum.
         return look_up(codes, indices, features.shape) + (features - features.detach()) if self.feed else features

@@ -1,4 +1,4 @@
-"""Real images for testers that change them, and those testers whose changes are all of B."""
+"""Real images for the testers that change them, and the base of testers that are all B, without a generator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ['ImagePolicy', 'check_images', 'drawn_images']
 
 
 def check_images(num_classes: int, image_size: int) -> None:
-    """Refuse numbers of no images.
+    """Raise ValueError if there can be no images with this many classes and pixels.
 
     Raises
     ------
@@ -41,19 +41,21 @@ def drawn_images(tester: Tester, count: int, source: Batch | None) -> tuple[Tens
     if source is None or source.clean is None or not len(source.clean):
         raise ValueError(f'{kind} changes real images, and there are none: give it a batch whose clean images are in '
                          '[-1, 1], as those of the data modules of nni_wcnas.data.')
+    # Images are square: the last side tells their size.
     clean, size = source.clean, source.clean.shape[-1]
     if tester.image_size not in (0, size):
         raise ValueError(f'{kind} is for images of {tester.image_size} pixels, and these have {size}; use '
                          f'{kind}(image_size={size}).')
+    # As many permutations as needed, cut off at count: an image comes again only after all others have come.
     rounds = -(-count // len(clean))
     rows = torch.cat([torch.randperm(len(clean), device=clean.device) for _ in range(rounds)])[:count]
     return clean.detach()[rows], source.labels[rows]
 
 
 class ImagePolicy(Tester):
-    """How real images are changed, where that is B itself: there is no generator, and dB is that of the images.
+    """A tester without a generator, whose parameters are B: real images are changed by B directly.
 
-    What is pre-trained beside it is the auxiliary model, whose file is its as well.
+    Pre-training beside it trains the auxiliary model, and its file serves as the policy's ``pretrained`` as well.
 
     Parameters
     ----------
@@ -75,6 +77,7 @@ class ImagePolicy(Tester):
         super().__init__()
         check_images(num_classes, image_size)
         self.num_classes, self.image_size, self.pretrained = num_classes, image_size, pretrained
+        # Nothing is loaded here: the file is only checked, and make_auxiliary takes the auxiliary model from it.
         if pretrained is not None:
             contents = storage.read(pretrained)
             storage.refuse_other_kind(pretrained, contents, type(self).__name__)
@@ -82,18 +85,19 @@ class ImagePolicy(Tester):
 
     @abstractmethod
     def rows(self) -> list[dict[str, Any]]:
-        """What it has learned, strongest first, as plain values for a file."""
+        """Return what the policy has learned, strongest first, as plain values for a file."""
 
     def hyperparameters(self) -> Parameters:
-        """B: the live logits."""
+        """B: all parameters of the policy, live and unconstrained."""
         return dict(self.named_parameters())
 
     def pretraining_settings(self) -> dict[str, Any]:
-        """Arguments that pre-training beside it depends on."""
+        """Return the arguments that pre-training beside the policy depends on, by name."""
+        # An image_size of 0 takes any images, so that it is left out and asks nothing of a file.
         sizes = {'num_classes': self.num_classes, 'image_size': self.image_size}
         return {name: value for name, value in sizes.items() if value}
 
     def contents(self, auxiliary: Auxiliary | None = None) -> dict[str, Any]:
-        """What a file of pre-training beside it holds."""
+        """Return what a file of pre-training beside the policy holds."""
         return {'kind': type(self).__name__, 'settings': self.pretraining_settings(), 'tester': self.state_dict(),
                 'auxiliary': auxiliary.state_dict() if auxiliary else None}

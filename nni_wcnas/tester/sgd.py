@@ -16,12 +16,12 @@ __all__ = ['check_rates', 'clip', 'cosine_sgd', 'next_step']
 
 def check_rates(owner: str, lr: float, min_lr: float, momentum: float, weight_decay: float,
                 gradient_clip_val: float | None = None) -> None:
-    """Refuse a learning rate that would anneal upwards, and values outside of their range.
+    """Raise ValueError if a learning rate would anneal upwards, or a value is out of its range.
 
     Raises
     ------
     ValueError
-        Naming the value, its limit and the remedy.
+        If a value is refused; it names the value, its limit and the remedy.
     """
     if not 0 <= min_lr <= lr or lr == 0:
         raise ValueError(f'The {owner} learning rate {lr} must be positive and anneals down to min_lr, '
@@ -37,7 +37,7 @@ def check_rates(owner: str, lr: float, min_lr: float, momentum: float, weight_de
 
 
 def clip(parameters: Iterable[nn.Parameter], limit: float | None) -> None:
-    """Scale the gradients together to a norm of at most ``limit``; None leaves them."""
+    """Scale the gradients of all parameters together to a norm of at most ``limit``; None leaves them as they are."""
     if limit is not None:
         nn.utils.clip_grad_norm_(parameters, limit)
 
@@ -45,12 +45,18 @@ def clip(parameters: Iterable[nn.Parameter], limit: float | None) -> None:
 def cosine_sgd(parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float, min_lr: float,
                epochs: int) -> tuple[SGD, CosineAnnealingLR]:
     """Build SGD whose rate falls from ``lr`` to ``min_lr`` on a half cosine over ``epochs`` scheduler steps."""
+    # One group, no dampening, no Nesterov momentum: what SGDStep can describe.
     optimizer = SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    # T_max = 0, of a search of no epochs, would divide by zero.
     return optimizer, CosineAnnealingLR(optimizer, T_max=max(epochs, 1), eta_min=min_lr)
 
 
 def next_step(optimizer: SGD, parameters: Parameters) -> SGDStep:
-    """Read off the next step of an optimiser with one parameter group; no momentum buffers before its first step."""
+    """Return the numbers of an optimiser's next step, as the look-aheads of equations 8 and 9 take it.
+
+    The optimiser has one parameter group. Before its first step it has no momentum buffers, and none is returned.
+    """
+    # Read anew for each look-ahead: the scheduler moves the rate, and each step the buffers.
     group = optimizer.param_groups[0]
     states = {name: optimizer.state.get(parameter, {}).get('momentum_buffer') for name, parameter in parameters.items()}
     buffers = {name: buffer for name, buffer in states.items() if buffer is not None}

@@ -22,37 +22,40 @@ from torch import nn
 __all__ = ['SMALL_RESNET', 'convolution_weights', 'fitting_width', 'small_resnet']
 
 SMALL_RESNET = 'small_resnet'
-"""Its name in settings."""
+"""Name of the small ResNet in settings."""
 _WEIGHTS = 1200
-"""Of a width of 1; they grow with its square."""
+"""Weights at a width of 1, about 18 + 56 + 224 + 896 of the stages and 7 of the stem; they grow with its square."""
 _SHARE = 5
-"""Weights of the learner to one of the auxiliary model."""
+"""How many weights the learner has for each one of the auxiliary model."""
 _LEAST = 4
+"""Smallest width, in channels of the first stage."""
 
 
 def convolution_weights(space: nn.Module) -> int:
-    """Weights of a network's convolutions."""
+    """Count the weights of a network's convolutions."""
+    # Only kernels of two-dimensional convolutions have four dimensions.
     return sum(parameter.numel() for parameter in space.parameters() if parameter.dim() == 4)
 
 
 def fitting_width(learner: int) -> int:
-    """The width that fits a learner whose convolutions have so many weights.
+    """Return the width of a small ResNet beside a learner whose convolutions have ``learner`` weights.
 
     Examples
     --------
     >>> fitting_width(100_000), fitting_width(10_000_000)
     (4, 40)
     """
+    # Weights 1200 width^2 = learner / 5, rounded down to whole channels.
     return max(_LEAST, math.isqrt(learner // (_SHARE * _WEIGHTS)))
 
 
 def small_resnet(width: int) -> dict[str, Any]:
-    """Name and arguments for ``timm.create_model``.
+    """Return the name and the arguments of a small ResNet for ``timm.create_model``.
 
     Raises
     ------
     ValueError
-        When there is not one channel for each convolution of the stem.
+        If the width is below 2, which leaves no channel for the stem's convolutions of half the width.
     """
     if width < 2:
         raise ValueError(f'width must be at least 2 channels, not {width}; leave it out to follow the learner')

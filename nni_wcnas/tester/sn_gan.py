@@ -1,7 +1,8 @@
 """SN-GAN as a tester: a residual generator with class-conditional norms, a projection discriminator of half the width.
 
-The discriminator alone has spectral normalisation. Published size: ``SNGAN(10, width=256)``. Deviation: weights start
-as BigGAN's (normal, 0.02); published results have other starts, and none of them says which.
+The discriminator alone has spectral normalisation. Published size: ``SNGAN(10, width=256)``. Deviation: the generator's
+weights start as BigGAN's (normal, 0.02), those of the discriminator as torch's; published results have other starts,
+and none of them says which.
 
 References
 ----------
@@ -25,7 +26,7 @@ _STRUCTURE = ('num_classes', 'image_size', 'width', 'latent')
 
 
 class SNGAN(HingeGAN):
-    """Generator, its moving average, and a discriminator, which is B.
+    """SN-GAN: a generator, its moving average, and a spectrally normalised discriminator, which is B.
 
     Parameters
     ----------
@@ -61,9 +62,11 @@ class SNGAN(HingeGAN):
                  generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
                  discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
                  pretrained: str | Path | None = None):
+        # Taken before any other name is bound: locals() has the arguments alone, beside self.
         given = locals()
         settings = {name: given[name] for name in (*_STRUCTURE, *COMMON)}
         check_common(settings, positive=('width',))
+        # StudioGAN's CIFAR sizes: 256 channels in the generator, 128 in the discriminator.
         half = max(width // 2, 1)
         super().__init__(Generator(num_classes, image_size, width, latent),
                          Discriminator(Trunk(image_size, half), half, num_classes), settings, _STRUCTURE, pretrained)

@@ -17,7 +17,7 @@ import torch
 __all__ = ['FORMAT', 'read', 'refuse_other', 'refuse_other_kind', 'write']
 
 FORMAT = 1
-"""Version of the file's layout."""
+"""Version of the file's layout; a file of another version is refused."""
 
 _KEYS = ('settings', 'tester', 'auxiliary')
 
@@ -26,10 +26,12 @@ def write(path: str | Path, contents: dict[str, Any]) -> None:
     """Write ``contents`` so that at any moment ``path`` holds either the old file or the whole new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, as a rename is atomic only within a file system; by process, as two may write at once.
     temporary = path.with_name(f'{path.name}.{os.getpid()}.partial')
     try:
         with temporary.open('wb') as file:
             torch.save({'format': FORMAT, **contents}, file)
+            # On the disk before the rename: after a power cut the new name must not stand for an empty file.
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -51,6 +53,7 @@ def read(path: str | Path, map_location: torch.device | str = 'cpu') -> dict[str
         raise FileNotFoundError(f'There is no file {path}; make it with `nni-wcnas pretrain`, or leave pretrained out.')
     with Path(path).open('rb') as file:
         try:
+            # weights_only: tensors and plain values alone, no code of a pickle is executed.
             contents = torch.load(file, map_location=map_location, weights_only=True)
         except Exception as error:  # The reader of a damaged archive may raise anything.
             raise ValueError(f'{path} is damaged or is no file of a pre-trained tester; '
@@ -69,12 +72,12 @@ def read(path: str | Path, map_location: torch.device | str = 'cpu') -> dict[str
 
 
 def refuse_other_kind(path: str | Path, contents: dict[str, Any], kind: str) -> None:
-    """Refuse a file of another kind of tester; files from before there were several hold an ``FQGAN``.
+    """Raise ValueError if a file holds another kind of tester; a file without a kind holds an ``FQGAN``.
 
     Raises
     ------
     ValueError
-        Naming the file, both kinds and the remedy.
+        If the kinds differ; it names the file, both kinds and the remedy.
     """
     found = contents.get('kind', 'FQGAN')
     if found != kind:
@@ -83,12 +86,12 @@ def refuse_other_kind(path: str | Path, contents: dict[str, Any], kind: str) -> 
 
 
 def refuse_other(path: str | Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Refuse a file whose settings differ from the ``wanted`` ones.
+    """Raise ValueError if the settings ``found`` in a file lack or contradict any of the ``wanted`` ones.
 
     Raises
     ------
     ValueError
-        Naming the file, the first differing setting, both values and the remedy.
+        If a setting differs; it names the file, the first such setting, both values and the remedy.
     """
     for name, value in wanted.items():
         if name not in found or found[name] != value:

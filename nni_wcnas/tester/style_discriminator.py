@@ -1,9 +1,10 @@
 """StyleGAN2's discriminator in its plain form, without skips, behind an augmentation of what it sees.
 
-The trunk sees one image at a time and no label: an auxiliary model can share it. What compares the images of a batch,
-and the classes, comes after it.
+The trunk sees one image at a time and no label, so that an auxiliary model can share it. The head comes after it: it
+compares the images of a batch, and knows the classes.
 
-Deviation: the class acts by an embedding, beside a score without it, instead of by a mapping network.
+Deviation: the score is a linear one plus the product with an embedding of the class, which takes the place of a mapping
+network.
 
 References
 ----------
@@ -28,7 +29,7 @@ __all__ = ['StyleDiscriminator', 'StyleHead', 'StyleTrunk']
 
 
 class StyleTrunk(nn.Module):
-    """Images to features: two convolutions for each side, the second of which halves it, down to 4 pixels.
+    """The part below the head: two convolutions for each side, the second of which halves it, down to 4 pixels.
 
     Parameters
     ----------
@@ -40,17 +41,20 @@ class StyleTrunk(nn.Module):
 
     def __init__(self, image_size: int, width: int):
         super().__init__()
+        # Channels from the largest side to the smallest; the 1x1 convolution maps the three colours to the first.
         wide = [channels_at(side, width) for side in reversed(sides(image_size))]
+        # One 1x1 convolution, then at each side a 3x3 convolution and one that blurs and halves: 32 -> 16 -> 8 -> 4.
         layers: list[nn.Module] = [EqualisedConv2d(3, wide[0], 1)]
         for before, after in zip(wide, wide[1:]):
             layers += [EqualisedConv2d(before, before, 3),
                        nn.Sequential(Blurred(), EqualisedConv2d(before, after, 3, halves=True))]
         self.layers = nn.ModuleList(layers)
+        # Features are maps of 4 x 4 pixels in one row, so that their number is 16 width.
         self.shape = (width, sides(image_size)[0], sides(image_size)[0])
         self.width = math.prod(self.shape)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images ``(N, 3, H, W)`` in [-1, 1] to features ``(N, width)``."""
+        """Map images ``(N, 3, H, W)`` in [-1, 1] to features ``(N, self.width)``."""
         features = images
         for layer in self.layers:
             features = activated(layer(features))
@@ -58,14 +62,14 @@ class StyleTrunk(nn.Module):
 
 
 class StyleHead(nn.Module):
-    """Features to scores, through one more channel that tells how much the images of the batch differ.
+    """The head: maps features to scores, with one more channel that tells how much the images of the batch differ.
 
     Parameters
     ----------
     num_classes
         Number of classes.
     shape
-        Channels, height and width of the feature maps that the features are.
+        Channels, height and width of the feature maps that a row of features consists of.
     """
 
     def __init__(self, num_classes: int, shape: tuple[int, int, int]):
@@ -74,19 +78,22 @@ class StyleHead(nn.Module):
         self.convolution = EqualisedConv2d(channels + 1, channels, 3)
         self.linear = EqualisedLinear(math.prod(shape), channels)
         self.score = EqualisedLinear(channels, 1)
+        # By classes, and only here: the trunk below knows none.
         self.embedding = nn.Embedding(num_classes, channels)
         self.scale = 1 / math.sqrt(channels)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """Map features ``(N, F)`` and labels ``(N,)`` to scores ``(N,)``, higher is more real."""
-        maps = features.unflatten(1, self.shape)
+        maps = features.unflatten(1, self.shape)  # (N, C, 4, 4)
+        # With the deviation (N, C + 1, 4, 4). A generator that makes one image only gives itself away by it.
         maps = activated(self.convolution(torch.cat([maps, minibatch_deviation(maps)], dim=1)))
         hidden = activated(self.linear(maps.flatten(1)))
+        # score(h) + <embedding(y), h> / sqrt(C), the projection head with an equalised embedding.
         return self.score(hidden).squeeze(1) + self.scale * (self.embedding(labels) * hidden).sum(dim=1)
 
 
 class StyleDiscriminator(nn.Module):
-    """Augmentation, trunk and head.
+    """StyleGAN2's discriminator: augmentation, trunk and head.
 
     Parameters
     ----------
@@ -95,11 +102,11 @@ class StyleDiscriminator(nn.Module):
     image_size, width
         See :class:`StyleTrunk`.
     augmentation
-        What images may pass before they are seen.
+        Random changes that images pass before the trunk sees them.
     """
 
     steps: Tensor
-    """How often it has learned, int64."""
+    """Number of its own steps so far, a scalar of dtype int64; R1 is added on every 16th."""
 
     def __init__(self, num_classes: int, image_size: int, width: int, augmentation: AdaptiveAugmentation):
         super().__init__()
@@ -109,7 +116,7 @@ class StyleDiscriminator(nn.Module):
         self.register_buffer('steps', torch.zeros((), dtype=torch.int64))
 
     def forward(self, images: Tensor, labels: Tensor, draws: Draws | None = None) -> Tensor:
-        """Scores ``(N,)`` of images ``(N, 3, H, W)`` in [-1, 1], augmented by some draws, under labels ``(N,)``."""
+        """Return scores ``(N,)`` of images ``(N, 3, H, W)`` in [-1, 1], changed by ``draws``, under labels ``(N,)``."""
         if draws is not None:
             images = self.augmentation(images, draws)
         return self.head(self.trunk(images), labels)

@@ -7,15 +7,16 @@
                    + on every 16th step  16 * gamma / 2 * mean |d S(T(x), y) / dx|^2
 
 T are the random changes of :mod:`nni_wcnas.tester.adaptive_augmentation`, with a probability that adapts in the
-discriminator's steps; L_dg holds those of a batch fixed. It has no hyper-parameters, so that B is the discriminator
-(papers/wcnas, equation 18). Networks: :mod:`nni_wcnas.tester.style_generator` and
-:mod:`nni_wcnas.tester.style_discriminator`; what all GANs share is in :mod:`nni_wcnas.tester.gan`.
+discriminator's steps. L_dg holds the changes of a batch fixed, so that all its evaluations are of the same function. It
+has no hyper-parameters, so that B is the discriminator (papers/wcnas, equation 18). Networks:
+:mod:`nni_wcnas.tester.style_generator` and :mod:`nni_wcnas.tester.style_discriminator`; what all GANs share is in
+:mod:`nni_wcnas.tester.gan`.
 
-Noise maps are part of the latent tensor, and core-sets of pre-training compare the latent proper.
+Noise maps are part of the latent tensor; core-sets of pre-training compare the latent proper alone.
 
 An independent implementation from the papers. Published size for CIFAR-10: ``StyleGAN2ADA(10, width=512, latent=512)``.
-Deviations, beside those of the parts: tanh; R1 in the step of the logistic loss, without the correction of Adam's
-numbers; no mixed precision.
+Deviations, beside those of the networks and of the augmentation: images end in tanh; R1 is part of the step of the
+logistic loss, and Adam's numbers are not corrected for its rarity; no mixed precision.
 
 References
 ----------
@@ -47,11 +48,11 @@ __all__ = ['StyleGAN2ADA']
 _STRUCTURE = ('num_classes', 'image_size', 'width', 'latent')
 
 _EVERY = 16
-"""R1 is added on every so-manieth step of the discriminator, so many times as strong."""
+"""R1 is added on every 16th step of the discriminator, 16 times as strong: lazy regularisation, as published."""
 
 
 class StyleGAN2ADA(GAN):
-    """Generator, its moving average, and a discriminator behind an augmentation, which is B.
+    """StyleGAN2-ADA: a generator, its moving average, and a discriminator behind an augmentation, which is B.
 
     Parameters
     ----------
@@ -65,12 +66,13 @@ class StyleGAN2ADA(GAN):
         Entries of the latent, without the noise of the layers, and of a style.
     r1_gamma
         Weight of the gradient penalty; 0 is none. This and the augmentation's numbers act where the discriminator
-        plays: in pre-training, and in a search that does not learn it as B. There the augmentation stays as likely as
-        it is.
+        plays: in pre-training, and in a search that does not learn it as B. In a search that does, the augmentation
+        stays as likely as it is.
     ada_target
-        What the mean sign of the scores of real images is held at by augmentation, below 1; None and 0 augment nothing.
+        Value at which augmentation holds the mean sign of the scores of real images, below 1; None and 0 augment
+        nothing.
     ada_speed
-        Real images in which the probability of augmentation can rise from 0 to 1.
+        Number of real images in which the probability of augmentation can rise from 0 to 1.
     generator_lr, generator_momentum, generator_weight_decay, generator_gradient_clip_val, min_lr, discriminator_lr,
     ema_decay, ema_start, pretrained
         As in :class:`~nni_wcnas.tester.FQGAN`; Adam's betas are (0, 0.99).
@@ -98,6 +100,7 @@ class StyleGAN2ADA(GAN):
                  generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
                  discriminator_lr: float = 2.5e-3, ema_decay: float = 0.9, ema_start: int = 100,
                  pretrained: str | Path | None = None):
+        # Taken before any other name is bound: locals() has the arguments alone, beside self.
         given = locals()
         settings = {name: given[name] for name in (*_STRUCTURE, 'r1_gamma', 'ada_target', 'ada_speed', *COMMON)}
         _check(settings)
@@ -110,52 +113,59 @@ class StyleGAN2ADA(GAN):
             self.load(pretrained)
 
     def noise(self, count: int, source: Batch | None = None) -> Noise:
-        """Draw latents, with the noise of the layers behind them, and uniform labels on the tester's device, from
-        torch's global random state."""
+        """Draw latents, with the noise of the layers behind them, and uniform labels on the tester's device.
+
+        They come from torch's global random state. The latent tensor has the shape ``(count, generator.inputs)``.
+        """
         del source  # Unused: images are made from nothing but noise.
         latent = torch.randn(count, self.generator.inputs, device=self.like.device, dtype=self.like.dtype)
         return Noise(latent, torch.randint(self.num_classes, (count,), device=self.like.device))
 
     @torch.no_grad()
     def realism(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The scores of the images as they are."""
+        """Return the discriminator's scores of images that are not augmented, shape ``(N,)``."""
         return self.discriminator(images, labels)
 
     def discriminator_loss(self, real: Tensor, labels: Tensor, fake: Tensor,
                            fake_labels: Tensor) -> tuple[Tensor, Losses, Tensor]:
-        """Logistic loss on augmented real and fake images, on every 16th step R1, and the scores of the real ones."""
+        """Return the logistic loss of augmented images with R1 on every 16th step, and the scores of the real ones."""
+        # The count is a buffer, so that a resumed run keeps the rhythm. Images need a gradient for R1 alone.
         penalises = self._gamma > 0 and self.discriminator.steps.item() % _EVERY == 0
         real = real.detach().requires_grad_(penalises)
-        # Apart, as the discriminator compares the images of a batch.
+        # In two passes: the head compares the images of a batch, and a batch of both kinds would give them away.
         scores = self.discriminator(real, labels, self._draws(real))
         loss = discriminator_logistic(scores, self.discriminator(fake, fake_labels, self._draws(fake)))
+        # R1 = gamma / 2 * mean |dS/dx|^2, by the images before their augmentation.
         if penalises:
             loss = loss + _EVERY * self._gamma / 2 * squared_slope(scores, real)
         return loss, {'augmentation': self.discriminator.augmentation.probability.clone()}, scores.detach()
 
     def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
                        statistics: Draws | None = None) -> tuple[Tensor, Draws | None]:
-        """Logistic loss of augmented generated images; the draws are what the loss holds fixed."""
+        """Return the logistic loss of augmented generated images, and the draws that it holds fixed."""
         del meta  # Unused: there are no hyper-parameters.
+        # Draws of an earlier call make this the same function of G and S, as a finite difference needs it.
         draws = self._draws(images) if statistics is None else statistics
         scores = functional_call(self.discriminator, discriminator, (images, labels, draws))
         return generator_logistic(scores), draws
 
     @torch.no_grad()
     def commit(self, statistics: Tensor | Draws | None) -> None:
-        """Count a step of the discriminator and adapt the augmentation to its scores of real images; a step of the
-        generator, which has drawn, moves nothing."""
+        """Count a step of the discriminator, and adapt the augmentation to its scores of real images.
+
+        A step of the generator hands on its draws instead of scores, and moves nothing.
+        """
         if isinstance(statistics, Tensor):
             self.discriminator.steps.add_(1)
             self.discriminator.augmentation.adapt(statistics)
 
     def _draws(self, images: Tensor) -> Draws | None:
-        """Random changes of as many images."""
+        """Draw a random change for each image; None where the augmentation is off."""
         return self.discriminator.augmentation.draw(len(images), self.image_size)
 
 
 def _check(settings: dict[str, Any]) -> None:
-    """Refuse values out of their range."""
+    """Raise ValueError if an argument is out of its range."""
     check_common(settings, positive=('width', 'ada_speed'))
     if not 0 <= settings['r1_gamma'] < math.inf:
         raise ValueError(f'r1_gamma must not be negative and be finite, but is {settings["r1_gamma"]}.')

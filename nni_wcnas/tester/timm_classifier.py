@@ -1,7 +1,7 @@
 """A classifier of timm for images of a given side, refused before a search rather than in the middle of one.
 
-Most of timm's transformers are built for one side, so that they are told ours; some networks halve an image more often
-than a small one can bear, so that each is tried with one forward pass. Cost: that pass, once.
+Most of timm's transformers are built for one side, so that they are told that of the images. Some networks halve an
+image more often than a small one can bear, so that each is tried with one forward pass. Cost: that pass, once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ['timm_classifier']
 
 
 def timm_classifier(name: str, num_classes: int, image_size: int | None = None, **options: Any) -> nn.Module:
-    """Build an untrained classifier.
+    """Build an untrained classifier of timm.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def timm_classifier(name: str, num_classes: int, image_size: int | None = None, 
     image_size
         Side of the images that it must take, in pixels; None leaves it to timm and tries nothing.
     **options
-        For ``timm.create_model``.
+        Arguments of ``timm.create_model``.
 
     Returns
     -------
@@ -59,22 +59,25 @@ def timm_classifier(name: str, num_classes: int, image_size: int | None = None, 
 
 
 def _sized(name: str, size: int, options: dict[str, Any]) -> nn.Module:
-    """The model for images of this side, whether its constructor asks for it or not."""
+    """Build the model for images of this side, whether its constructor asks for the side or not."""
     state = torch.get_rng_state()
     try:
         return timm.create_model(name, **{'img_size': size, **options})
     except TypeError as error:
         if 'img_size' not in str(error):
             raise
+    # The failed attempt may have drawn weights: the second one starts from the same numbers as a direct call.
     torch.set_rng_state(state)
     return timm.create_model(name, **options)
 
 
 def _logits_shape(model: nn.Module, size: int) -> tuple[int, ...]:
-    """What one forward pass on two images gives; neither the model nor the global random state moves."""
+    """Return the shape that one forward pass gives; neither the model nor the global random state is changed."""
+    # Two images: in training mode batch norm refuses one value a channel. Dropout would move the random state.
     with torch.random.fork_rng(devices=[]), torch.no_grad(), frozen_statistics(model):
         return tuple(model(torch.zeros(2, 3, size, size)).shape)
 
 
 def _refusal(name: str, size: int) -> ValueError:
+    """Return the error for a model that cannot classify images of this side."""
     return ValueError(f'The timm model {name!r} cannot classify images of {size} pixels; use \'tied\' or \'resnet18\'.')
