@@ -1,4 +1,4 @@
-"""CIFAR-10, CIFAR-100, Fashion-MNIST, SVHN and STL-10: the archives that torchvision knows, in memory."""
+"""The data sets CIFAR-10, CIFAR-100, Fashion-MNIST, SVHN and STL-10, read by torchvision and held in memory."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ UNREADABLE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )
-"""What torchvision, pickle and scipy raise for files that are damaged."""
+"""Errors that torchvision, pickle and scipy raise for files that are damaged."""
 
 
+# nni.trace records the arguments of the constructor: NNI serialises an evaluator by these, not by the images.
 @nni.trace
 class CIFAR10(ImageData):
     """CIFAR-10: 50 000 training and 10 000 test images of 32x32, 10 classes.
@@ -64,11 +65,12 @@ class CIFAR10(ImageData):
             'cifar-10-batches-py/data_batch_1',
             download,
             [
+                # Functions, so that torchvision reads inside _parts, where its errors are explained.
                 lambda: datasets.CIFAR10(root, train=True, download=download),
                 lambda: datasets.CIFAR10(root, train=False, download=download),
             ],
         )
-        # quark0/darts, cnn/utils.py.
+        # The mean and deviation are those of quark0/darts, cnn/utils.py.
         super().__init__(
             ImageSet(
                 name='cifar10',
@@ -120,6 +122,7 @@ class CIFAR100(ImageData):
                 image_size=32,
                 train=_cifar(train),
                 test=_cifar(test),
+                # As P-DARTS and SANAS have them; others use CIFAR-10's here.
                 mean=(0.5071, 0.4867, 0.4408),
                 std=(0.2675, 0.2565, 0.2761),
             ),
@@ -164,6 +167,7 @@ class FashionMNIST(ImageData):
                 image_size=32,
                 train=_grey(train),
                 test=_grey(test),
+                # Of the images of 28x28, without the black frame.
                 mean=(0.2860, 0.2860, 0.2860),
                 std=(0.3530, 0.3530, 0.3530),
             ),
@@ -204,6 +208,7 @@ class SVHN(ImageData):
         super().__init__(
             ImageSet(
                 name='svhn',
+                # torchvision maps the archive's label 10 of a zero to class 0.
                 class_names=tuple(map(str, range(10))),
                 image_size=32,
                 flip=False,
@@ -217,8 +222,9 @@ class SVHN(ImageData):
 
 
 class LabelledSTL10(datasets.STL10):
-    """Without its 100 000 unlabelled images, which torchvision would ask for and check (2.8 GB) but not read here."""
+    """STL-10 without its 100 000 unlabelled images, which torchvision would check (2.8 GB) but not read here."""
 
+    # The first two of three files: images and labels of the training set.
     train_list = datasets.STL10.train_list[:2]
 
 
@@ -276,6 +282,8 @@ def _parts(title: str, root: str | Path, landmark: str, download: bool, parts: l
             f'or download=True to fetch {title} into it.'
         )
     try:
+        # torchvision has no one error for bad files, so any of many is caught and explained. `landmark`, a file of the
+        # archive, then tells a damaged data set from a missing one.
         return [part() for part in parts]
     except UNREADABLE as error:
         reason = ' '.join(str(error).split()).rstrip('.')
@@ -296,15 +304,16 @@ def _parts(title: str, root: str | Path, landmark: str, download: bool, parts: l
 
 
 def _store(images: np.ndarray, labels: Any) -> TensorStore:
-    """Keep ``images`` of shape ``(N, 3, H, W)``."""
+    """Hold ``images`` of shape ``(N, 3, H, W)``, bytes, and their labels ``(N,)`` in memory."""
     return TensorStore(torch.from_numpy(images), torch.as_tensor(labels))
 
 
 def _cifar(dataset: Any) -> TensorStore:
-    """Keep ``dataset.data`` of shape ``(N, H, W, 3)``."""
+    """Hold ``dataset.data`` of shape ``(N, H, W, 3)`` in memory, channels first."""
     return _store(dataset.data.transpose(0, 3, 1, 2), dataset.targets)
 
 
 def _grey(dataset: Any) -> TensorStore:
-    """Keep ``dataset.data`` of shape ``(N, 28, 28)``, framed to 32x32: networks halve the side three times."""
+    """Hold ``dataset.data`` of shape ``(N, 28, 28)`` in memory, framed to 32x32, a side that halves three times."""
+    # (N, 28, 28) -> (N, 32, 32) -> (N, 1, 32, 32).
     return TensorStore(F.pad(dataset.data, [2] * 4)[:, None], dataset.targets)

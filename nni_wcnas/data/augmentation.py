@@ -1,7 +1,7 @@
 """The training transform of the papers: random crop, horizontal flip, colours, normalise, cutout.
 
-Every operation draws from a stream of its own, so that switching one off leaves the others as they were. Most work on
-whole batches; those of torchvision and timm on one image after the other, each of a seed of its own.
+Every operation draws from a stream of its own, so that switching one off leaves the others as they were. Most of them
+work on whole batches. Those of torchvision and timm work on one image after the other, each with a seed of its own.
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
         Shape ``(B, C, H, W)``.
     """
     height, width = images.shape[-2:]
+    # All windows are read in one indexing. Reading them one by one would take B kernels on a GPU.
     padded = F.pad(images, [padding] * 4)
     count, channels = (torch.arange(size, device=images.device) for size in images.shape[:2])
     rows = offsets[:, 0, None] + torch.arange(height, device=images.device)  # (B, H)
     columns = offsets[:, 1, None] + torch.arange(width, device=images.device)  # (B, W)
+    # The four indices broadcast to (B, C, H, W).
     return padded[
         count[:, None, None, None], channels[None, :, None, None], rows[:, None, :, None], columns[:, None, None, :]
     ]
@@ -49,6 +51,7 @@ def crop(images: Tensor, offsets: Tensor, padding: int) -> Tensor:
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:
     """Mirror left and right the images ``(B, C, H, W)`` for which ``mirrored`` ``(B,)`` is true."""
+    # (B,) -> (B, 1, 1, 1). Both versions are computed: choosing rows by a mask would make a GPU wait for their number.
     return torch.where(mirrored[:, None, None, None], images.flip(-1), images)
 
 
@@ -69,6 +72,7 @@ def cutout(images: Tensor, centres: Tensor, length: int) -> Tensor:
     Tensor
         Shape ``(B, C, H, W)``.
     """
+    # (B, 2), negative near the upper and left borders: comparing positions clips the square there.
     start = centres - length // 2
     hit = []
     for axis, size in enumerate(images.shape[-2:]):
@@ -80,15 +84,17 @@ def cutout(images: Tensor, centres: Tensor, length: int) -> Tensor:
 
 def normalise(images: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Tensor:
     """Map images in [0, 1], shape ``(..., 3, H, W)``, to zero mean and unit deviation in each channel."""
+    # (3,) -> (3, 1, 1), which broadcasts over (..., 3, H, W).
     shift, scale = (torch.tensor(values, dtype=images.dtype).to(images.device)[:, None, None] for values in (mean, std))
     return (images - shift) / scale
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a training batch, on whichever device it is; random numbers are drawn on the CPU.
+    """The random changes of a training batch, on whichever device it is; random numbers are drawn on the CPU.
 
-    Images ``first`` to ``first + B`` of a batch of ``whole`` get what they would get in the whole batch.
+    Where B images are only one device's share of a batch of ``whole``, beginning at ``first``, they are changed as they
+    would be in the whole batch.
 
     Parameters
     ----------
@@ -103,7 +109,7 @@ class Augmentation:
     policy
         Maps an image to an augmented one, drawing from global random states; None does nothing.
     color_jitter
-        Arguments of ``torchvision.transforms.v2.ColorJitter``; empty changes no colours.
+        Arguments of ``torchvision.transforms.v2.ColorJitter``; if empty, no colours change.
     """
 
     padding: int = 0
@@ -123,7 +129,7 @@ class Augmentation:
         image_size
             Height and width of the result, pixels.
         seed, number
-            Of the batch, and the place of the image in it.
+            Seed of the batch, and the place of the image in the whole batch.
 
         Returns
         -------
@@ -134,32 +140,48 @@ class Augmentation:
             return v2.functional.pil_to_tensor(v2.RandomResizedCrop(image_size)(image))
 
     def pixels(self, images: Tensor, seed: int, first: int = 0, whole: int | None = None) -> Tensor:
-        """Crop, flip and recolour a batch ``(B, C, H, W)`` of pixels, before normalisation (the frame is black).
+        """Crop, flip and recolour a batch of pixels before normalisation, so that the frame of a crop is black.
 
-        Policy and colour jitter need bytes.
+        Parameters
+        ----------
+        images
+            Pixels, shape ``(B, C, H, W)``; policy and colour jitter need bytes.
+        seed
+            Seed of the batch.
+        first, whole
+            Where in the whole batch these images begin, and its size; by default they are the whole batch.
+
+        Returns
+        -------
+        Tensor
+            Changed pixels, same shape and dtype.
         """
         count, part = _drawn(images, first, whole)
         if self.padding:
+            # Drawn on the CPU for the whole batch: any device, and any number of devices, gets the same numbers.
             offsets = torch.randint(2 * self.padding + 1, (count, 2), generator=derive_generator(seed, 'crop'))
             images = crop(images, offsets[part].to(images.device), self.padding)
         if self.flip:
             mirrored = torch.rand(count, generator=derive_generator(seed, 'flip')) < 0.5
             images = flip(images, mirrored[part].to(images.device))
         if self.policy is not None or self.color_jitter:
+            # torchvision and timm draw from global generators, so each image gets a seed by its place in the whole
+            # batch.
             images = torch.stack([self._recoloured(image, seed, number) for number, image in enumerate(images, first)])
         return images
 
     def normalised(self, images: Tensor, seed: int, first: int = 0, whole: int | None = None) -> Tensor:
-        """Cut out of a normalised batch ``(B, C, H, W)``."""
+        """Cut a square out of each image of a normalised batch ``(B, C, H, W)``; arguments as for :meth:`pixels`."""
         if not self.cutout:
             return images
         count, part = _drawn(images, first, whole)
         generator = derive_generator(seed, 'cutout')
+        # (whole, 2): rows, then columns. Centres may lie at the border, where the square is clipped.
         centres = torch.stack([torch.randint(size, (count,), generator=generator) for size in images.shape[-2:]], 1)
         return cutout(images, centres[part].to(images.device), self.cutout)
 
     def _recoloured(self, pixels: Tensor, seed: int, number: int) -> Tensor:
-        """One image ``(3, H, W)`` of bytes after the policy and the jitter, in timm's order."""
+        """Apply the policy and then the jitter, in timm's order, to one image ``(3, H, W)`` of bytes."""
         image = v2.functional.to_pil_image(pixels)
         if self.policy is not None:
             with seeded_globals(seed, 'policy', number):
@@ -171,5 +193,5 @@ class Augmentation:
 
 
 def _drawn(images: Tensor, first: int, whole: int | None) -> tuple[int, slice]:
-    """For how many images to draw, and which of the draws are for these."""
+    """Tell for how many images to draw, and which of the draws are for these images."""
     return len(images) if whole is None else whole, slice(first, first + len(images))

@@ -29,13 +29,13 @@ class BatchRequest(NamedTuple):
     seed: int
     """Seed of the batch's augmentation."""
     first: int = 0
-    """Of a share: where in the whole batch it begins."""
+    """Where a share begins in the whole batch."""
     whole: int | None = None
-    """Of a share: examples in the whole batch."""
+    """Number of examples in the whole batch that a share is of; None if this is the whole batch."""
 
 
 class BatchSampler(Sampler[BatchRequest]):
-    """Yields the batch requests of one epoch; no example is dropped.
+    """A sampler that yields the batch requests of one epoch; no example is dropped.
 
     A last batch that would leave a device a single example, which batch normalisation could not train on, joins the
     batch before it.
@@ -43,16 +43,16 @@ class BatchSampler(Sampler[BatchRequest]):
     Parameters
     ----------
     indices
-        Positions to go through, shape ``(N,)``.
+        Positions in the store to go through, shape ``(N,)``.
     batch_size
-        At least 2.
+        Examples in a batch, at least 2.
     seed, purpose
         Name of the random stream.
     shuffle
-        Whether each epoch has an order of its own.
+        Whether each epoch has a random order of its own.
     rank, devices
-        Which share of each batch to ask for, from 0, and how many there are: neighbouring examples, as many as in the
-        others or one more or less.
+        Number of the share of each batch to ask for, from 0, and how many shares there are. A share is a run of
+        neighbouring examples; the sizes of the shares differ by at most one.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class BatchSampler(Sampler[BatchRequest]):
         self.epoch = epoch
 
     def __len__(self) -> int:
+        # The rest makes a batch only if every device gets two of its examples. Otherwise the last batch takes it in.
         whole, rest = divmod(len(self.indices), self.batch_size)
         return max(1, whole + (rest >= 2 * self.devices))
 
@@ -79,28 +80,32 @@ class BatchSampler(Sampler[BatchRequest]):
         epoch = self.epoch
         indices = self.indices
         if self.shuffle:
+            # The order is a function of seed, purpose and epoch, so a resumed run sees the order that it would have
+            # seen.
             generator = derive_generator(self.seed, self.purpose, epoch, 'order')
             indices = indices[torch.randperm(len(indices), generator=generator)]
         for number in range(len(self)):
             start = number * self.batch_size
             stop = len(indices) if number == len(self) - 1 else start + self.batch_size
             batch = indices[start:stop]
+            # Cuts at floor(n r / devices): consecutive shares join without gaps and cover the batch.
             first, end = (len(batch) * share // self.devices for share in (self.rank, self.rank + 1))
+            # All shares of a batch carry the same seed: `first` and the size say which of its draws are theirs.
             yield BatchRequest(
                 batch[first:end], derive_seed(self.seed, self.purpose, epoch, number), first, len(batch))
 
 
 class BatchDataset(Dataset[Batch]):
-    """Answers a request with the whole batch.
+    """A map-style data set whose items are whole batches, by request.
 
     Parameters
     ----------
     images
-        The data set that gives the normalisation.
+        The data set, which gives the normalisation.
     store
-        Its training or its test part.
+        The training or the test part of the data set.
     augmentation
-        What is done to ``Batch.images``; the default does nothing.
+        The random changes of ``Batch.images``; the default does nothing.
     """
 
     def __init__(self, images: ImageSet, store: ImageStore, augmentation: Augmentation | None = None) -> None:
@@ -112,21 +117,28 @@ class BatchDataset(Dataset[Batch]):
 
     def __getitem__(self, request: BatchRequest) -> Batch:
         """Build the batch; ``images`` are normalised and augmented, ``clean`` is in [-1, 1]."""
+        # Requests come from the CPU; batches are made where the images are held.
         indices = request.indices.to(self.store.labels.device)
         pixels, shown = self._read(indices, request)
         drawn = request.seed, request.first, request.whole
+        # Cutout comes after the normalisation, where 0 is the mean colour; all other changes come before, on bytes.
         shown = self.augmentation.pixels(shown, *drawn).float().div_(255)
         shown = self.augmentation.normalised(normalise(shown, self.mean, self.std), *drawn)
+        # 0..255 -> [-1, 1], the range of the generator's images.
         clean = pixels.float().div_(127.5).sub_(1)
         return Batch(shown, self.store.labels[indices], indices, clean)
 
     def _read(self, indices: Tensor, request: BatchRequest) -> tuple[Tensor, Tensor]:
-        """The images as they are evaluated, and as they are augmented: the same, or random parts of whole images."""
+        """Read bytes ``(B, 3, H, W)`` twice: as they are evaluated, and as the augmentation begins with them.
+
+        The two are the same unless the augmentation cuts random parts out of whole images.
+        """
         if not self.augmentation.resized:
             pixels = self.store.read(indices)
             return pixels, pixels
         pairs = []
         for number, index in enumerate(indices.tolist(), request.first):  # One by one: whole images can be large.
+            # `number` counts from the share's place in the whole batch, so the crops do not depend on the devices.
             whole = self.store.open(index)
             part = self.augmentation.part(whole, self.image_size, request.seed, number)
             pairs.append((self.store.fit(whole), part))

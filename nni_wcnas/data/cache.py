@@ -1,4 +1,4 @@
-"""Where what is made once, and shared by all searches, is kept."""
+"""Find the folder of what is computed once and shared by all searches."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ __all__ = ['cache_folder']
 
 
 def cache_folder(given: str | Path | None = None) -> Path:
-    """The given folder, else that of the environment variable ``NNI_WCNAS_CACHE``, else ``~/.cache/nni_wcnas``."""
+    """Return the given folder, else that of the variable ``NNI_WCNAS_CACHE``, else ``~/.cache/nni_wcnas``."""
     return Path(given or os.environ.get('NNI_WCNAS_CACHE') or Path.home() / '.cache' / 'nni_wcnas')

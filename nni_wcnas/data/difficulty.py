@@ -1,4 +1,4 @@
-"""How hard each example is, from a file, and which examples are the hardest.
+"""Read how hard each example is from a file, and choose the hardest examples.
 
 One fixed score per example judges every trial and every method on the same hard examples.
 """
@@ -29,11 +29,11 @@ class DifficultyScores:
     Parameters
     ----------
     values
-        Shape ``(N,)``, finite, in the order of the data set.
+        The scores, shape ``(N,)``, finite, in the order of the data set.
     source
-        Where they come from, for reports; of a file with what its content is told by.
+        Where the scores come from, for reports; for a file it ends with a hash of the scores.
     share
-        Which part is the hard one, where the source says so itself.
+        Share of the examples that is hard, in (0, 1), where the source says so itself; else None.
     """
 
     values: Tensor
@@ -55,12 +55,13 @@ def hardest(scores: Tensor, indices: Tensor, share: float = 0.1) -> Tensor:
     indices
         The examples to choose from, shape ``(M,)``, each in ``[0, N)``.
     share
-        What part of them to choose, in (0, 1].
+        Share of these examples to choose, in (0, 1].
 
     Returns
     -------
     Tensor
-        ``round(share * M)`` of the indices, at least one, hardest first; of equal scores the smaller index comes first.
+        ``share * M`` of the indices, rounded, at least one, hardest first; of equal scores the smaller index comes
+        first.
 
     Raises
     ------
@@ -76,6 +77,7 @@ def hardest(scores: Tensor, indices: Tensor, share: float = 0.1) -> Tensor:
         raise DataError(f'share={share} must be positive and at most 1; use 0.1 for the hardest tenth.')
     if not len(indices):
         raise DataError('There are no indices to choose the hardest from; pass at least one.')
+    # Sorted first, so that the stable sort by score below leaves equal scores in the order of their indices.
     ascending = indices.sort().values
     if ascending[0] < 0 or ascending[-1] >= len(scores):
         raise DataError(
@@ -86,6 +88,7 @@ def hardest(scores: Tensor, indices: Tensor, share: float = 0.1) -> Tensor:
     if not chosen.isfinite().all():
         odd = int(ascending[~chosen.isfinite()][0])
         raise DataError(f'Example {odd} has no finite score; use scores that cover all the indices.')
+    # Halves are rounded up: Python's round would take them to the even neighbour.
     count = max(1, int(share * len(indices) + 0.5))
     return ascending[chosen.argsort(descending=True, stable=True)[:count]]
 
@@ -98,7 +101,7 @@ def load_difficulty(
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     labels
         True classes of the data set that the file describes, in its order, shape ``(N,)``.
     kind
@@ -109,12 +112,12 @@ def load_difficulty(
         ``'indices'``: which K examples are hard, integers, also as a text with one a line; their score is 1, that of
         the others 0, and the share K / N.
     models
-        M, only with ``'agreement'``; the highest count by default.
+        The number M, only with ``'agreement'``; by default the highest count in the file.
 
     Returns
     -------
     DifficultyScores
-        For all but scores in [0, 1].
+        One score for each example, in [0, 1] for all kinds but ``'scores'``.
 
     Raises
     ------
@@ -128,6 +131,7 @@ def load_difficulty(
         raise DataError(f"models={models} has no meaning with kind={kind!r}; leave it out or use kind='agreement'.")
     count, share = len(labels), None
     if kind == 'indices':
+        # With this share hardest() over all examples chooses exactly the listed ones.
         chosen = read_indices(path, count)
         values, share = torch.zeros(count, dtype=torch.float64).index_fill(0, chosen, 1), len(chosen) / count
     elif kind == 'votes':
@@ -136,12 +140,13 @@ def load_difficulty(
         values = _from_agreement(path, _read_table(path, kind, count), models)
     else:
         values = _read_table(path, kind, count)
+    # A hash of the scores, not of the file: the order of the indices in a list, for one, does not matter.
     content = hashlib.sha256(values.numpy().tobytes()).hexdigest()[:16]
     return DifficultyScores(values, f'{kind} of {path.name} {content}', share)
 
 
 def _read_table(path: Path, kind: Kind, count: int) -> Tensor:
-    """Read an array with a row an example."""
+    """Read an array with one row for each example and check its shape and values; float64."""
     table = _read(path)
     dimensions = 2 if kind == 'votes' else 1
     if table.ndim != dimensions:
@@ -166,12 +171,13 @@ def _read(path: Path) -> Tensor:
     try:
         # Without pickles, which could run code.
         return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float64))
+    # For a .npz file np.load returns an archive, which has no astype: an AttributeError.
     except (OSError, ValueError, TypeError, EOFError, AttributeError) as error:
         raise DataError(f'The file {path} is not a readable .npy array of numbers; save it with numpy.save.') from error
 
 
 def _from_votes(path: Path, votes: Tensor, labels: Tensor) -> Tensor:
-    """1 - the share of the true class among the votes, shape ``(N,)``."""
+    """Compute 1 - the share of the true class among the votes ``(N, C)``; shape ``(N,)``."""
     if labels.min() < 0 or labels.max() >= votes.shape[1]:
         raise DataError(
             f'{path} has votes on {votes.shape[1]} classes, but the labels reach from {int(labels.min())} to '
@@ -182,11 +188,12 @@ def _from_votes(path: Path, votes: Tensor, labels: Tensor) -> Tensor:
         raise DataError(
             f'Example {int((totals == 0).nonzero()[0])} of {path} has no votes; remove it from the data or add votes.'
         )
+    # (N, C) at (N, 1) -> (N, 1) -> (N,).
     return 1 - votes.gather(1, labels[:, None]).squeeze(1) / totals
 
 
 def _from_agreement(path: Path, correct: Tensor, models: int | None) -> Tensor:
-    """1 - the share of right models, shape ``(N,)``."""
+    """Compute 1 - the share of models that are right, shape ``(N,)``."""
     highest = int(correct.max())
     count = highest if models is None else models
     if count < 1 or highest > count:

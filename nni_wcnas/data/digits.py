@@ -22,7 +22,7 @@ __all__ = ['Digits']
 class Digits(ImageData):
     """``sklearn.datasets.load_digits``: 1797 grey images of 8x8 pixels, 10 classes, resized to 16x16.
 
-    There is no official split: the first of every five examples of each class is a test example (364 in all), the other
+    There is no official split. The first of every five examples of each class is a test example (364 in all); the other
     1433 are the training set, in their original order. Digits are never flipped.
 
     Parameters
@@ -36,11 +36,13 @@ class Digits(ImageData):
 
 
 def load_digits() -> ImageSet:
-    """Read the digits; see :class:`Digits`."""
+    """Read the digits and split them into training and test set; see :class:`Digits`."""
     from sklearn import datasets  # Here, because no other data set needs it.
 
     loaded = datasets.load_digits()
+    # scikit-learn gives 17 grey levels, 0 to 16.
     grey = torch.from_numpy(loaded.images).float()[:, None] / 16  # (N, 1, 8, 8) in [0, 1]
+    # (N, 1, 16, 16); TensorStore repeats the channel.
     pixels = F.interpolate(grey, size=(16, 16), mode='bilinear').mul(255).round().byte()
     labels = torch.from_numpy(loaded.target).long()
     test = rank_in_class(labels) % 5 == 0

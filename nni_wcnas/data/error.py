@@ -1,4 +1,4 @@
-"""The one error that the data modules raise for what a user can repair."""
+"""The one error that the data modules raise for problems that a user can repair."""
 
 __all__ = ['DataError']
 

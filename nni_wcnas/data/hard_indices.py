@@ -1,4 +1,4 @@
-"""Indices of the hard examples, from a file: the hard ones are exactly these."""
+"""Read the indices of the hard examples from a file: all examples that it lists are hard, and no others."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ def read_indices(path: Path, count: int) -> Tensor:
     Parameters
     ----------
     path
-        A ``.npy`` file of integers, or a text file with one index a line.
+        Path of a ``.npy`` file of integers, or of a text file with one index a line.
     count
-        N, the number of examples; an index is in ``[0, N)``.
+        The number of examples, N; an index is in ``[0, N)``.
 
     Returns
     -------
     Tensor
-        int64, shape ``(K,)``, ascending, with K from 1 to N - 1.
+        The indices, int64, shape ``(K,)``, ascending, with K from 1 to N - 1.
 
     Raises
     ------
     DataError
-        If the file cannot be read, or has an index twice, outside the range, or that is no integer.
+        If the file cannot be read, lists no example or all, or has an index twice, outside the range, or that is no
+        integer.
     """
     if not path.is_file():
         raise DataError(f'The file {path} does not exist; pass a .npy file, or a text file with one index a line.')
     indices = _from_array(path) if path.suffix == '.npy' else _from_text(path)
+    # Ascending, so the first and the last value tell whether all are in range.
     values, times = np.unique(indices, return_counts=True)
     if not 0 < len(values) < count:
         raise DataError(f'{path} lists {len(values)} of {count} examples; list at least one, and leave a rest.')
@@ -48,12 +50,13 @@ def read_indices(path: Path, count: int) -> Tensor:
 
 
 def _from_array(path: Path) -> np.ndarray:
-    """Integers of shape ``(K,)``."""
+    """Read integers of shape ``(K,)`` from a ``.npy`` file, in any order and possibly repeated."""
     try:
         # Without pickles, which could run code.
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f'The file {path} is not a readable .npy array; save it with numpy.save.') from error
+    # np.load returns an archive for a .npz file of this name.
     if not isinstance(array, np.ndarray) or array.dtype.kind not in 'iu' or array.ndim != 1:
         found = f'{array.dtype} of shape {array.shape}' if isinstance(array, np.ndarray) else 'several arrays'
         raise DataError(f'{path} holds {found}, but indices are integers in one dimension; save them as such.')
@@ -61,7 +64,7 @@ def _from_array(path: Path) -> np.ndarray:
 
 
 def _from_text(path: Path) -> np.ndarray:
-    """One integer a line; empty lines are skipped."""
+    """Read integers of shape ``(K,)`` from a text with one a line; empty lines are skipped."""
     try:
         return np.array([int(line) for line in path.read_text(encoding='utf-8').splitlines() if line.strip()], np.int64)
     except (OSError, ValueError, OverflowError) as error:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ['DataOptions', 'ImageData', 'Part']
 
 Part = Literal['weights', 'architecture', 'train', 'test']
-"""Which examples to evaluate on; ``'train'`` is both halves."""
+"""Examples to evaluate on: one half of the training set, all of it (``'train'``), or the test set."""
 
 
 class DataOptions(TypedDict, total=False):
@@ -56,7 +56,7 @@ class ImageData(pytorch_lightning.LightningDataModule):
     Parameters
     ----------
     images
-        The data set; subclasses pass their own.
+        The data set with its official parts; subclasses pass their own.
     batch_size
         Examples in a batch, at least 2. A last batch of one example joins the one before it.
     limit
@@ -64,29 +64,30 @@ class ImageData(pytorch_lightning.LightningDataModule):
     split
         Share of the training set that trains the weights, in (0, 1): the first part of the unshuffled set.
     seed
-        Names all random streams: order of the batches, crops, flips and cutout.
+        Part of the name of every random stream: order of the batches, crops, flips, cutout and colours.
     cutout
         Side of the square set to 0 in normalised training images, pixels; 0 for none.
     augment
         Whether training images are randomly cropped and, where a mirrored image keeps its class, flipped. Cutout,
         ``color_jitter`` and ``auto_augment`` are separate.
     crop
-        ``'padded'``: shifted by up to an eighth of the side, over black; ``'resized'``: a random part of the image at
-        its own size, of 0.08 to 1 of its area and a ratio of 3:4 to 4:3, resized, as for ImageNet.
+        How training images are cropped. ``'padded'``: they are shifted by up to an eighth of the side, over black.
+        ``'resized'``: a random part of the image at its own size, of 0.08 to 1 of its area and a ratio of 3:4 to 4:3,
+        is resized, as for ImageNet.
     color_jitter
-        How far brightness, contrast and saturation of training images change, as in timm: one number for all, or three
-        or, with the hue's, four; 0 for none.
+        How far brightness, contrast and saturation of training images change, as in timm: one number for all, three
+        numbers, or four with that of the hue; 0 for none.
     auto_augment
         Policy that changes training images after crop and flip, by timm's name, e.g. ``'rand-m9-mstd0.5'``; None for
         none.
     num_workers
         Processes that prepare batches; the batches do not depend on it.
     device
-        Where the batches are made: the images are copied there once, and augmented there. For data sets that are held
-        in memory; ``'cuda'`` spares a search on a GPU all waiting for data. None is the CPU here; ``nni-wcnas`` takes
-        the search's device where it can.
+        Device that the batches are made on: the images are copied there once, and augmented there. It is for data sets
+        that are held in memory; ``'cuda'`` spares a search on a GPU all waiting for data. None is the CPU here;
+        ``nni-wcnas`` takes the search's device where it can.
     shortcut
-        Cue that gives the labels of training images away and not those of test images: ``'colour'``, ``'dot'``,
+        Cue that gives away the labels of training images but not those of test images: ``'colour'``, ``'dot'``,
         ``'brightness'`` or ``'noise'``, see :mod:`nni_wcnas.data.shortcut`; None for images as they are.
     strength
         Share of training images whose cue is that of their class, in [0, 1]; None is 0.95.
@@ -94,7 +95,7 @@ class ImageData(pytorch_lightning.LightningDataModule):
     Attributes
     ----------
     name, num_classes, class_names, image_size, mean, std
-        As in :class:`ImageSet`.
+        Facts of the data set, as in :class:`ImageSet`.
     weight_indices, architecture_indices
         Positions in the training set of the two halves, ascending, int64.
     test_indices
@@ -108,7 +109,7 @@ class ImageData(pytorch_lightning.LightningDataModule):
 
     name: str
     in_memory = True
-    """Whether all images are, so that they can be held on a GPU too."""
+    """Whether all images are in memory, so that they can be held on a GPU too."""
 
     def __init__(
         self,
@@ -137,18 +138,22 @@ class ImageData(pytorch_lightning.LightningDataModule):
             raise DataError(
                 f'num_workers={num_workers} prepare batches on the CPU, not on {device}; give one of the two.'
             )
+        # torchvision and timm do these one image after the other, on the CPU.
         named: dict[str, Any] = {'crop': crop, 'color_jitter': color_jitter, 'auto_augment': auto_augment}
         if is_image_by_image(named) and device not in (None, 'cpu'):
             raise DataError(
                 "crop='resized', color_jitter and auto_augment change images on the CPU, not on "
                 f'{device}; leave device or them out.'
             )
+        # Before everything else that reads the images: a cue also changes name, mean and deviation.
         if shortcut is not None:
             images = with_shortcut(images, shortcut, 0.95 if strength is None else strength)
         elif strength is not None:
             raise DataError(
                 f'strength={strength} is that of a shortcut, and there is none; give one, or leave strength out.'
             )
+        # `images` stays where it was made: reference models and fingerprints work on the CPU. Only the loaders' stores
+        # move.
         self.images = images
         self._train, self._test = images.train.to(device or 'cpu'), images.test.to(device or 'cpu')
         self.name = images.name
@@ -163,11 +168,13 @@ class ImageData(pytorch_lightning.LightningDataModule):
         self.augmentation = training_transform(images, augment=augment, cutout=cutout, **named)
         self.weight_indices, self.architecture_indices = halves(images.train.labels, self.num_classes, split, limit)
         self.test_indices = torch.arange(len(images.test))
+        # One sampler for each purpose for good: Lightning makes loaders anew, but set_epoch must reach all of them.
         self._samplers = self._training_samplers()
 
     @property
     def train_indices(self) -> Tensor:
-        """Positions of both halves in the training set, ascending."""
+        """Positions of both halves in the training set, ascending, int64."""
+        # Ascending, as the weights' half is the first part of the set.
         return torch.cat([self.weight_indices, self.architecture_indices])
 
     def set_epoch(self, epoch: int) -> None:
@@ -176,20 +183,24 @@ class ImageData(pytorch_lightning.LightningDataModule):
             sampler.set_epoch(epoch)
 
     def shared_out(self, rank: int, devices: int) -> ImageData:
-        """These data as one of several devices trains on them: with its share of each batch, augmented as in the whole.
+        """Return these data as one of several devices trains on them: it gets its share of each batch.
+
+        The share is augmented as it would be in the whole batch.
 
         Parameters
         ----------
         rank
-            Which of the devices, from 0.
+            Number of this device, from 0.
         devices
-            How many there are; together their shares are the batch.
+            How many devices there are; together their shares are the batch.
 
         Raises
         ------
         DataError
             If a device could be left fewer than two examples of a batch, or the batches are made on one GPU.
         """
+        # The rest of an epoch is a batch of its own only if it has two examples for each device. So the full size, or a
+        # half that is smaller than it, decides.
         smallest = min(self.batch_size, len(self.weight_indices))
         if smallest < 2 * devices:
             raise DataError(
@@ -201,28 +212,29 @@ class ImageData(pytorch_lightning.LightningDataModule):
                 f'Batches made on {self._train.labels.device} cannot be shared out over {devices} devices; leave '
                 'device out.'
             )
+        # Shallow: images and indices are shared, only the samplers differ.
         shared = copy.copy(self)
         shared._samplers = self._training_samplers(rank, devices)
         return shared
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the weights' half, augmented, in an order of its own each epoch."""
+        """Load the weights' half in augmented batches, in a random order of its own each epoch."""
         return self._training_loader('weights')
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the architecture's half, augmented and shuffled too, as in the papers."""
+        """Load the architecture's half in augmented batches, shuffled too, as in the papers."""
         return self._training_loader('architecture')
 
     def full_train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of both halves, augmented and shuffled: what an architecture is retrained on."""
+        """Load both halves in augmented, shuffled batches: what an architecture is retrained on."""
         return self._training_loader('retrain')
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Clean batches of the test set, in order."""
+        """Load the test set in clean batches, in order."""
         return self.evaluation_dataloader('test')
 
     def evaluation_dataloader(self, part: Part) -> DataLoader[Batch]:
-        """Clean batches in order; ``Batch.images`` are only normalised.
+        """Load a part in clean batches, in order; ``Batch.images`` are only normalised.
 
         Parameters
         ----------
@@ -238,14 +250,14 @@ class ImageData(pytorch_lightning.LightningDataModule):
         return self._loader(BatchDataset(self.images, self._store(part)), sampler)
 
     def examples(self, part: Part, per_class: int) -> Batch:
-        """The first examples of each class of a part as one clean batch, ordered by class.
+        """Return the first examples of each class of a part as one clean batch, ordered by class.
 
         Parameters
         ----------
         part
-            As for :meth:`evaluation_dataloader`.
+            A part, as for :meth:`evaluation_dataloader`.
         per_class
-            How many of each class at most.
+            How many examples of each class to return at most.
 
         Raises
         ------
@@ -256,8 +268,10 @@ class ImageData(pytorch_lightning.LightningDataModule):
             raise DataError(f'per_class={per_class} must be at least 1.')
         positions, store = self._positions(part), self._store(part)
         labels = store.labels.cpu()[positions]
+        # Positions in the store, ascending; the stable sort by label keeps this order within a class.
         chosen = positions[rank_in_class(labels) < per_class]
         by_class = chosen[store.labels.cpu()[chosen].argsort(stable=True)]
+        # Without augmentation nothing is drawn, so the seed has no effect.
         return BatchDataset(self.images, store)[BatchRequest(by_class, seed=0)]
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -265,7 +279,7 @@ class ImageData(pytorch_lightning.LightningDataModule):
         return normalise(images, self.mean, self.std)
 
     def _positions(self, part: Part) -> Tensor:
-        """Where the examples of a part are in its store."""
+        """Return the positions of a part's examples in its store."""
         positions = {
             'weights': self.weight_indices,
             'architecture': self.architecture_indices,
@@ -277,11 +291,11 @@ class ImageData(pytorch_lightning.LightningDataModule):
         return positions[part]
 
     def _store(self, part: Part) -> ImageStore:
-        """The images that hold a part."""
+        """Return the store that holds a part's images."""
         return self._test if part == 'test' else self._train
 
     def _training_samplers(self, rank: int = 0, devices: int = 1) -> dict[str, BatchSampler]:
-        """One for each purpose, with one device's share of each batch."""
+        """Build one sampler for each purpose of training, for one device's share of each batch."""
         parts = {
             'weights': self.weight_indices, 'architecture': self.architecture_indices, 'retrain': self.train_indices,
         }
@@ -292,13 +306,16 @@ class ImageData(pytorch_lightning.LightningDataModule):
         }
 
     def _training_loader(self, purpose: str) -> DataLoader[Batch]:
-        """Augmented batches for one purpose; its sampler is shared by all loaders for it."""
+        """Load augmented batches for one purpose; all loaders for it share its sampler."""
         return self._loader(BatchDataset(self.images, self._train, self.augmentation), self._samplers[purpose])
 
     def _loader(self, dataset: BatchDataset, sampler: BatchSampler) -> DataLoader[Batch]:
         """Join a data set and a sampler; the generator keeps the loader from drawing on torch's global one."""
+        # NNI's DataLoader is torch's with a record of its arguments; NNI's evaluators warn of others.
         return DataLoader(
             dataset,
+            # No batching by the loader: the sampler's requests go to the data set as they are, which answers whole
+            # batches.
             batch_size=None,
             sampler=sampler,
             num_workers=self.num_workers,

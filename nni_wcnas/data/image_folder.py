@@ -1,4 +1,4 @@
-"""A folder of images, one sub-folder a class, decoded on demand."""
+"""A data set in a folder of images, with one sub-folder for each class, decoded on demand."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ __all__ = ['ImageFolder']
 SUFFIXES = frozenset({'.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp'})
 
 TEST_SHARE = 0.2
+"""Share of each class that becomes the test set where there are no train and test folders."""
 
 
 @nni.trace
@@ -36,7 +37,7 @@ class ImageFolder(ImageData):
     Parameters
     ----------
     root
-        The folder.
+        Path of the folder.
     image_size
         Height and width that images are resized and centre-cropped to, pixels.
     crop_pct
@@ -79,6 +80,7 @@ class ImageFolder(ImageData):
         train, test = _files(root)
         super().__init__(
             ImageSet(
+                # Resolved, as a relative path such as '.' has no name.
                 name=root.resolve().name,
                 class_names=tuple(train),
                 image_size=image_size,
@@ -98,6 +100,7 @@ def _files(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
     official = {part: (root / part).is_dir() for part in ('train', held_out)}
     if all(official.values()):
         train, test = _classes(root / 'train'), _classes(root / held_out)
+        # Classes are sorted by name, and labels count them: equal lists mean equal labels.
         if list(train) != list(test):
             odd = min(set(train) ^ set(test))
             raise DataError(
@@ -106,6 +109,7 @@ def _files(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
             )
         return train, test
     if any(official.values()):
+        # False sorts before True, so the folder that exists comes first.
         there, missing = sorted(official, key=lambda part: not official[part])
         raise DataError(
             f'{root} has a folder {there} but no folder {missing}; add it, or pass {root / there} to have '
@@ -113,24 +117,28 @@ def _files(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
         )
     train, test = {}, {}
     for name, files in _classes(root).items():
+        # At least one, so that the test set has all classes.
         count = max(1, round(TEST_SHARE * len(files)))
         train[name], test[name] = files[count:], files[:count]
     return train, test
 
 
 def _held_out(root: Path) -> str:
-    """The name of the test set's folder: 'val' where it stands in for a test set without labels or without images."""
+    """Return the name of the test set's folder: 'val' where 'test' is missing or has no class folders, else 'test'."""
     has_classes = any(child.is_dir() for child in (root / 'test').glob('*'))
     return 'val' if not has_classes and (root / 'train').is_dir() and (root / 'val').is_dir() else 'test'
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
-    """List the images of each class folder, in an order that tells nothing about them."""
+    """List the images of each class folder, in an order that is unrelated to their content."""
     found = {}
     for child in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.')):
+        # Folders inside a class folder belong to the class.
         files = [path for path in child.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file()]
         if not files:
             raise DataError(f'The class folder {child} holds no images; add some or remove it.')
+        # Sorted by a hash of the name: names often follow time or place, and the halves are cut from this order. A
+        # hash, not a seed, as the split must be the same for all searches.
         found[child.name] = sorted(
             files, key=lambda path: hashlib.sha256(path.relative_to(child).as_posix().encode()).digest()
         )
@@ -140,7 +148,7 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
 
 
 def _store(classes: dict[str, list[Path]], image_size: int, crop_pct: float) -> FileStore:
-    """Interleave the classes."""
+    """Make a store of all files, with the classes interleaved so that each part of it holds all of them."""
     paths = [path for files in classes.values() for path in files]
     labels = torch.tensor([label for label, files in enumerate(classes.values()) for _ in files], dtype=torch.int64)
     order = interleave(labels)

@@ -1,4 +1,4 @@
-"""Augmentation policies by timm's names: RandAugment, AugMix, AutoAugment and 3-Augment."""
+"""Build augmentation policies by timm's names: RandAugment, AugMix, AutoAugment and 3-Augment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .seeding import seeded_globals
 __all__ = ['named_policy']
 
 _SECTION = re.compile(r'[a-z]+\d+(\.\d+)?|t(weights|3a|3aw)')
-"""What stands between the dashes of a name; timm ignores what it cannot read."""
+"""Pattern of a section between the dashes of a name. timm ignores sections that it cannot read, we refuse them."""
 
 
 def named_policy(
@@ -25,7 +25,7 @@ def named_policy(
     Parameters
     ----------
     name
-        As for ``timm.data.create_transform(auto_augment=...)``, e.g. ``'rand-m9-mstd0.5'``.
+        Name as for ``timm.data.create_transform(auto_augment=...)``, e.g. ``'rand-m9-mstd0.5'``.
     image_size
         Height and width of the images, pixels.
     mean
@@ -47,8 +47,10 @@ def named_policy(
     try:
         if not first or not all(map(_SECTION.fullmatch, others)) or (first != 'rand' and 'tweights' in others):
             raise ValueError('it must be a name, then letters with a number each, between dashes')
+        # timm has no public function from a name to a policy. Its second group of transforms begins with the policy.
         _, composed, _ = transforms_imagenet_train(image_size, mean=mean, auto_augment=name, separate=True)
         policy = _with_every_posterize(composed.transforms[0])
+        # Some wrong numbers show only when the policy is used: better here than in the first batch.
         with seeded_globals(0):
             policy(Image.new('RGB', (image_size, image_size)))
     except (AssertionError, ValueError, TypeError) as error:
@@ -61,9 +63,10 @@ def named_policy(
 
 
 def _with_every_posterize(policy: Any) -> Any:
-    """The policy of timm, whose weakest posterize keeps 0 bits, which newer versions of Pillow refuse."""
+    """Let a policy of timm posterize to 0 bits, which it may ask for and newer versions of Pillow refuse."""
     from timm.data.auto_augment import posterize
 
+    # RandAugment and AugMix hold a list of operations, AutoAugment and 3-Augment a list of lists.
     operations = policy.ops if hasattr(policy, 'ops') else [op for pair in policy.policy for op in pair]
     for operation in operations:
         if operation.aug_fn is posterize:
@@ -72,7 +75,7 @@ def _with_every_posterize(policy: Any) -> Any:
 
 
 def _posterize(image: Image.Image, bits: int, **arguments: Any) -> Image.Image:
-    """Keep the highest bits of each channel: none of them is black."""
+    """Keep the ``bits`` highest bits of each channel; with 0 bits the image is black."""
     from timm.data.auto_augment import posterize
 
     return posterize(image, bits, **arguments) if bits > 0 else Image.new(image.mode, image.size)

@@ -1,4 +1,4 @@
-"""Small fixed classifiers that no search ever sees: they tell hard examples and unrecognisable images.
+"""Small fixed classifiers that no search ever sees: they recognise hard examples and unrecognisable images.
 
 Pseudo-code::
 
@@ -7,8 +7,8 @@ Pseudo-code::
     difficulty of a training example = mean cross-entropy of its class over the three nets that did not train on it
     difficulty of a test example     = the same over all six (for reports only: never choose anything with it)
 
-Trained once a data set on the CPU, cached with its settings, guarded by a lock: parallel trials share one set of
-scores. The result depends on the number of threads only through rounding.
+They are trained once for each data set, on the CPU, and cached with the settings. A lock guards the cache, so that
+parallel trials share one set of scores. The result depends on the number of threads only through rounding.
 """
 
 from __future__ import annotations
@@ -47,28 +47,28 @@ BATCH_SIZE = 128
 LEARNING_RATE = 0.01
 
 VERSION = 1
-"""Raise it with every change that changes the scores."""
+"""Version of the scores, a part of the cache's key: raise it with every change that changes the scores."""
 
 MAX_BYTES = 2**31
-"""Images that need more memory than this are decoded again in every epoch."""
+"""Most bytes of images to hold in memory; a larger set is decoded again in every epoch."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Reference classifiers and the difficulty of each example; higher is harder."""
+    """The reference classifiers of a data set, and the difficulty of each example; higher is harder."""
 
     train_scores: Tensor
     """Mean cross-entropy of the true class in nats, shape ``(N_train,)``; NaN where ``limit`` left an example out."""
     test_scores: Tensor
     """The same for the test set, shape ``(N_test,)``: for reports only."""
     models: nn.ModuleList
-    """The nets in evaluation mode; images in [-1, 1] of shape ``(N, 3, H, W)`` to logits ``(N, C)``."""
+    """The nets in evaluation mode; each maps images in [-1, 1] of shape ``(N, 3, H, W)`` to logits ``(N, C)``."""
     name: str = ''
-    """Of the cached file: the same name, the same nets."""
+    """Name of the cached file, without its suffix: equal names mean equal nets."""
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Average the nets' probabilities.
+        """Average the nets' probabilities of the classes.
 
         Parameters
         ----------
@@ -78,10 +78,11 @@ class Reference:
         Returns
         -------
         Tensor
-            Shape ``(N, C)``.
+            Mean probabilities, shape ``(N, C)``.
         """
         self.models.to(images.device)
         chunks = [
+            # (nets, n, C) -> (n, C).
             torch.stack([model(chunk).softmax(1) for model in self.models]).mean(0) for chunk in images.split(1024)
         ]
         return torch.cat(chunks)
@@ -90,7 +91,8 @@ class Reference:
     def features(self, images: Tensor) -> Tensor:
         """Describe images by what the first, narrowest net sees last, averaged over the image.
 
-        One net, so that there are few features beside the number of images: 48 for images of 16 pixels, else 96.
+        One net is used, so that there are few features beside the number of images: 48 for images of 16 pixels, 96 for
+        those of 32.
 
         Parameters
         ----------
@@ -100,14 +102,22 @@ class Reference:
         Returns
         -------
         Tensor
-            Shape ``(N, F)``.
+            Features, shape ``(N, F)``.
         """
         layers = list(self.models[0].to(images.device).children())
         trunk = nn.Sequential(*layers[:-3])  # Without pooling to 2 x 2, flattening and the classifier.
+        # (n, F, h, w) -> (n, F).
         return torch.cat([trunk(chunk).mean((2, 3)) for chunk in images.split(1024)])
 
     def error(self, images: Tensor, labels: Tensor) -> float:
-        """Share of the images ``(N, 3, H, W)`` in [-1, 1] that the ensemble does not give their ``labels`` ``(N,)``.
+        """Return the share of the images that the nets together do not give their labels.
+
+        Parameters
+        ----------
+        images
+            In [-1, 1], shape ``(N, 3, H, W)``.
+        labels
+            Classes that the images should show, shape ``(N,)``.
 
         Raises
         ------
@@ -131,7 +141,8 @@ def reference_models(
     data
         The data set; its ``limit`` limits what the classifiers see, all else (seed, batch size, ...) has no effect.
     cache_dir
-        Where to keep the result; by default the environment variable ``NNI_WCNAS_CACHE``, else ``~/.cache/nni_wcnas``.
+        Folder to keep the result in; by default that of the environment variable ``NNI_WCNAS_CACHE``, else
+        ``~/.cache/nni_wcnas``.
     epochs
         How long to train each net, at least 1; by default 5 for 25 000 images a fold, up to 15 for fewer.
     progress
@@ -150,11 +161,13 @@ def reference_models(
     if epochs is not None and epochs < 1:
         raise DataError(f'epochs={epochs} must be at least 1; leave it out for a value that fits the data set.')
     chosen = data.train_indices
+    # 250 000 images over both folds, where this gives from 4 to 15 epochs.
     epochs = epochs or min(15, max(4, 250_000 // len(chosen)))
     folder = cache_folder(cache_dir)
     path = folder / f'reference-{data.name}-{_identity(data, epochs)}.pt'
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # The first trial trains while the others wait, then find the file.
         with FileLock(f'{path}.lock'):
             if not path.exists():
                 _write(path, _train_all(data, epochs, progress))
@@ -168,7 +181,7 @@ def reference_models(
 
 
 def _identity(data: ImageData, epochs: int) -> str:
-    """Hash everything that the scores depend on."""
+    """Hash everything that the scores depend on; the first 16 hexadecimal digits."""
     settings = {
         'train': data.images.train.fingerprint(),
         'test': data.images.test.fingerprint(),
@@ -185,7 +198,8 @@ def _identity(data: ImageData, epochs: int) -> str:
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:
-    """Write a file that is either whole or not there."""
+    """Write a file so that it is either whole or not there, even if this process is killed."""
+    # In the same folder: os.replace is atomic within one file system only.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'{path.name}.')
     try:
         with os.fdopen(handle, 'wb') as file:
@@ -196,9 +210,10 @@ def _write(path: Path, state: dict[str, Any]) -> None:
 
 
 def _load(path: Path, data: ImageData) -> Reference:
-    """Rebuild what :func:`_train_all` returned."""
+    """Load the nets and scores of a file that :func:`_train_all` filled, with frozen parameters."""
     try:
         state = torch.load(path, map_location='cpu', weights_only=True)
+        # Two nets of each width, one a fold, in the order of training; their weights are overwritten.
         models = nn.ModuleList(_build(width, data, seed=0) for width in WIDTHS for _ in (0, 1))
         models.load_state_dict(state['models'])
         return Reference(state['train_scores'], state['test_scores'], models.eval().requires_grad_(False), path.stem)
@@ -209,14 +224,16 @@ def _load(path: Path, data: ImageData) -> Reference:
 
 
 def _train_all(data: ImageData, epochs: int, progress: bool) -> dict[str, Any]:
-    """Train and score with two-fold cross-fitting."""
+    """Train the nets and score all examples with two-fold cross-fitting; the module's docstring has the steps."""
     chosen = data.train_indices
     labels = data.images.train.labels[chosen]
+    # (M,), 0 or 1: alternating within each class, so that both folds have the same classes.
     fold = rank_in_class(labels) % 2
     if (labels.bincount() == 1).any():
         name = data.class_names[int((labels.bincount() == 1).nonzero()[0])]
         raise DataError(f'The class {name} has a single training example, but scoring needs two; add examples.')
     train, test = _in_memory(data.images.train), _in_memory(data.images.test)
+    # NaN marks what the limit leaves out; hardest() refuses it.
     train_scores = torch.full((len(train),), float('nan'))
     train_scores[chosen] = 0
     test_scores = torch.zeros(len(test))
@@ -229,7 +246,9 @@ def _train_all(data: ImageData, epochs: int, progress: bool) -> dict[str, Any]:
                 model = _build(width, data, derive_seed('reference', width, held_out))
                 for _ in _epochs(model, train, chosen[fold != held_out], data.images.flip, epochs, width):
                     bar.update()
+                # The net saw only the other fold: no example is scored by a net that learned it.
                 train_scores[chosen[fold == held_out]] += _losses(model, train, chosen[fold == held_out]) / len(WIDTHS)
+                # No net saw a test example, so all six count.
                 test_scores += _losses(model, test, data.test_indices) / (2 * len(WIDTHS))
                 models.append(model)
     return {'train_scores': train_scores, 'test_scores': test_scores, 'models': models.state_dict()}
@@ -245,6 +264,7 @@ def _build(width: int, data: ImageData, seed: int) -> nn.Sequential:
             nn.BatchNorm2d(width),
             nn.ReLU(),
         ]
+        # Side after the strided layer, which halves it.
         side, channels = data.image_size // 2, width
         while side > 4:
             grown = min(2 * channels, 4 * width)
@@ -255,6 +275,7 @@ def _build(width: int, data: ImageData, seed: int) -> nn.Sequential:
                 nn.ReLU(),
             ]
             side, channels = side // 2, grown
+        # Any side to 2 x 2, hence 4 channels' worth of inputs. Reference.features takes off these last three layers.
         layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * channels, data.num_classes)]
         return nn.Sequential(*layers)
 
@@ -262,9 +283,11 @@ def _build(width: int, data: ImageData, seed: int) -> nn.Sequential:
 def _epochs(
     model: nn.Module, store: ImageStore, indices: Tensor, mirror: bool, epochs: int, width: int
 ) -> Iterator[int]:
-    """Train a net, an epoch at a time."""
+    """Train a net on some examples of a store; yield the number of each epoch after it."""
+    # Rounded up, so that no part below has more than BATCH_SIZE examples.
     steps = -(-len(indices) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.05)
+    # The rate rises for the first fifth of the steps and then falls to nearly 0.
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, LEARNING_RATE, total_steps=max(2, epochs * steps), pct_start=0.2
     )
@@ -275,6 +298,7 @@ def _epochs(
         for step, part in enumerate(order.tensor_split(steps)):
             seed = derive_seed('reference', width, epoch, step)
             pixels = store.read(part)
+            # Shifted by up to an eighth of the side and mirrored where that keeps the class, as in the search.
             pixels = Augmentation(pixels.shape[-1] // 8, mirror).pixels(pixels, seed)
             loss = F.cross_entropy(model(_scale(pixels)), store.labels[part])
             optimizer.zero_grad()
@@ -286,7 +310,7 @@ def _epochs(
 
 @torch.no_grad()
 def _losses(model: nn.Module, store: ImageStore, indices: Tensor) -> Tensor:
-    """Cross-entropy of the true class of each example, shape ``(len(indices),)``."""
+    """Compute the cross-entropy of the true class of each example, in nats, shape ``(len(indices),)``."""
     model.eval()
     return torch.cat(
         [
@@ -297,12 +321,13 @@ def _losses(model: nn.Module, store: ImageStore, indices: Tensor) -> Tensor:
 
 
 def _scale(pixels: Tensor) -> Tensor:
-    """Map bytes to [-1, 1], laid out as convolutions on a CPU like it."""
+    """Map bytes to [-1, 1], in the channels-last layout, in which convolutions on a CPU are fast."""
     return pixels.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
 
 
 def _in_memory(store: ImageStore) -> ImageStore:
-    """Decode files once if they fit."""
+    """Return a store whose images are decoded once and held in memory, if they fit; else the store itself."""
+    # The first image tells the bytes of each: all have one size.
     if isinstance(store, TensorStore) or store.read(torch.tensor([0])).numel() * len(store) > MAX_BYTES:
         return store
     return TensorStore(store.read(torch.arange(len(store))), store.labels)

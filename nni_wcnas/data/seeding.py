@@ -20,12 +20,13 @@ def derive_seed(*keys: str | int) -> int:
     Parameters
     ----------
     keys
-        What the stream is for, e.g. ``(seed, 'weights', epoch, batch)``. ``1`` and ``'1'`` are different keys.
+        Names and numbers that say what the stream is for, e.g. ``(seed, 'weights', epoch, batch)``. ``1`` and ``'1'``
+        are different keys.
 
     Returns
     -------
     int
-        In ``[0, 2**63)``, what ``torch.Generator.manual_seed`` takes.
+        A seed in ``[0, 2**63)``, which ``torch.Generator.manual_seed`` takes.
 
     Raises
     ------
@@ -42,7 +43,9 @@ def derive_seed(*keys: str | int) -> int:
     for key in keys:
         if not isinstance(key, (str, int)):
             raise TypeError(f'A seed key must be a string or an integer, not {key!r}; pass int(...) or str(...) of it.')
+    # JSON keeps the types and the borders of the keys apart. Python's hash() of strings differs between processes.
     digest = hashlib.sha256(json.dumps(keys).encode()).digest()
+    # The first 64 bits of the digest less one: torch takes signed seeds.
     return int.from_bytes(digest[:8], 'big') >> 1
 
 
@@ -53,7 +56,9 @@ def derive_generator(*keys: str | int) -> torch.Generator:
 
 @contextmanager
 def seeded_globals(*keys: str | int) -> Iterator[None]:
-    """Seed the global CPU generators of Python, NumPy and torch, for libraries that draw from no other; put them back.
+    """Seed the global CPU generators of Python, NumPy and torch inside the context, and put them back afterwards.
+
+    It is for libraries that can draw from no other generator.
 
     Parameters
     ----------
@@ -64,6 +69,7 @@ def seeded_globals(*keys: str | int) -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         random.seed(seed)
+        # NumPy's global generator takes 32 bits.
         np.random.seed(seed % 2**32)
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well.
         yield

@@ -1,4 +1,4 @@
-"""Which examples belong to which half: plain, deterministic rules on labels and positions."""
+"""Divide examples into halves by plain, deterministic rules on labels and positions."""
 
 from __future__ import annotations
 
@@ -27,15 +27,18 @@ def interleave(labels: Tensor) -> Tensor:
     Parameters
     ----------
     labels
-        Shape ``(N,)``.
+        Classes, shape ``(N,)``.
 
     Returns
     -------
     Tensor
         A permutation of the positions, shape ``(N,)``; within a class the order is kept.
     """
+    # (N,): the size of each example's class. The i-th of n examples of a class is at (i + 1/2) / n of its way, so
+    # sorting by progress merges the classes evenly.
     counts = labels.bincount()[labels]
     progress = (rank_in_class(labels).double() + 0.5) / counts
+    # Sorted by class first: of equal progress the lower class comes first, whatever the order of the files.
     by_class = labels.argsort(stable=True)
     return by_class[progress[by_class].argsort(stable=True)]
 
@@ -49,18 +52,18 @@ def halves(labels: Tensor, num_classes: int, split: float, limit: int | None = N
     Parameters
     ----------
     labels
-        Shape ``(N,)``.
+        Classes of the training examples, in their original order, shape ``(N,)``.
     num_classes
-        C.
+        Number of classes.
     split
-        Share of the weights' side, in (0, 1).
+        Share of the examples that the weights' side gets, in (0, 1).
     limit
         How many examples to keep in all; None keeps all N.
 
     Returns
     -------
     tuple of Tensor
-        Positions of the two sides, each ascending.
+        Positions of the weights' and of the architecture's examples, each ascending, int64.
 
     Raises
     ------
@@ -72,6 +75,8 @@ def halves(labels: Tensor, num_classes: int, split: float, limit: int | None = N
     total = len(labels)
     if limit is not None and limit > total:
         raise DataError(f'limit={limit} exceeds the {total} training examples; pass limit=None to use them all.')
+    # Cut before the limit is applied: an example is on the same side with any limit, so nothing that trains the weights
+    # under one limit judges the architecture under another.
     cut = int(split * total)
     positions = torch.arange(total)
     sides = positions[:cut], positions[cut:]
@@ -94,6 +99,7 @@ def halves(labels: Tensor, num_classes: int, split: float, limit: int | None = N
 
 
 def _balanced(labels: Tensor, side: Tensor, count: int) -> Tensor:
-    """Keep the ``count`` examples of a side that come first in their class, in ascending order."""
+    """Keep the ``count`` examples of a side that come first in their class; positions in ascending order."""
     ranks = rank_in_class(labels[side])
+    # Sorted by rank in class, all firsts come before all seconds: each prefix is as balanced as the classes allow.
     return side[ranks.argsort(stable=True)[:count]].sort().values

@@ -1,4 +1,4 @@
-"""Where the images live: in memory as bytes, or in files that are decoded when a batch asks for them."""
+"""Stores of images: in memory as bytes, or in files that are decoded when a batch asks for them."""
 
 from __future__ import annotations
 
@@ -45,25 +45,27 @@ class ImageStore(ABC):
 
     @abstractmethod
     def open(self, index: int) -> Image.Image:
-        """The whole image at an index, RGB, at its own size.
+        """Return the whole image at an index, RGB, at its own size.
 
         Raises
         ------
         DataError
-            If it cannot be decoded.
+            If the image cannot be decoded.
         """
 
     @abstractmethod
     def fit(self, image: Image.Image) -> Tensor:
-        """What :meth:`read` makes of a whole image; uint8, shape ``(3, H, W)``."""
+        """Convert a whole image as :meth:`read` does; uint8, shape ``(3, H, W)``."""
 
     def to(self, device: torch.device | str) -> ImageStore:
-        """The same images where batches are to be made; a store that is not in memory stays on the CPU.
+        """Return the same images on the device where batches are to be made.
+
+        A store that is not in memory stays on the CPU.
 
         Raises
         ------
         DataError
-            If it cannot be on the device.
+            If the images cannot be on the device.
         """
         if torch.device(device).type != 'cpu':
             raise DataError(
@@ -78,19 +80,20 @@ class ImageStore(ABC):
 
 
 class TensorStore(ImageStore):
-    """All images in memory.
+    """A store that holds all images in memory.
 
     Parameters
     ----------
     images
-        uint8, shape ``(N, 3, H, W)`` or, for grey images, ``(N, 1, H, W)``, which is repeated to 3 channels.
+        All images, uint8, shape ``(N, 3, H, W)`` or, for grey images, ``(N, 1, H, W)``, which are repeated to 3
+        channels.
     labels
-        Shape ``(N,)``, in ``[0, C)``.
+        Classes, shape ``(N,)``, in ``[0, C)``.
 
     Raises
     ------
     DataError
-        If the shapes or the dtype are different, or there are not as many labels as images.
+        If the images have another shape or dtype, or there are not as many labels as images.
     """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
@@ -104,6 +107,7 @@ class TensorStore(ImageStore):
                 f'There are {len(images)} images but labels of shape {tuple(labels.shape)}; '
                 f'pass one label for each image.'
             )
+        # A copy where channels are repeated: read() indexes plain memory.
         self.images = images.expand(-1, 3, -1, -1).contiguous()
         self.labels = labels.long()
 
@@ -112,15 +116,15 @@ class TensorStore(ImageStore):
         return self.images[indices]
 
     def open(self, index: int) -> Image.Image:
-        """The image at an index; see :meth:`ImageStore.open`."""
+        """Return the image at an index; see :meth:`ImageStore.open`."""
         return tv.to_pil_image(self.images[index])
 
     def fit(self, image: Image.Image) -> Tensor:
-        """The image as it is; see :meth:`ImageStore.fit`."""
+        """Convert an image, which has the final size already; see :meth:`ImageStore.fit`."""
         return tv.pil_to_tensor(image)
 
     def to(self, device: torch.device | str) -> TensorStore:
-        """All images on a device.
+        """Return a store of the same images on a device.
 
         Raises
         ------
@@ -128,6 +132,7 @@ class TensorStore(ImageStore):
             If there is no such device, or too little memory on it.
         """
         try:
+            # torch tells 'cuda' and 'cuda:0' apart, but its to() finds nothing to copy then.
             if self.images.device == torch.device(device):
                 return self
             return TensorStore(self.images.to(device), self.labels.to(device))
@@ -136,7 +141,8 @@ class TensorStore(ImageStore):
             raise DataError(f'The images cannot be held on {device} ({reason}); leave device out.') from error
 
     def fingerprint(self) -> str:
-        """Hash the bytes in memory."""
+        """Hash the images and labels in memory; see :meth:`ImageStore.fingerprint`."""
+        # The shape first: the same bytes could be images of other sides.
         digest = hashlib.sha256(str(tuple(self.images.shape)).encode())
         digest.update(self.images.numpy().data)
         digest.update(self.labels.numpy().data)
@@ -144,14 +150,14 @@ class TensorStore(ImageStore):
 
 
 class FileStore(ImageStore):
-    """Images decoded on demand: the shorter side is resized and the centre is cropped.
+    """A store that decodes images on demand: the shorter side is resized and the centre is cropped.
 
     Parameters
     ----------
     paths
         One image file for each example.
     labels
-        Shape ``(N,)``, in ``[0, C)``.
+        Classes, shape ``(N,)``, in ``[0, C)``.
     image_size
         Height and width of what is read, pixels.
     crop_pct
@@ -170,6 +176,7 @@ class FileStore(ImageStore):
 
     def read(self, indices: Tensor) -> Tensor:
         """Decode the images at ``indices``; see :meth:`ImageStore.read`."""
+        # (B, 3, H, W): fitting makes all images one size.
         return torch.stack([self.fit(self.open(index)) for index in indices.tolist()])
 
     def open(self, index: int) -> Image.Image:
@@ -181,10 +188,11 @@ class FileStore(ImageStore):
         return fit(image, self.image_size, self.crop_pct)
 
     def fingerprint(self) -> str:
-        """Hash the bytes of every file, and how they are resized."""
+        """Hash the bytes and labels of all files, and how they are resized; see :meth:`ImageStore.fingerprint`."""
         sizes = (self.image_size,) if self.crop_pct == 1 else (self.image_size, self.crop_pct)
         digest = hashlib.sha256(' '.join(map(str, sizes)).encode())
         for path in self.paths:
+            # The digest of each file, not its bytes: so the borders between files count.
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         digest.update(self.labels.numpy().data)
         return digest.hexdigest()
@@ -202,10 +210,11 @@ def decode(path: Path, image_size: int) -> Tensor:
 
 
 def fit(image: Image.Image, image_size: int, crop_pct: float = 1.0) -> Tensor:
-    """Resize the shorter side to ``image_size / crop_pct`` and crop the centre; uint8 of that size, three channels."""
+    """Resize the shorter side to ``image_size / crop_pct`` and crop the centre; uint8, shape ``(3, H, W)``."""
     if crop_pct == 1:
         image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
     else:
+        # timm's evaluation transform, which rounds the resized side down.
         image = tv.center_crop(tv.resize(image, [math.floor(image_size / crop_pct)]), [image_size])
     return tv.pil_to_tensor(image)
 
@@ -220,8 +229,10 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as opened:
+            # Pillow's convert would clip such values at 255: nearly all would be white, without a word.
             if opened.mode.startswith(('I', 'F')):
                 raise ValueError(f'its mode {opened.mode} has more than 8 bits a channel')
+            # Cameras store pictures unrotated and note the rotation in the EXIF data.
             return ImageOps.exif_transpose(opened).convert('RGB')
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = ' '.join(str(error).split()).rstrip('.')
@@ -235,6 +246,7 @@ class ImageSet:
     name: str
     """Identifies the data set in logs and in the names of cached files."""
     class_names: tuple[str, ...]
+    """Names of the C classes, in the order of the labels."""
     image_size: int
     """Height and width, pixels."""
     mean: tuple[float, float, float]
@@ -242,12 +254,21 @@ class ImageSet:
     std: tuple[float, float, float]
     """Standard deviation of each channel, pixels in [0, 1]."""
     train: ImageStore
+    """Training images and labels, in their original order."""
     test: ImageStore
+    """Test images and labels."""
     flip: bool = True
     """Whether a mirrored image keeps its class."""
 
     def __post_init__(self) -> None:
-        """Check the labels against the classes."""
+        """Check the normalisation, and the labels against the classes.
+
+        Raises
+        ------
+        DataError
+            If there are fewer than two classes, a number of the normalisation is impossible, a part is empty, or a
+            label is none of the classes.
+        """
         if len(self.class_names) < 2:
             raise DataError(f'{self.name} has {len(self.class_names)} class; a classifier needs at least two.')
         if not all(map(math.isfinite, self.mean)) or not all(0 < value < math.inf for value in self.std):

@@ -1,4 +1,4 @@
-"""From the arguments of a data set to what is done to its training images."""
+"""Build the training transform of a data set from its arguments."""
 
 from __future__ import annotations
 
@@ -23,12 +23,19 @@ def training_transform(
     color_jitter: float | Sequence[float],
     auto_augment: str | None,
 ) -> Augmentation:
-    """What the arguments of :class:`nni_wcnas.data.ImageData` ask for.
+    """Build the augmentation that these arguments of :class:`nni_wcnas.data.ImageData` ask for.
+
+    Parameters
+    ----------
+    images
+        The data set, which gives the side, the mean colour and whether a mirrored image keeps its class.
+    augment, cutout, crop, color_jitter, auto_augment
+        Arguments as for :class:`nni_wcnas.data.ImageData`.
 
     Raises
     ------
     DataError
-        If one of them is out of range.
+        If an argument is out of range.
     """
     if not 0 <= cutout <= images.image_size:
         raise DataError(
@@ -37,7 +44,7 @@ def training_transform(
     if crop not in ('padded', 'resized'):
         raise DataError(f"crop={crop!r} is unknown; use 'padded' or 'resized'.")
     return Augmentation(
-        # A quarter of the side in all, as RandomCrop(32, padding=4).
+        # An eighth of the side at each border, as RandomCrop(32, padding=4).
         padding=images.image_size // 8 if augment and crop == 'padded' else 0,
         flip=augment and images.flip,
         cutout=cutout,
@@ -48,15 +55,16 @@ def training_transform(
 
 
 def is_image_by_image(arguments: Mapping[str, Any]) -> bool:
-    """Whether arguments of :class:`nni_wcnas.data.ImageData` ask for what torchvision and timm do on the CPU."""
+    """Tell whether arguments of :class:`nni_wcnas.data.ImageData` ask for what torchvision and timm do on the CPU."""
     names_one = arguments.get('crop') == 'resized' or arguments.get('auto_augment') is not None
     return names_one or bool(_jitter(arguments.get('color_jitter', 0)))
 
 
 def _jitter(given: float | Sequence[float]) -> tuple[float, ...]:
-    """Brightness, contrast, saturation and perhaps hue; empty where nothing changes."""
+    """Return how far brightness, contrast, saturation and perhaps hue change; empty where nothing changes."""
     numbers = (given,) * 3 if isinstance(given, (int, float)) else tuple(given)
     is_possible = len(numbers) in (3, 4) and all(math.isfinite(number) and number >= 0 for number in numbers)
+    # The hue is a circle: 0.5 is half-way around, and torchvision allows no more.
     if not is_possible or max(numbers[3:], default=0) > 0.5:
         raise DataError(
             f'color_jitter={given} must be one number, three or four (brightness, contrast, saturation, hue), none '

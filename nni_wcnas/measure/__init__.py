@@ -1,1 +1,1 @@
-"""What a network does, at its worst above all."""
+"""Measures of a trained network, above all of how it behaves at its worst."""

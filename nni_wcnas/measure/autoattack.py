@@ -1,8 +1,8 @@
-"""AutoAttack: four attacks without settings, one after the other, of which an image must withstand all.
+"""AutoAttack: four attacks without settings, one after the other, all of which an image must withstand.
 
-APGD on the cross-entropy, targeted APGD, targeted FAB and the black-box Square attack, by the optional package
-pyautoattack. The least optimistic number of all, and by far the slowest: a thousand passes through the network and
-more for an image that withstands.
+The attacks are APGD on the cross-entropy, targeted APGD, targeted FAB and the black-box Square attack, by the optional
+package pyautoattack. Its error is the least optimistic of all and by far the slowest to compute: an image that
+withstands takes a thousand passes through the network and more.
 
 Reference: Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
 Attacks", ICML 2020.
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 __all__ = ['autoattack', 'require_autoattack']
 
 _TARGETS = 9
-"""Other classes that the targeted attacks try, the likeliest first."""
+"""How many other classes the targeted attacks try, the likeliest first: AutoAttack's own number."""
 
 
 def require_autoattack() -> type[Any]:
-    """The class of the optional package.
+    """Return the class ``AutoAttack`` of the optional package.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def autoattack(model: nn.Module, pixels: Tensor, labels: Tensor, *, epsilon: flo
     Parameters
     ----------
     model
-        From pixels ``(N, 3, H, W)`` in [0, 1] to logits ``(N, classes)``, in evaluation mode.
+        Maps pixels ``(N, 3, H, W)`` in [0, 1] to logits ``(N, classes)``; in evaluation mode.
     pixels
         In [0, 1], shape ``(N, 3, H, W)``, on the model's device.
     labels
@@ -50,27 +50,30 @@ def autoattack(model: nn.Module, pixels: Tensor, labels: Tensor, *, epsilon: flo
     epsilon
         Largest change of a pixel.
     seed
-        Names the random starts.
+        Seed of the random starts.
 
     Returns
     -------
     Tensor
-        Attacked pixels; an image that withstood all is returned as it was.
+        Attacked pixels, shape ``(N, 3, H, W)``; an image that withstood all attacks is returned as it was.
 
     Raises
     ------
     ModuleNotFoundError
         If pyautoattack is not installed.
     ValueError
-        If there are fewer than 4 classes, of which the targeted loss cannot be computed.
+        If there are fewer than 4 classes, for which the targeted loss cannot be computed.
     """
     attack_class = require_autoattack()
     with torch.no_grad():
         classes = model(pixels[:1]).shape[1]
+    # The targeted loss divides by the largest logit less the mean of the third and the fourth.
     if classes < 4:
         raise ValueError(f'AutoAttack needs at least 4 classes, and there are {classes}: leave it out')
     attack = attack_class(model, device=pixels.device, eps=epsilon, norm='Linf', seed=seed, version='standard')
+    # Its 9 target classes are those of CIFAR-10; with fewer than 10 classes there are not so many.
     attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(_TARGETS, classes - 1)
+    # The package seeds torch's global generators, those of GPUs too.
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         attacked, _ = attack.run_standard_evaluation(pixels, labels, batch_size=len(pixels))
     return attacked

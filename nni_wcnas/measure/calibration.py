@@ -1,4 +1,4 @@
-"""Whether a network's confidence is what it is worth: expected calibration error and Brier score.
+"""Measure whether a network's confidence is justified: expected calibration error and Brier score.
 
 With the confidence p_i of the predicted class, and the bins B_b over it::
 
@@ -33,14 +33,14 @@ def calibration_error(
     Parameters
     ----------
     probabilities
-        Shape ``(N, C)``, rows sum to 1.
+        Probabilities of the classes for each example, shape ``(N, C)``; rows sum to 1.
     labels
-        Shape ``(N,)``.
+        True classes, shape ``(N,)``.
     bins
-        How many.
+        How many bins there are.
     kind
-        ``'mass'``: as many examples in each as can be, in the order of confidence, of equal ones the first;
-        ``'width'``: intervals of confidence, each closed on the right.
+        ``'mass'``: in the order of confidence, as equal a number of examples in each bin as can be; of examples with
+        equal confidence the first comes first. ``'width'``: equally wide intervals of confidence, closed on the right.
 
     Returns
     -------
@@ -55,11 +55,14 @@ def calibration_error(
     if bins < 1 or not len(labels):
         raise ValueError(f'{len(labels)} examples cannot be put into {bins} bins: give at least one of both')
     confidence, classes = probabilities.double().max(dim=1)
+    # |B_b| |mean right_i - mean p_i| = |sum over B_b of (right_i - p_i)|: the sums of the gaps are all that is needed.
     gaps = (classes == labels).double() - confidence
     if kind == 'mass':
+        # With fewer examples than bins some parts are empty, and their sum is 0.
         parts = gaps[confidence.argsort(stable=True)].tensor_split(bins)
         sums = torch.stack([part.sum() for part in parts])
     else:
+        # Bin b, from 0, is (b / bins, (b + 1) / bins]; a confidence of 0 joins the first.
         places = (confidence * bins).ceil().long().clamp(1, bins) - 1
         sums = torch.zeros(bins, dtype=torch.float64).index_add_(0, places, gaps)
     return (sums.abs().sum() / len(labels)).item()
@@ -71,14 +74,15 @@ def brier_score(probabilities: Tensor, labels: Tensor) -> float:
     Parameters
     ----------
     probabilities
-        Shape ``(N, C)``.
+        Probabilities of the classes for each example, shape ``(N, C)``.
     labels
-        Shape ``(N,)``.
+        True classes, shape ``(N,)``.
 
     Returns
     -------
     float
         In [0, 2].
     """
+    # [c = y_i], shape (N, C).
     truth = F.one_hot(labels, probabilities.shape[1]).double()
     return (probabilities.double() - truth).square().sum(dim=1).mean().item()

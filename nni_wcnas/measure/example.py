@@ -1,4 +1,4 @@
-"""What a network says about single images, as plain values for a record."""
+"""Show what a network predicts for single images, as plain values for a record."""
 
 from __future__ import annotations
 
@@ -15,22 +15,34 @@ __all__ = ['show_examples']
 
 
 def show_examples(predictions: Predictions, images: Tensor, places: Tensor) -> list[dict[str, Any]]:
-    """What a network says about some images.
+    """List what a network predicts for some images.
 
     Parameters
     ----------
     predictions
-        Of N examples, with positions.
+        The predictions for N examples, with their positions.
     images
-        uint8, shape ``(K, 3, H, W)``.
+        The images to show, uint8, shape ``(K, 3, H, W)``.
     places
         Which of the N examples they are, shape ``(K,)``.
+
+    Returns
+    -------
+    list of dict
+        For each image ``position`` in its data set, true ``label``, ``predicted`` class, ``confidence`` in it, and
+        ``image``, a PNG file in base64.
+
+    Raises
+    ------
+    ValueError
+        If the predictions have no positions.
     """
     chosen = predictions[places]
     confidence = chosen.probabilities.max(dim=1).values
     if chosen.indices is None:
         raise ValueError('the predictions have no positions: use data of nni_wcnas.data')
     return [
+        # The record is JSON, which knows plain numbers only.
         {'position': int(position), 'label': int(label), 'predicted': int(predicted), 'confidence': float(sure),
          'image': _png(image)}
         for position, label, predicted, sure, image
@@ -39,8 +51,9 @@ def show_examples(predictions: Predictions, images: Tensor, places: Tensor) -> l
 
 
 def _png(image: Tensor) -> str:
-    """An image as the content of a PNG file, base64."""
+    """Encode an image ``(3, H, W)`` of bytes as the content of a PNG file, in base64."""
     buffer = io.BytesIO()
+    # (3, H, W) -> (H, W, 3), contiguous as Pillow needs it.
     Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(buffer, 'PNG', optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
 

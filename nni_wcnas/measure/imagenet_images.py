@@ -1,4 +1,4 @@
-"""What ``nni-wcnas evaluate`` reads of ImageNet's published variants: ImageNet-C, -A, -R and -Sketch."""
+"""Prepare ImageNet's published variants for ``nni-wcnas evaluate``: ImageNet-C, -A, -R and -Sketch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ __all__ = ['VARIANT_STARTS', 'check_variants', 'imagenet_c', 'measure_variant']
 
 VARIANT_STARTS = {f'imagenet_{letter}': tuple(f'{kind}_imagenet_{letter}' for kind in ('error', 'accuracy', 'examples'))
                   for letter in ('a', 'r', 'sketch')}
-"""How the names of a variant's measures begin."""
+"""How the names of each variant's measures begin."""
 
 
 def imagenet_c(folder: str, data: ImageData, limit: int | None) -> ImageNetC:
-    """The published folders, for a network that was trained on ImageNet.
+    """Open the published folders of ImageNet-C for a network that was trained on these data.
 
     Raises
     ------
     ValueError
-        When a number of images is given, of which they have their own.
-    ValueError
-        When the data are not ImageNet's, or the folder is missing.
+        When a limit is given, as the published folders have a fixed number of images; when the data are not ImageNet's,
+        or the folder is missing.
     """
     if limit is not None:
         raise ValueError(f'--corruption-limit {limit} does not limit published folders; leave it out')
@@ -36,14 +35,14 @@ def imagenet_c(folder: str, data: ImageData, limit: int | None) -> ImageNetC:
 
 
 def check_variants(folders: Mapping[Variant, str], data: ImageData) -> dict[Variant, dict[str, Any]]:
-    """What the measures of each variant depend on beside the network.
+    """Check the folders of variants, and return what the measures of each depend on beside the network.
 
     Parameters
     ----------
     folders
-        One a variant, which holds a folder a class.
+        Folder of each variant, which holds one folder for each class.
     data
-        That the network was trained on.
+        The data that the network was trained on.
 
     Raises
     ------
@@ -52,6 +51,8 @@ def check_variants(folders: Mapping[Variant, str], data: ImageData) -> dict[Vari
     """
     if not folders:
         return {}
+    # Variants of one network are measured with the same resizing as its own test images, so it is part of what they
+    # depend on.
     ids = wordnet_ids(data.class_names, data.name)
     return {variant: {'folder': str(Path(folder).resolve()), 'images': count_images(variant, folder, ids),
                       'resize': _shorter_side(data), 'image_size': data.image_size}
@@ -68,6 +69,7 @@ def measure_variant(network: nn.Module, variant: Variant, folder: str, data: Ima
 
 
 def _shorter_side(data: ImageData) -> int:
-    """What the shorter side of a test image becomes before its centre is cut out, pixels."""
+    """Return the length that the shorter side of a test image is resized to before its centre is cut out, pixels."""
+    # Images in memory have their final size already.
     store = data.images.test
     return round(data.image_size / store.crop_pct) if isinstance(store, FileStore) else data.image_size

@@ -1,4 +1,4 @@
-"""What is known of a network, by group of measures: kept on disk, forgotten where it depends on something else."""
+"""Keep the measures of a network on disk by group, and forget a group when what it depends on has changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nni_wcnas.measure.imagenet_images import VARIANT_STARTS
 __all__ = ['CURVE', 'KeptMeasures']
 
 _STARTS = {
-    'test': tuple(  # The others are made each time.
+    'test': tuple(  # A test pass overwrites all others.
         f'{name}_{part}'
         for name in ('accuracy', 'error', 'loss', 'ece', 'ece_equal_width', 'brier') for part in ('hard', 'rest')
     ),
@@ -28,12 +28,12 @@ _STARTS = {
     'curve': (CURVE,),
     **VARIANT_STARTS,
 }
-"""How the names of a group's measures begin, as far as a later call may not make them again."""
+"""How the names of each group's measures begin; only measures that a later call may fail to overwrite are listed."""
 
 
 @dataclass
 class KeptMeasures:
-    """One network, its data, and what is known of it so far; each measure is on disk as soon as it is made."""
+    """One network, its data and its measures so far; each measure is on disk as soon as it is made."""
 
     run: RunDirectory
     record: Record
@@ -41,34 +41,38 @@ class KeptMeasures:
     data: ImageData
 
     def differs(self, group: str, depends_on: Mapping[str, Any]) -> bool:
-        """Whether a group's measures are not there, or depended on something else."""
+        """Tell whether a group's measures are missing, or depended on something else than now."""
         return self.record.measured_with.get(group) != depends_on
 
     def begin(self, group: str, depends_on: dict[str, Any]) -> None:
-        """Forget a group's measures where they depended on something else, and say so."""
+        """Start a group: delete its measures if they depended on something else than now, and say so on stderr."""
         known = self.record.measured_with.get(group)
         if known is not None and self.differs(group, depends_on):
             changes = [f'{key} is {depends_on.get(key)!r}, no longer {known.get(key)!r}'
                        for key in {**known, **depends_on} if depends_on.get(key) != known.get(key)]
             print(f'{group}: {", ".join(changes)}; what was measured with that is replaced', file=sys.stderr)
             self._forget(group)
+        # In memory only: the next add() writes it together with the first measures, so that no measure is on disk
+        # without what it depends on.
         self.record = replace(self.record, measured_with={**self.record.measured_with, group: depends_on})
 
     def add(self, measures: Mapping[str, float], **parts: Any) -> None:
-        """Keep some measures, on disk too."""
+        """Add measures, and other parts of the record by name, and write them to disk."""
         self.record = replace(self.record, measures={**self.record.measures, **measures}, **parts)
         self.run.write_measures(self.record.measures)
         save_record(self.record, record_path(self.run))
 
     def missing(self, name: str) -> bool:
-        """Whether a measure is still to be made."""
+        """Tell whether a measure of this name is still to be made."""
         return name not in self.record.measures
 
     def _forget(self, group: str) -> None:
-        """The longest beginning tells a measure's group: points of the curve begin as attacks do."""
+        """Delete the measures of a group from the record."""
         starts = {start: each for each, starts in _STARTS.items() for start in starts}
         kept = {}
         for name, value in self.record.measures.items():
+            # The longest beginning tells a measure's group: the names of the curve's points begin as those of attacks
+            # do. A name without any of them is kept.
             found = max((start for start in starts if name.startswith(start)), key=len, default='')
             if starts.get(found) != group:
                 kept[name] = value

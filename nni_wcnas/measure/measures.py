@@ -1,4 +1,4 @@
-"""How good a trained network is: on all examples, on the hardest share of them, on the rest, and where it is worst."""
+"""Measure a trained network: on all examples, on the hardest share of them, on the rest, and where it is worst."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def measure(network: nn.Module, data: EvaluationData, part: str = 'test',
     network
         Maps images to logits.
     data
-        E.g. a :class:`nni_wcnas.data.ImageData`.
+        Data with an evaluation loader, e.g. a :class:`nni_wcnas.data.ImageData`.
     part
         ``'weights'``, ``'architecture'``, ``'train'`` or ``'test'``.
     difficulty_scores
@@ -58,7 +58,7 @@ def measure_predictions(predictions: Predictions, difficulty_scores: Tensor | Di
     Parameters
     ----------
     predictions
-        Of N examples, N at least 1.
+        The predictions for N examples, N at least 1.
     difficulty_scores, share
         As for :func:`measure`; the share also says how many losses the conditional value at risk averages.
     groups
@@ -79,9 +79,11 @@ def measure_predictions(predictions: Predictions, difficulty_scores: Tensor | Di
     ValueError
         If the share leaves no rest, or an example has no score or group.
     """
+    # Hard images are the same for all networks; the losses that the value at risk averages are this network's worst.
     result = {**_summary(predictions), **_worst_classes(predictions), 'loss_cvar': cvar(predictions.losses, share)}
     result['examples'] = float(len(predictions))
     if difficulty_scores is not None:
+        # A mask (N,): the hard examples and the rest together are all examples.
         hard = _mark_hardest(difficulty_scores, predictions.indices, share)
         result |= _summary(predictions[hard], '_hard') | _summary(predictions[~hard], '_rest')
     if groups is not None:
@@ -90,9 +92,11 @@ def measure_predictions(predictions: Predictions, difficulty_scores: Tensor | Di
 
 
 def _mark_hardest(scores: Tensor | DifficultyScores, indices: Tensor | None, share: float) -> Tensor:
-    """Which of the examples are among the hardest, shape ``(N,)``, dtype bool."""
+    """Tell which of the examples are among the hardest, shape ``(N,)``, dtype bool."""
     indices = _known(indices, 'difficulty_scores')
     values = scores.values if isinstance(scores, DifficultyScores) else torch.as_tensor(scores)
+    # hardest() gives positions in the data set, in order of difficulty; isin() turns them into a mask over the examples
+    # here.
     mask = torch.isin(indices, hardest(values.cpu(), indices, share))
     if mask.all():
         raise ValueError(f'share is {share}, which of {len(mask)} examples leaves no rest: give a smaller one')
@@ -100,14 +104,14 @@ def _mark_hardest(scores: Tensor | DifficultyScores, indices: Tensor | None, sha
 
 
 def _known(indices: Tensor | None, what: str) -> Tensor:
-    """Positions in the data set, which values by position need."""
+    """Return the positions in the data set; raise ValueError where they are unknown, naming what needs them."""
     if indices is None:
         raise ValueError(f'{what} are given, but the batches have no indices: use data of nni_wcnas.data')
     return indices
 
 
 def _summary(predictions: Predictions, suffix: str = '') -> dict[str, float]:
-    """Means over some examples."""
+    """Average accuracy, error, loss and calibration over some examples, with a suffix to each name."""
     error, probabilities, labels = predictions.wrong.mean().item(), predictions.probabilities, predictions.labels
     values = {
         'accuracy': 1 - error, 'error': error, 'loss': predictions.losses.mean().item(),
@@ -119,7 +123,7 @@ def _summary(predictions: Predictions, suffix: str = '') -> dict[str, float]:
 
 
 def _worst_classes(predictions: Predictions) -> dict[str, float]:
-    """The error of each class, and of the worst."""
+    """Compute the error of each class, of the worst one, and the mean of the worst three."""
     errors = errors_by_group(predictions.wrong, predictions.labels)
     return {
         'error_worst_class': worst(errors), f'error_worst_{_WORST_CLASSES}_classes': worst(errors, _WORST_CLASSES),
@@ -128,11 +132,12 @@ def _worst_classes(predictions: Predictions) -> dict[str, float]:
 
 
 def _groups(predictions: Predictions, groups: Tensor, names: dict[int, str]) -> dict[str, float]:
-    """The error of each group, and of the worst."""
+    """Compute the error of each group, and of the worst one."""
     indices = _known(predictions.indices, 'groups')
     if groups.ndim != 1 or int(indices.max()) >= len(groups):
         raise ValueError(f'groups have shape {tuple(groups.shape)}, but the examples reach to position '
                          f'{int(indices.max())}: give one group for each example of the data set')
+    # Groups are by position in the data set, (N_all,); predictions may be of some examples in another order, (N,).
     errors = errors_by_group(predictions.wrong, groups[indices])
     by_name = {f'error_group_{names.get(group, group)}': error for group, error in errors.items()}
     return {'error_worst_group': worst(errors), **by_name}

@@ -1,4 +1,4 @@
-"""What a network says about each example of a part: the one pass that all measures are read from."""
+"""Ask a network about each example of a part: one pass gives the predictions that all measures are computed from."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ['EvaluationData', 'Predictions', 'predict', 'predicting']
 
 
 class EvaluationData(Protocol):
-    """What a measure asks of its data."""
+    """The interface that a measure needs of its data; :class:`nni_wcnas.data.ImageData` has it."""
 
     def evaluation_dataloader(self, part: Any) -> Iterable[Batch]:
-        """Batches without augmentation, in order."""
+        """Return the batches of a part without augmentation, in order."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Predictions:
     Parameters
     ----------
     logits
-        Shape ``(N, C)``.
+        The network's outputs, shape ``(N, C)``.
     labels
-        Shape ``(N,)``, dtype int64.
+        True classes, shape ``(N,)``, dtype int64.
     indices
         Position of each example in its data set, shape ``(N,)``; None where the data do not say.
     """
@@ -46,7 +46,7 @@ class Predictions:
         return len(self.labels)
 
     def __getitem__(self, chosen: Tensor) -> Predictions:
-        """Some of the examples, by a mask or positions."""
+        """Return the predictions of some of the examples, chosen by a mask ``(N,)`` or by positions."""
         indices = None if self.indices is None else self.indices[chosen]
         return Predictions(self.logits[chosen], self.labels[chosen], indices)
 
@@ -81,15 +81,18 @@ def predicting(network: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
     Parameters
     ----------
     network
-        Maps images to logits.
+        Maps images to logits; it has at least one parameter, which tells its device and precision.
     """
     parameter = next(network.parameters())
     device, dtype = parameter.device, parameter.dtype
     precision = torch.promote_types(dtype, torch.float32)  # Rounding float64 could not be undone.
     try:
         network.to(precision)
+        # Autocast of the caller is switched off, so that measures do not depend on where they are made.
         with evaluation_mode(network), torch.no_grad(), torch.autocast(device.type, enabled=False):
+            # Logits go to the CPU batch by batch, so a GPU never holds those of all examples.
             yield lambda images: network(images.to(device, precision)).cpu()
+    # Lower precision -> float32 -> lower precision is exact, so the weights come back bit for bit.
     finally:
         network.to(dtype)
 
@@ -125,5 +128,6 @@ def predict(network: nn.Module, data: EvaluationData, part: str = 'test') -> tup
             indices.append(batch.indices)
     if not labels:
         raise ValueError(f'part {part!r} has no examples: give another part')
+    # Stock data give no positions, for any batch; ours give them for all.
     known = [index.cpu() for index in indices if index is not None]
     return Predictions(torch.cat(logits), torch.cat(labels), torch.cat(known) if known else None), size

@@ -1,13 +1,13 @@
-r"""True values by lookup: what training every architecture of NAS-Bench-201 has given judges what a search finds.
+r"""Look up true values: a table of every trained architecture of NAS-Bench-201 judges what a search finds.
 
 A table is a CSV file, gzipped or not, with a row for each architecture: its string under ``arch_str``, and columns of
-numbers. Where these are accuracies of classes, ``class_0``, ``class_1`` and so on, the least of them is a column, too:
+numbers. Where these are accuracies of classes, ``class_0``, ``class_1`` and so on, the lowest of them is a column, too:
 ``worst_class``. In a column :math:`v_1, \dots, v_N` an architecture of value :math:`v` has
 
 .. math:: \text{rank} = 1 + |\{i : v_i > v\}|, \quad \text{percentile} = 100\,|\{i : v_i \le v\}| / N
 
-so rank 1 is the highest value, of accuracies the best, and equal values share a rank. A string that stands twice has
-the values of its first row.
+so rank 1 is the highest value, which is the best accuracy, and equal values share a rank. A string that stands in two
+rows has the values of the first.
 
 A table judges, and never chooses: nothing that trains or selects reads it.
 """
@@ -37,28 +37,29 @@ __all__ = ['Standing', 'TruthError', 'TruthTable', 'load_truth']
 
 _ARCHITECTURE = 'arch_str'
 _INDEX = 'index'
-"""Numbers the rows of published tables, and is no value."""
+"""Column that numbers the rows of published tables, and holds no values."""
 _WORST_CLASS = 'worst_class'
+# The first two bytes of every gzip file: the content tells, whatever the file is called.
 _GZIP = b'\x1f\x8b'
 _REMEDY = f'give a CSV file with a column {_ARCHITECTURE} and columns of numbers'
 
 
 class TruthError(ValueError):
-    """A table, or what is looked up in it, is wrong. One sentence: which, how, and the remedy."""
+    """A table, or what is looked up in it, is wrong; the message says which, how, and the remedy in one sentence."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """One architecture in one column.
+    """The value and the rank of one architecture in one column of a table.
 
     Parameters
     ----------
     value
-        As the table has it.
+        The value that the table has.
     rank
-        From 1, the highest value.
+        Place in the order of falling values; the highest value has rank 1.
     count
-        Rows of the table.
+        Number of rows of the table.
     """
 
     value: float
@@ -67,22 +68,22 @@ class Standing:
 
     @property
     def percentile(self) -> float:
-        """How many of 100 rows have no higher value."""
+        """Percentage of the rows whose value is not higher, in (0, 100]."""
         return 100 * (self.count - self.rank + 1) / self.count
 
 
 @dataclass(frozen=True)
 class TruthTable:
-    """What is known of all architectures.
+    """A table of the values of all architectures.
 
     Parameters
     ----------
     path
-        Of the file, for messages.
+        Path of the file, for messages.
     architectures
-        Strings of the rows.
+        Architecture strings of the N rows.
     columns
-        Values by name, each of shape ``(N,)``.
+        Values by name of the column, each of shape ``(N,)``.
     """
 
     path: Path
@@ -91,21 +92,24 @@ class TruthTable:
 
     @cached_property
     def _rows(self) -> dict[str, int]:
-        """Row by architecture, of equal ones the first."""
+        """Row by architecture string; of equal strings the first row."""
         rows = enumerate(self.architectures)
+        # A later entry of a dict replaces an earlier one, so the rows are gone through from the last to the first.
         return {architecture: row for row, architecture in reversed(list(rows))}
 
     @cached_property
     def _ranks(self) -> dict[str, NDArray[np.float64]]:
+        """Ranks of all rows by name of the column, each of shape ``(N,)``."""
+        # Negated, as rankdata gives 1 to the lowest. 'min': 1 plus the number of higher values, for equal ones alike.
         return {name: rankdata(-values, method='min') for name, values in self.columns.items()}
 
     def select(self, names: Iterable[str]) -> TruthTable:
-        """The same architectures with these columns.
+        """Return a table of the same architectures with these columns alone.
 
         Raises
         ------
         TruthError
-            When there is none of a name.
+            When the table has no column of a name.
         """
         for name in names:
             if name not in self.columns:
@@ -114,17 +118,22 @@ class TruthTable:
         return replace(self, columns={name: self.columns[name] for name in names})
 
     def standings(self, architecture: str) -> dict[str, Standing]:
-        """Value and rank of an architecture by column.
+        """Look up value and rank of an architecture in each column.
 
         Parameters
         ----------
         architecture
-            Its string.
+            The architecture's string.
+
+        Returns
+        -------
+        dict
+            Standing by name of the column.
 
         Raises
         ------
         TruthError
-            When the table has it not.
+            When the table does not have the architecture.
         """
         row = self._rows.get(architecture)
         if row is None:
@@ -134,15 +143,22 @@ class TruthTable:
                 for name, values in self.columns.items()}
 
     def missing(self, operations: Iterable[str]) -> list[str]:
-        """Architectures of these operations, those of the benchmark or some of them, that the table has not."""
+        """List the architectures that the table lacks, of all that can be built of these operations.
+
+        Parameters
+        ----------
+        operations
+            Names of the benchmark's operations, or of some of them.
+        """
         labels = dense_labels()
+        # One operation for each of the 6 edges: 5^6 = 15 625 architectures for all of the benchmark's operations.
         chosen = itertools.product(operations, repeat=len(labels))
         every = (to_string(dict(zip(labels, names))) for names in chosen)
         return [architecture for architecture in every if architecture not in self._rows]
 
 
 def load_truth(path: Path) -> TruthTable:
-    r"""Read a table: all its columns of numbers, without ``index``, and ``worst_class`` where there are classes.
+    r"""Read all columns of numbers of a table, without ``index``, and add ``worst_class`` where there are classes.
 
     A column is one of numbers if its first cell is a number.
 
@@ -164,6 +180,7 @@ def load_truth(path: Path) -> TruthTable:
         raise TruthError(f'{path} has no rows; {_REMEDY}')
     if _ARCHITECTURE not in header:
         raise TruthError(f'{path} has no column {_ARCHITECTURE}, but {", ".join(header)}; {_REMEDY}')
+    # Rows to columns: the cells of each column by its name.
     cells = dict(zip(header, zip(*rows)))
     architectures = tuple(text.strip() for text in cells.pop(_ARCHITECTURE))
     columns = {name: _numbers(path, name, texts) for name, texts in cells.items()
@@ -172,14 +189,22 @@ def load_truth(path: Path) -> TruthTable:
         raise TruthError(f'{path} has no column of numbers; {_REMEDY}')
     classes = [values for name, values in columns.items() if re.fullmatch(r'class_\d+', name)]
     if classes:
+        # Over the classes, (classes, N) -> (N,). A column of this name in the file takes precedence.
         columns.setdefault(_WORST_CLASS, np.min(classes, axis=0))
     return TruthTable(path, architectures, columns)
 
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The names of the columns, and the rows."""
+    """Read the names of the columns, and the rows.
+
+    Raises
+    ------
+    TruthError
+        When the file cannot be read, or a row has another number of cells than there are names.
+    """
     try:
         content = path.read_bytes()
+        # utf-8-sig drops the byte order mark that spreadsheets write; it would become part of the first name.
         text = (gzip.decompress(content) if content.startswith(_GZIP) else content).decode('utf-8-sig')
         header, *rows = [row for row in csv.reader(text.splitlines()) if row] or [[]]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
@@ -192,6 +217,7 @@ def _cells(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _is_number(text: str) -> bool:
+    """Tell whether a cell holds a finite number."""
     try:
         return math.isfinite(float(text))
     except ValueError:
@@ -199,13 +225,14 @@ def _is_number(text: str) -> bool:
 
 
 def _numbers(path: Path, name: str, texts: Sequence[str]) -> NDArray[np.float64]:
-    """A column, of which every cell must be a number, as its first one is."""
+    """Convert the cells of a column, all of which must be finite numbers, to an array of shape ``(N,)``."""
     try:
         values = np.array([float(text) for text in texts])
         finite = bool(np.isfinite(values).all())
     except ValueError:
         finite = False
     if not finite:
+        # Cell by cell only now, to name the first bad one: the table has thousands of rows.
         row, text = next((row, text) for row, text in enumerate(texts, start=1) if not _is_number(text))
         raise TruthError(f'{path} has {text!r} in row {row} of {name}; correct it, or leave the column out')
     return values

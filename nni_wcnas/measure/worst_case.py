@@ -1,10 +1,10 @@
-"""How bad it gets: the worst classes, the worst groups, and the mean of the worst losses.
+"""Measure how bad it gets: the worst classes, the worst groups, and the mean of the worst losses.
 
 All are pure functions of one pass of predictions. The mean of the worst losses is the conditional value at risk::
 
     CVaR_a(l) = min_t  t + mean(max(l - t, 0)) / a   =   mean of the a N largest losses
 
-where of a fractional a N the last loss counts in part.
+If a N is no integer, the last of these losses counts in part.
 
 References
 ----------
@@ -28,9 +28,9 @@ def cvar(losses: Tensor, share: float) -> float:
     Parameters
     ----------
     losses
-        Shape ``(N,)``, N at least 1.
+        One loss for each example, shape ``(N,)``, N at least 1.
     share
-        What part of them, in (0, 1]; 1 is the mean of all.
+        The share of the losses that is averaged, in (0, 1]; 1 gives the mean of all.
 
     Raises
     ------
@@ -50,7 +50,9 @@ def cvar(losses: Tensor, share: float) -> float:
     if math.isclose(count, round(count), rel_tol=1e-9):  # 0.1 * 30 is a little more than 3.
         count = round(count)
     whole = int(count)
+    # Whole losses first; the next largest counts with the fraction of a N that is left.
     ordered = losses.double().sort(descending=True).values
+    # whole <= N - 1 where a part is left, as share is at most 1: ordered[whole] exists.
     total = ordered[:whole].sum()
     if whole < count:
         total = total + (count - whole) * ordered[whole]
@@ -79,13 +81,14 @@ def errors_by_group(wrong: Tensor, groups: Tensor) -> dict[int, float]:
     """
     if groups.shape != wrong.shape:
         raise ValueError(f'there are {len(wrong)} examples, but groups of shape {tuple(groups.shape)}; give one each')
+    # names and counts have shape (groups,); places, (N,), is the place of each example's group among them.
     names, places, counts = groups.unique(return_inverse=True, return_counts=True)
     sums = torch.zeros(len(names), dtype=torch.float64).index_add_(0, places, wrong.double())
     return dict(zip(names.tolist(), (sums / counts).tolist(), strict=True))
 
 
 def worst(errors: dict[int, float], count: int = 1) -> float:
-    """Mean of the largest errors; of all, if there are no more than ``count``.
+    """Average the ``count`` largest errors, or all if there are no more.
 
     Raises
     ------

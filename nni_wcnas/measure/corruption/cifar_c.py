@@ -1,4 +1,4 @@
-"""The published arrays CIFAR-10-C and CIFAR-100-C: one file a corruption, five severities of the test set each."""
+"""Read the published arrays CIFAR-10-C and CIFAR-100-C: one file a corruption, five severities of the test set each."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 __all__ = ['CifarC']
 
 _EXAMPLES = 10000
-"""Images of each severity."""
+"""Images of each severity: the test set of CIFAR."""
 _SHAPE = (len(SEVERITIES) * _EXAMPLES, 32, 32, 3)
 
 
 class CifarC(CorruptedImages):
-    """``folder/<corruption>.npy``, uint8 of shape ``(50000, 32, 32, 3)``, and ``folder/labels.npy``.
+    """The images of ``folder/<corruption>.npy``, uint8 of shape ``(50000, 32, 32, 3)``, and of ``folder/labels.npy``.
 
     The arrays stay on disk, mapped into memory.
 
     Parameters
     ----------
     folder
-        The unpacked archive.
+        The folder of the unpacked archive.
     data
-        The data set that the network was trained on: gives the classes, the normalisation and the size of batches.
+        The data set that the network was trained on. It gives the classes, the normalisation and the size of batches.
 
     Raises
     ------
@@ -66,16 +66,19 @@ class CifarC(CorruptedImages):
             self._array(name)
 
     def batches(self, name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Read and normalise; see :meth:`CorruptedImages.batches`."""
+        """Read and normalise the images of one corruption at one severity; see :meth:`CorruptedImages.batches`."""
         check_severities([severity])
         array = self._array(name)
+        # The severities follow one another in the file, each with the whole test set in the same order.
         for positions in torch.arange((severity - 1) * _EXAMPLES, severity * _EXAMPLES).split(self.data.batch_size):
+            # Positions are consecutive, so a slice reads them in one go. The map is read-only, which torch would warn
+            # about; the copy is not.
             images = torch.from_numpy(array[positions[0] : positions[-1] + 1].copy())
             images = images.permute(0, 3, 1, 2).float().div_(255)  # (B, H, W, 3) -> (B, 3, H, W)
             yield self.data.normalise(images), self.labels[positions]
 
     def _array(self, name: str) -> NDArray[np.uint8]:
-        """The images of one corruption, mapped."""
+        """Map the images of one corruption, all severities, shape ``(50000, 32, 32, 3)``."""
         check_names([name])
         array = _mapped(self.folder / f'{name}.npy')
         if array.dtype != np.uint8 or array.shape != _SHAPE:
@@ -86,7 +89,7 @@ class CifarC(CorruptedImages):
         return array
 
     def _labels(self) -> NDArray[Any]:
-        """The labels, checked."""
+        """Map the labels of all severities, shape ``(50000,)``, and check that they are those of the data."""
         path = self.folder / 'labels.npy'
         labels = _mapped(path)
         if not np.issubdtype(labels.dtype, np.integer) or labels.shape != _SHAPE[:1]:
@@ -100,6 +103,7 @@ class CifarC(CorruptedImages):
                 f'{path} holds labels from {lowest} to {highest}, but {self.data.name} has {self.data.num_classes} '
                 'classes; give the folder and the data of the same CIFAR.'
             )
+        # (50000,) -> (5, 10000): every severity must repeat the labels of the first.
         if (labels.reshape(len(SEVERITIES), -1) != labels[:_EXAMPLES]).any():
             raise DataError(
                 f'{path} does not repeat the same {_EXAMPLES} labels for each of {len(SEVERITIES)} severities; '
@@ -109,13 +113,15 @@ class CifarC(CorruptedImages):
 
 
 def _mapped(path: Path) -> NDArray[Any]:
-    """An array on disk."""
+    """Map an array on disk into memory, read-only."""
     try:
+        # Mapped: an array has 150 MB, and there are 19. Without pickles, which could run code.
         array = np.load(path, mmap_mode='r', allow_pickle=False)
     except FileNotFoundError as error:
         raise DataError(f'There is no file {path}; give the folder of the unpacked archive.') from error
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f'{path} is no NumPy array; unpack the published archive again.') from error
+    # For a renamed .npz file np.load returns an archive, not an array.
     if not isinstance(array, np.ndarray):
         raise DataError(f'{path} is an archive of arrays, not one; give the .npy file of the published archive.')
     return array

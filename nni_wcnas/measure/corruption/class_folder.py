@@ -1,4 +1,4 @@
-"""Folders of images named by WordNet id, and the classes that they are: places among ImageNet's 1000 sorted ids."""
+"""Read folders of images named by WordNet id: a folder's class is its place among ImageNet's 1000 sorted ids."""
 
 from __future__ import annotations
 
@@ -18,26 +18,27 @@ __all__ = ['MEAN', 'STD', 'ClassFolder', 'list_classes', 'wordnet_ids']
 
 _IDS = 1000
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of each channel of ImageNet, pixels in [0, 1]."""
+"""Mean and standard deviation of each channel of ImageNet, pixels in [0, 1]."""
 
 
 def wordnet_ids(class_names: Sequence[str], name: str) -> tuple[str, ...]:
-    """The classes of a data set as ImageNet's 1000 WordNet ids, sorted: class ``k`` of the network is the ``k``-th.
+    """Return ImageNet's 1000 sorted WordNet ids if they are a data set's classes: class ``k`` is the ``k``-th id.
 
     Parameters
     ----------
     class_names
-        Of the data set, in the order of its classes: of ``image_folder`` the names of the class folders.
+        Names of the data set's classes, in their order. For ``image_folder`` they are the names of the class folders.
     name
-        Of the data set.
+        Name of the data set, for messages.
 
     Raises
     ------
     DataError
-        If they are not 1000 different ids such as n01440764, sorted.
+        If the names are not 1000 different ids such as n01440764, sorted.
     """
     ids = tuple(class_names)
     odd = next((each for each in ids if not re.fullmatch(r'n\d{8}', each)), None)
+    # sorted(set(...)) differs for wrong order and for an id that stands twice.
     if len(ids) != _IDS or odd is not None or list(ids) != sorted(set(ids)):
         found = f'{len(ids)} classes' if odd is None else f'{len(ids)} classes, {odd[:40]!r} among them'
         raise DataError(
@@ -53,9 +54,9 @@ def list_classes(folder: Path, wordnet_ids: Sequence[str], count: int) -> dict[s
     Parameters
     ----------
     folder
-        Holds one folder a class.
+        The folder that holds one folder for each class.
     wordnet_ids
-        All ids, sorted, as of :func:`wordnet_ids`.
+        All ids, sorted, as :func:`wordnet_ids` returns them.
     count
         How many classes the set has.
 
@@ -67,7 +68,7 @@ def list_classes(folder: Path, wordnet_ids: Sequence[str], count: int) -> dict[s
     Raises
     ------
     DataError
-        If the folder is missing, one in it is no id of ImageNet, or there are not as many as the set has.
+        If the folder is missing, a folder in it is not named after an id of ImageNet, or there are not ``count``.
     """
     if not folder.is_dir():
         raise DataError(f'There is no folder {folder}; give the folder that holds one folder for each WordNet id.')
@@ -82,6 +83,7 @@ def list_classes(folder: Path, wordnet_ids: Sequence[str], count: int) -> dict[s
         raise DataError(
             f'{folder} holds {len(names)} class folders, but the set has {count}; unpack its archive again.'
         )
+    # Sorted names of sorted ids: ascending classes.
     return {name: places[name] for name in names}
 
 
@@ -91,20 +93,21 @@ class ClassFolder:
     Parameters
     ----------
     folder
-        Holds one folder a class.
+        The folder that holds one folder for each class.
     classes
         Class by folder name.
     resize
-        The shorter side becomes this long, pixels.
+        Length that the shorter side of an image is resized to, pixels.
     image_size
-        The centre that is cut out, pixels.
+        Side of the centre that is cut out, pixels, at most ``resize``.
     mean, std
-        Of each channel, pixels in [0, 1].
+        Mean and standard deviation of each channel, pixels in [0, 1].
 
     Raises
     ------
     DataError
-        If a class has no image. An image that cannot be decoded raises when it is read.
+        If ``image_size`` is out of range, or a class has no image. An image that cannot be decoded raises when it is
+        read.
     """
 
     def __init__(self, folder: Path, classes: dict[str, int], *, resize: int, image_size: int,
@@ -118,6 +121,7 @@ class ClassFolder:
         self.paths: list[Path] = []
         labels = []
         for name, label in classes.items():
+            # Sorted, as folders list their files in any order. Hidden files are what some systems leave in archives.
             files = sorted(path for path in (folder / name).iterdir()
                            if path.suffix.lower() in SUFFIXES and not path.name.startswith('.'))
             if not files:
@@ -130,10 +134,11 @@ class ClassFolder:
         return len(self.paths)
 
     def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised images ``(B, 3, image_size, image_size)`` and their classes ``(B,)``, in order."""
+        """Yield normalised images ``(B, 3, image_size, image_size)`` and their classes ``(B,)``, in order."""
         margin = (self.resize - self.image_size) // 2
         centre = slice(margin, margin + self.image_size)
         for positions in torch.arange(len(self)).split(batch_size):
+            # A square of side `resize` first, of which the centre is cut: the same pixels as resizing the shorter side.
             decoded = [decode(self.paths[position], self.resize) for position in positions.tolist()]
             images = torch.stack(decoded)[:, :, centre, centre].float().div_(255)
             yield normalise(images, self.mean, self.std), self.labels[positions]

@@ -1,4 +1,4 @@
-"""Labelled images under each corruption: made from a test set here, read from published files elsewhere."""
+"""Give labelled images under each corruption: made from a test set here, read from published files elsewhere."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class CorruptedImages(ABC):
     Attributes
     ----------
     scale
-        Whose severities they have.
+        Which table of severities the images were made with.
     num_classes
-        Classes of the labels.
+        Number of classes that the labels are of.
     """
 
     scale: Scale
@@ -36,19 +36,19 @@ class CorruptedImages(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Images of one corruption at one severity."""
+        """Return the number of images of one corruption at one severity."""
 
     @abstractmethod
     def check(self, names: Sequence[str], severities: Sequence[int]) -> None:
-        """Raise ValueError unless all of these are there: before the hours that reading them takes."""
+        """Raise ValueError unless the images of all these are there, before the hours that reading them takes."""
 
     @abstractmethod
     def batches(self, name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised images ``(B, 3, H, W)`` and their classes ``(B,)``, in order."""
+        """Yield normalised images ``(B, 3, H, W)`` and their classes ``(B,)``, in the order of the test set."""
 
 
 class CorruptedTestSet(CorruptedImages):
-    """A test set that is corrupted while it is read.
+    """The test set of some data, corrupted while it is read.
 
     Each image has a random stream of its own, named by the seed, the corruption, the severity and the image's position
     in the test set: nothing depends on the size of the batches, on the order, or on what else is measured.
@@ -60,7 +60,7 @@ class CorruptedTestSet(CorruptedImages):
     scale
         ``'cifar'`` for images of about 32 pixels, ``'imagenet'`` for about 224.
     seed
-        Names the random streams.
+        Part of the name of every random stream.
 
     Raises
     ------
@@ -79,12 +79,12 @@ class CorruptedTestSet(CorruptedImages):
         return len(self.data.images.test)
 
     def check(self, names: Sequence[str], severities: Sequence[int]) -> None:
-        """Raise ValueError unless these are corruptions and severities."""
+        """Raise ValueError unless there are such corruptions and severities; all images can be made then."""
         check_names(names)
         check_severities(severities)
 
     def batches(self, name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Corrupt and normalise; see :meth:`CorruptedImages.batches`."""
+        """Corrupt and normalise the test images; see :meth:`CorruptedImages.batches`."""
         test = self.data.images.test
         for positions in torch.arange(len(test)).split(self.data.batch_size):
             clean = test.read(positions).permute(0, 2, 3, 1).numpy()  # (B, 3, H, W) -> (B, H, W, 3)
@@ -92,9 +92,10 @@ class CorruptedTestSet(CorruptedImages):
                 corrupt(image, name, severity, self._generator(name, severity, position), scale=self.scale)
                 for image, position in zip(clean, positions.tolist())
             ])
+            # (B, H, W, 3) -> (B, 3, H, W). The corruption is cut to bytes before, as a published file would be.
             images = torch.from_numpy(corrupted).permute(0, 3, 1, 2).float().div_(255)
             yield self.data.normalise(images), test.labels[positions]
 
     def _generator(self, name: str, severity: int, position: int) -> np.random.Generator:
-        """The random stream of one image."""
+        """Build the random stream of one image under one corruption at one severity."""
         return np.random.default_rng(derive_seed(self.seed, 'corruption', name, severity, position))

@@ -1,4 +1,4 @@
-"""Errors of a network under each corruption at each severity."""
+"""Measure the errors of a network under each corruption at each severity."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ __all__ = ['CorruptionErrors', 'corruption_errors']
 class CorruptionErrors(dict[str, dict[int, float]]):
     """Errors by corruption and severity, with the scale that they were measured at.
 
+    The scale travels with the errors because each kind of mean is defined for one scale only.
+
     Parameters
     ----------
     errors
-        Shares in [0, 1].
+        Share of wrong predictions, in [0, 1], by name of the corruption, then by severity.
     scale
-        Whose severities.
+        Which table of severities the images were made with, ``'cifar'`` or ``'imagenet'``.
 
     Raises
     ------
@@ -48,11 +50,11 @@ def corruption_errors(network: nn.Module, images: CorruptedImages, *, names: Seq
     images
         A :class:`CorruptedTestSet`, :class:`CifarC` or :class:`ImageNetC`.
     names
-        Corruptions; :data:`BENCHMARK` or :data:`NAMES` or some of them.
+        The corruptions to measure: :data:`BENCHMARK` or :data:`NAMES` or some of them.
     severities
-        From 1 to 5.
+        The severities to measure, each from 1 to 5.
     progress
-        Whether to show a bar.
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -67,6 +69,7 @@ def corruption_errors(network: nn.Module, images: CorruptedImages, *, names: Seq
     """
     if not names or not severities:
         raise ValueError(f'names={names!r} and severities={severities!r} must not be empty; leave them out for all.')
+    # Before the first pass: a file that is missing at the end would waste hours.
     images.check(names, severities)
     errors: dict[str, dict[int, float]] = {}
     total = len(images) * len(names) * len(severities)
@@ -78,11 +81,14 @@ def corruption_errors(network: nn.Module, images: CorruptedImages, *, names: Seq
                 wrong = []
                 for batch, labels in images.batches(name, severity):
                     logits = predict(batch)
+                    # Checked on the first logits, not on the module: any network that maps images to logits may be
+                    # given.
                     if logits.shape[1] != images.num_classes:
                         raise ValueError(
                             f'The network has {logits.shape[1]} classes, but the images {images.num_classes}; give a '
                             'network that was trained on these classes.'
                         )
+                    # (B,) on the CPU: predict() brings the logits to where the labels are.
                     wrong.append(logits.argmax(dim=1) != labels)
                     bar.update(len(labels))
                 errors[name][severity] = torch.cat(wrong).double().mean().item()

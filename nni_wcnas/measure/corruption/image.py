@@ -1,4 +1,4 @@
-"""One corruption of one image."""
+"""Apply one corruption at one severity to one image."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from nni_wcnas.measure.corruption.spatter import spatter
 __all__ = ['corrupt']
 
 _SMALLEST = 8
-"""Side of the smallest image, pixels."""
+"""Shortest side that an image may have, pixels."""
 
+# In the order of the families of severity.py. Each takes (pixels, generator, *numbers), whether or not it draws.
 _TYPES: Mapping[str, Callable[..., NDArray[np.float64]]] = {
     'gaussian_noise': noise.gaussian_noise,
     'shot_noise': noise.shot_noise,
@@ -56,7 +57,7 @@ def corrupt(image: NDArray[np.uint8], name: str, severity: int, generator: Gener
     generator
         Source of all that is random; nothing is drawn from a global state.
     scale
-        Whose severities: ``'cifar'`` for images of about 32 pixels, ``'imagenet'`` for about 224.
+        Which table of severities to use: ``'cifar'`` for images of about 32 pixels, ``'imagenet'`` for about 224.
 
     Returns
     -------
@@ -66,9 +67,9 @@ def corrupt(image: NDArray[np.uint8], name: str, severity: int, generator: Gener
     Raises
     ------
     ValueError
-        If the image is not such an image, or there is no such type, severity or scale.
+        If the image has another shape or dtype, or there is no such type, severity or scale.
     TypeError
-        If the generator is none.
+        If ``generator`` is no generator of NumPy.
 
     Examples
     --------
@@ -88,6 +89,7 @@ def corrupt(image: NDArray[np.uint8], name: str, severity: int, generator: Gener
         )
     if not isinstance(generator, Generator):
         raise TypeError(f'generator={generator!r} is none; pass numpy.random.default_rng(seed).')
+    # All types work on float64 in [0, 1] and may leave this range: clipping is done here once.
     pixels = _TYPES[name](image / 255, generator, *numbers)
     # The millionth keeps a whole level whole, whatever the rounding of 255 * (level / 255).
     return (pixels.clip(0, 1) * 255 + 1e-6).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The published folders of ImageNet-C: one a corruption, severity and class."""
+"""Read the published folders of ImageNet-C: one for each corruption, severity and class."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ['ImageNetC']
 
 
 class ImageNetC(CorruptedImages):
-    """``folder/<corruption>/<severity>/<WordNet id>/*.JPEG``, whose images have 224 pixels.
+    """The images ``folder/<corruption>/<severity>/<WordNet id>/*.JPEG``, which are published with 224 pixels a side.
 
     Parameters
     ----------
     folder
-        Holds one folder a corruption, those of all families side by side.
+        The folder that holds one folder for each corruption, those of all families side by side.
     wordnet_ids
-        All of ImageNet's, as of :func:`wordnet_ids`.
+        All 1000 ids of ImageNet, as :func:`wordnet_ids` returns them.
     image_size
-        What the network was trained on, pixels; images of another size are resized to it and cut.
+        Side of the images that the network was trained on, pixels; others are resized to it and cut.
     batch_size
-        Images at once.
+        How many images a batch has.
     mean, std
-        What the network was trained with: of each channel, pixels in [0, 1].
+        Mean and standard deviation of each channel that the network was trained with, pixels in [0, 1].
 
     Raises
     ------
@@ -52,6 +52,7 @@ class ImageNetC(CorruptedImages):
             raise DataError(f'There is no folder {self.folder}; give the one that holds a folder for each corruption.')
 
     def __len__(self) -> int:
+        # ImageNet's validation set, which the corrupted images were made from, has 50 images of each class.
         return 50 * len(self.wordnet_ids)
 
     def check(self, names: Sequence[str], severities: Sequence[int]) -> None:
@@ -63,11 +64,12 @@ class ImageNetC(CorruptedImages):
                 self._classes(name, severity)
 
     def batches(self, name: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Decode and normalise; see :meth:`CorruptedImages.batches`."""
+        """Decode and normalise the images of one corruption at one severity; see :meth:`CorruptedImages.batches`."""
+        # The published images are cut to the centre already, so nothing more is cut off here.
         images = ClassFolder(self.folder / name / str(severity), self._classes(name, severity),
                              resize=self.image_size, image_size=self.image_size, mean=self.mean, std=self.std)
         return images.batches(self.batch_size)
 
     def _classes(self, name: str, severity: int) -> dict[str, int]:
-        """Class by folder name."""
+        """List the class of each folder of one corruption at one severity."""
         return list_classes(self.folder / name / str(severity), self.wordnet_ids, len(self.wordnet_ids))

@@ -1,7 +1,7 @@
-"""ImageNet-A (natural images that a ResNet-50 gets wrong), ImageNet-R (renditions) and ImageNet-Sketch.
+"""Measure on ImageNet-A (natural images that a ResNet-50 gets wrong), ImageNet-R (renditions) and ImageNet-Sketch.
 
 A and R have 200 of ImageNet's classes each. By their convention a network chooses among these alone: the largest of
-their 200 logits counts. Sketch has all 1000.
+the 200 logits counts. Sketch has all 1000 classes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ __all__ = ['Variant', 'count_images', 'variant_measures', 'variant_name']
 
 Variant = Literal['imagenet_a', 'imagenet_r', 'imagenet_sketch']
 
+# Number of classes of each variant; a folder with another number is refused.
 _CLASSES = {'imagenet_a': 200, 'imagenet_r': 200, 'imagenet_sketch': 1000}
 
 
 def variant_name(variant: Variant) -> str:
-    """As papers write it.
+    """Return the name of a variant as papers write it.
 
     Examples
     --------
@@ -48,22 +49,22 @@ def variant_measures(network: nn.Module, variant: Variant, folder: str | Path, w
     variant
         ``'imagenet_a'``, ``'imagenet_r'`` or ``'imagenet_sketch'``.
     folder
-        ``folder/<WordNet id>/*.jpg``.
+        The folder of the images, ``folder/<WordNet id>/*.jpg``.
     wordnet_ids
-        All of ImageNet's, as of :func:`wordnet_ids`.
+        All 1000 ids of ImageNet, as :func:`wordnet_ids` returns them.
     resize, image_size
-        The shorter side becomes ``resize`` pixels, of which the centre ``image_size`` is shown.
+        The shorter side of an image becomes ``resize`` pixels, of which the centre ``image_size`` is shown.
     mean, std
-        What the network was trained with: of each channel, pixels in [0, 1].
+        Mean and standard deviation of each channel that the network was trained with, pixels in [0, 1].
     batch_size
-        Images at once.
+        How many images a batch has.
     progress
-        Whether to show a bar.
+        Whether to show a progress bar.
 
     Returns
     -------
     dict
-        ``accuracy_<variant>``, ``error_<variant>`` and ``examples_<variant>``.
+        ``accuracy_<variant>`` and ``error_<variant>``, which are shares, and ``examples_<variant>``, a count.
 
     Raises
     ------
@@ -88,6 +89,8 @@ def variant_measures(network: nn.Module, variant: Variant, folder: str | Path, w
                     f'The network has {logits.shape[1]} classes, but ImageNet {len(wordnet_ids)}; give one that was '
                     'trained on ImageNet.'
                 )
+            # logits (B, 1000) -> (B, K), K the variant's classes. The argmax is a place among these, and `classes`,
+            # (K,), turns it back into a class of ImageNet.
             right.append(classes[logits[:, classes].argmax(dim=1)] == labels)
             bar.update(len(labels))
     accuracy = torch.cat(right).double().mean().item()
@@ -96,7 +99,7 @@ def variant_measures(network: nn.Module, variant: Variant, folder: str | Path, w
 
 
 def count_images(variant: Variant, folder: str | Path, wordnet_ids: Sequence[str]) -> int:
-    """Check the folders of a variant, and count their images.
+    """Check the class folders of a variant, and count their images.
 
     Parameters
     ----------
@@ -108,12 +111,13 @@ def count_images(variant: Variant, folder: str | Path, wordnet_ids: Sequence[str
     ValueError
         If there is no such variant, or a folder is missing, misnamed or empty.
     """
+    # Nothing is decoded here, so sizes and normalisation do not matter.
     return len(ClassFolder(Path(folder), _classes(variant, folder, wordnet_ids), resize=1, image_size=1, mean=MEAN,
                            std=STD))
 
 
 def _classes(variant: Variant, folder: str | Path, wordnet_ids: Sequence[str]) -> dict[str, int]:
-    """Class by folder name."""
+    """List the class of each folder of a variant, and check that they are as many as it has."""
     if variant not in get_args(Variant):
         raise ValueError(f'There is no variant {variant!r}; use one of {", ".join(get_args(Variant))}.')
     return list_classes(Path(folder), wordnet_ids, _CLASSES[variant])

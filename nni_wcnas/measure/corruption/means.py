@@ -20,6 +20,7 @@ from nni_wcnas.measure.corruption.severity import BENCHMARK, SEVERITIES, Scale
 __all__ = ['ALEXNET_CLEAN_ERROR', 'ALEXNET_ERRORS', 'mean_corruption_error', 'mean_error',
            'relative_mean_corruption_error']
 
+# Of the benchmark's 15 types only: a mean relative to AlexNet leaves the four validation types out.
 ALEXNET_ERRORS: Mapping[str, float] = {
     'gaussian_noise': 0.886428, 'shot_noise': 0.894468, 'impulse_noise': 0.922640,
     'defocus_blur': 0.819880, 'glass_blur': 0.826268, 'motion_blur': 0.785948, 'zoom_blur': 0.798360,
@@ -33,7 +34,7 @@ ALEXNET_CLEAN_ERROR = 0.435
 
 
 def mean_error(errors: CorruptionErrors, names: Sequence[str] = BENCHMARK) -> float:
-    """Average all errors alike: the convention of CIFAR-10-C.
+    """Average the errors of all corruptions and severities with equal weights: the convention of CIFAR-10-C.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ def mean_corruption_error(errors: CorruptionErrors, baseline: Mapping[str, float
         If the scale is another, or one of the baseline's corruptions or a severity is missing.
     """
     _check_scale(errors, 'imagenet', 'mean_error')
+    # Both are means of five severities, so their quotient is that of the sums in the definition. Dividing before
+    # averaging is the point of the mCE: hard corruptions do not dominate.
     return fmean(error / baseline[name] for name, error in _by_name(errors, baseline).items())
 
 
@@ -103,6 +106,7 @@ def relative_mean_corruption_error(errors: CorruptionErrors, clean_error: float,
         As :func:`mean_corruption_error`; or if a corruption does not raise the baseline's error.
     """
     _check_scale(errors, 'imagenet', 'mean_error')
+    # Each rise of the baseline is a denominator below.
     for name, error in baseline.items():
         if error <= baseline_clean_error:
             raise ValueError(
@@ -122,9 +126,16 @@ def _check_scale(errors: CorruptionErrors, scale: Scale, other: str) -> None:
 
 
 def _by_name(errors: CorruptionErrors, names: Collection[str]) -> dict[str, float]:
-    """Means over the five severities."""
+    """Average the errors of each of these corruptions over the five severities.
+
+    Raises
+    ------
+    ValueError
+        If there are no names, or an error is missing.
+    """
     if not names:
         raise ValueError('The mean of no corruption is undefined; name at least one.')
+    # A corruption that is missing as a whole gives its bare name once a severity: dict.fromkeys names it once.
     missing = [f'{name} at severity {severity}' if name in errors else name
                for name in names for severity in SEVERITIES if severity not in errors.get(name, {})]
     if missing:

@@ -20,7 +20,7 @@ Pixels = NDArray[np.float64]
 
 
 def gaussian_noise(pixels: Pixels, generator: Generator, deviation: float) -> Pixels:
-    """Add noise of one deviation, as of a sensor in the dark.
+    """Add Gaussian noise of the same deviation to every value, as a sensor in the dark does.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def gaussian_noise(pixels: Pixels, generator: Generator, deviation: float) -> Pi
     generator
         Source of the noise.
     deviation
-        Of the noise; pixels in [0, 1].
+        Standard deviation of the noise, for pixels in [0, 1].
 
     Returns
     -------
@@ -40,18 +40,20 @@ def gaussian_noise(pixels: Pixels, generator: Generator, deviation: float) -> Pi
 
 
 def shot_noise(pixels: Pixels, generator: Generator, photons: float) -> Pixels:
-    """Count photons: Poisson noise, for which a white pixel has ``photons`` on average.
+    """Count photons: add Poisson noise, for which a white pixel receives ``photons`` on average.
 
-    Other parameters and returns as of :func:`gaussian_noise`.
+    Fewer photons are a stronger noise. The other parameters and the result are those of :func:`gaussian_noise`.
     """
+    # The variance of a Poisson count is its mean, so a pixel x gets noise of deviation sqrt(x / photons).
     return generator.poisson(pixels * photons) / photons
 
 
 def impulse_noise(pixels: Pixels, generator: Generator, share: float) -> Pixels:
     """Set a ``share`` of all values to 0 or 1, either with the same chance: salt and pepper, in colour.
 
-    Other parameters and returns as of :func:`gaussian_noise`.
+    The other parameters and the result are those of :func:`gaussian_noise`.
     """
+    # Shape (H, W, 3): each channel is hit on its own, which gives coloured specks.
     is_hit = generator.random(pixels.shape) < share
     return np.where(is_hit, generator.random(pixels.shape) < 0.5, pixels)
 
@@ -59,6 +61,6 @@ def impulse_noise(pixels: Pixels, generator: Generator, share: float) -> Pixels:
 def speckle_noise(pixels: Pixels, generator: Generator, deviation: float) -> Pixels:
     """Add noise whose deviation is ``deviation`` times the pixel.
 
-    Other parameters and returns as of :func:`gaussian_noise`.
+    The other parameters and the result are those of :func:`gaussian_noise`.
     """
     return pixels + pixels * generator.normal(scale=deviation, size=pixels.shape)

@@ -36,7 +36,7 @@ _PHOTOGRAPHS = (((78, 149, 166), 15), ((201, 205, 214), 16), ((201, 205, 214), 1
 
 def snow(pixels: Pixels, generator: Generator, mean: float, deviation: float, size: float, threshold: float,
          radius: float, sigma: float, keep: float) -> Pixels:
-    """Let it snow, in one random direction within 45 degrees of vertical.
+    """Let snow fall in one random direction, within 45 degrees of vertical.
 
     Parameters
     ----------
@@ -45,13 +45,13 @@ def snow(pixels: Pixels, generator: Generator, mean: float, deviation: float, si
     generator
         Source of all that is random.
     mean, deviation
-        Of the noise that the flakes are cut from.
+        Mean and standard deviation of the Gaussian noise that the flakes are cut from.
     size
-        By how much it is magnified.
+        Factor by which the noise is magnified, at least 1.
     threshold
-        What is below is no flake.
+        Noise below this is no flake.
     radius, sigma
-        Of the smearing, as for :func:`nni_wcnas.measure.corruption.motion.smear`.
+        Extent of the smearing, as for :func:`nni_wcnas.measure.corruption.motion.smear`.
     keep
         Weight of the image against its whitened copy, in [0, 1].
 
@@ -60,41 +60,49 @@ def snow(pixels: Pixels, generator: Generator, mean: float, deviation: float, si
     ndarray
         Shape ``(H, W, 3)``, not clipped.
     """
+    # One channel, (H, W, 1): flakes are white and broadcast over the colours.
     noise = magnify(generator.normal(mean, deviation, (*pixels.shape[:2], 1)), size)
+    # Cut first, then smear: smearing first would average the noise below the threshold.
     flakes = smear(np.where(noise < threshold, 0, noise).clip(0, 1), radius, sigma, generator.uniform(-135, -45))
+    # Overcast light: 1.5 times the luma and half grey, never darker than the image. (H, W) -> (H, W, 1) for the luma.
     whitened = np.maximum(pixels, (pixels @ _GREY)[..., None] * 1.5 + 0.5)
+    # The flakes turned by 180 degrees double their number at no cost.
     return keep * pixels + (1 - keep) * whitened + flakes + flakes[::-1, ::-1]
 
 
 def frost(pixels: Pixels, generator: Generator, keep: float, weight: float) -> Pixels:
-    """Look through a frosted window: ``keep`` times the image and ``weight`` times a synthesised texture.
+    """Look through a frosted window: add ``keep`` times the image and ``weight`` times a synthesised texture.
 
-    Other parameters and returns as of :func:`snow`.
+    The other parameters and the result are those of :func:`snow`.
     """
     height, width = pixels.shape[:2]
     colour, deviation = _PHOTOGRAPHS[generator.integers(len(_PHOTOGRAPHS))]
     crystals = 1 - np.abs(2 * plasma(height, width, generator, 1.4) - 1)  # Sharp where the cloud crosses its middle.
     pattern = plasma(height, width, generator, 1.8) + crystals
+    # Standardised, so that mean and spread are exactly those of the photograph that is imitated, before clipping.
     pattern = (pattern - pattern.mean()) / pattern.std()
+    # (3,) + (H, W, 1) -> (H, W, 3): the pattern changes the lightness, the photograph gives the colour.
     texture = (np.array(colour) + deviation * pattern[..., None]).clip(0, 255) / 255
     return keep * pixels + weight * texture
 
 
 def fog(pixels: Pixels, generator: Generator, strength: float, decay: float) -> Pixels:
-    """Draw a cloud of this ``strength`` and ``decay`` over the image, without making its brightest value brighter.
+    """Draw a cloud over the image, at most ``strength`` thick and the smoother the larger ``decay`` is.
 
-    Other parameters and returns as of :func:`snow`.
+    The brightest value does not become brighter. The other parameters and the result are those of :func:`snow`.
     """
     brightest = pixels.max()
     height, width = pixels.shape[:2]
+    # (H, W) -> (H, W, 1): the same cloud for all channels, in [0, 1].
     cloud = plasma(height, width, generator, decay)[..., None]
+    # The factor maps the highest possible sum, brightest + strength, back to brightest.
     return (pixels + strength * cloud) * brightest / (brightest + strength)
 
 
 def brightness(pixels: Pixels, generator: Generator, increase: float) -> Pixels:
     """Raise the value (the largest channel) of each pixel, up to 1; hue and saturation stay.
 
-    Other parameters and returns as of :func:`snow`.
+    The other parameters and the result are those of :func:`snow`.
     """
     del generator
     value = pixels.max(axis=2, keepdims=True)

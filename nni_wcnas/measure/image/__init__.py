@@ -1,1 +1,1 @@
-"""What generated images are worth."""
+"""Measures of generated images: how realistic, diverse and recognisable they are, and how hard."""

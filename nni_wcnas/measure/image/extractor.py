@@ -30,16 +30,16 @@ _INCEPTION_SIDE = 299
 
 @dataclass(frozen=True)
 class Extractor:
-    """What describes images.
+    """A named pair of functions that describe images by features and by probabilities of classes.
 
     Parameters
     ----------
     name
-        For the record; the same name must mean the same numbers.
+        What the record calls the extractor; the same name must mean the same numbers.
     features
         Maps images in [-1, 1], shape ``(N, 3, H, W)``, on any device, to features ``(N, F)``.
     probabilities
-        Maps the same images to probabilities of classes ``(N, C)``; None if it is no classifier.
+        Maps the same images to probabilities of classes ``(N, C)``; None if the extractor is no classifier.
     knows_labels
         Whether those classes are the data set's own, so that labels can be checked.
     """
@@ -51,21 +51,21 @@ class Extractor:
 
 
 def reference_extractor(reference: Reference) -> Extractor:
-    """Features of the first reference net, probabilities of all of them; see :mod:`nni_wcnas.data.reference`."""
+    """Take the features of the first reference net and the probabilities of all; see :class:`.Reference`."""
     return Extractor(reference.name, reference.features, reference.probabilities, knows_labels=True)
 
 
 def module_extractor(
     module: nn.Module, name: str, *, classifier: nn.Module | None = None, knows_labels: bool = False
 ) -> Extractor:
-    """Features of any module, in evaluation mode; it stays in its own mode, on its own device.
+    """Take the features that any module gives in evaluation mode; it stays in its own mode, on its own device.
 
     Parameters
     ----------
     module
         Maps images in [-1, 1], shape ``(N, 3, H, W)``, to features ``(N, F)``.
     name
-        For the record.
+        What the record calls the extractor.
     classifier
         Maps the same images to logits ``(N, C)``; None leaves out what needs probabilities.
     knows_labels
@@ -86,7 +86,7 @@ def module_extractor(
 
 
 def inception_extractor(path: str | Path, device: torch.device | str = 'cpu') -> Extractor:
-    """Inception-v3, 2048 features, from a local file.
+    """Load Inception-v3, which gives 2048 features, from a local file.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def inception_extractor(path: str | Path, device: torch.device | str = 'cpu') ->
         which most published distances were computed. Load any other TorchScript yourself, and use
         :func:`module_extractor`.
     device
-        Where it is computed.
+        Device that the network is computed on.
 
     Raises
     ------
@@ -110,13 +110,15 @@ def inception_extractor(path: str | Path, device: torch.device | str = 'cpu') ->
         raise ValueError(
             f'The Inception weights {path} cannot be read ({error.strerror}): give the path of a file'
         ) from error
+    # The digest tells files of one name apart, so that equal names mean equal numbers.
     name = f'{path.name} sha256:{digest}'
     return _from_script(path, name, device) if _is_script(path) else _from_state_dict(path, name, device)
 
 
 def _is_script(path: Path) -> bool:
-    """Whether a file holds TorchScript, which has constants beside its tensors."""
+    """Tell whether a file holds TorchScript, which has constants beside its tensors."""
     try:
+        # torch writes both kinds as zip archives. State dicts of old versions are no archives at all.
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith('/constants.pkl') for name in archive.namelist())
     except zipfile.BadZipFile:
@@ -124,11 +126,12 @@ def _is_script(path: Path) -> bool:
 
 
 def _from_script(path: Path, name: str, device: torch.device | str) -> Extractor:
-    """As NVIDIA's detectors are called."""
+    """Load TorchScript that takes bytes and, for features, ``return_features=True``, as NVIDIA's detectors do."""
     try:
         script = torch.jit.load(path, map_location=device).eval()
     except RuntimeError as error:
         raise ValueError(f'The TorchScript file {path} is damaged: give another file') from error
+    # Other scripts may normalise or resize differently; guessing would give wrong numbers silently.
     if 'return_features' not in [argument.name for argument in script.forward.schema.arguments]:
         raise ValueError(
             f'The TorchScript file {path} has no argument return_features: load it with torch.jit.load, and pass the '
@@ -139,7 +142,7 @@ def _from_script(path: Path, name: str, device: torch.device | str) -> Extractor
 
 
 class _Called(nn.Module):
-    """A script of byte pixels, called with images in [-1, 1]."""
+    """A module that converts images in [-1, 1] to bytes and calls a script with them."""
 
     def __init__(self, script: nn.Module, **arguments: Any) -> None:
         super().__init__()
@@ -147,13 +150,16 @@ class _Called(nn.Module):
         self.arguments = arguments
 
     def forward(self, images: Tensor) -> Tensor:
+        # byte() cuts fractions off and wraps around beyond 255, so values are rounded and clamped first.
         return self.script((images * 127.5 + 127.5).round().clamp(0, 255).byte(), **self.arguments)
 
 
 def _from_state_dict(path: Path, name: str, device: torch.device | str) -> Extractor:
-    """Torchvision's network; features are what its last layer sees."""
+    """Load the weights of torchvision's network; the features are the inputs of its last layer, shape ``(N, 2048)``."""
     try:
         state = torch.load(path, map_location='cpu', weights_only=True)
+        # load_state_dict is strict, so the network is built with as many classes and heads as the file has. Images come
+        # in [-1, 1], so torchvision's own change of their range stays off.
         has_auxiliary = any(key.startswith('AuxLogits.') for key in state)
         network = inception_v3(
             num_classes=len(state['fc.weight']), aux_logits=has_auxiliary, init_weights=False, transform_input=False
@@ -163,13 +169,15 @@ def _from_state_dict(path: Path, name: str, device: torch.device | str) -> Extra
         raise ValueError(
             f'{path} is no state dict of torchvision.models.inception_v3: give such a file, or TorchScript'
         ) from error
+    # The last layer is taken out: without it the network ends in the features, and with it behind them it is the
+    # classifier.
     classifier, network.fc = network.fc, nn.Identity()
     described = nn.Sequential(_Resized(), network).to(device).eval().requires_grad_(False)
     return module_extractor(described, name, classifier=nn.Sequential(described, classifier.to(device)))
 
 
 class _Resized(nn.Module):
-    """Images of the side that Inception was trained on; in [-1, 1], as it was, too."""
+    """A module that resizes images to the side that Inception was trained on; their range [-1, 1] is its range."""
 
     def forward(self, images: Tensor) -> Tensor:
         return F.interpolate(images, (_INCEPTION_SIDE, _INCEPTION_SIDE), mode='bilinear', antialias=True)
@@ -177,7 +185,8 @@ class _Resized(nn.Module):
 
 @torch.no_grad()
 def _batched(module: nn.Module, images: Tensor) -> Tensor:
-    """What a module makes of images, some at a time, in evaluation mode and on its own device."""
+    """Apply a module to images, some at a time, in evaluation mode and on its own device; shape ``(N, F)``."""
+    # A module without parameters and buffers is computed where the images are.
     like = next((tensor for tensor in (*module.parameters(), *module.buffers())), images)
     with evaluation_mode(module):
         found = torch.cat([module(part.to(like.device)) for part in images.split(_BATCH)])

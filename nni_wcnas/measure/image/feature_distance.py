@@ -1,4 +1,4 @@
-"""How far generated images are from real ones, by the features that some network has of them: FID and KID.
+"""Measure how far generated images are from real ones, by the features that some network has of them: FID and KID.
 
 With m, C the mean and covariance of N features, and k(a, b) = (a . b / F + 1)^3::
 
@@ -28,25 +28,29 @@ __all__ = ['FrechetDistance', 'kernel_distance']
 
 
 class FrechetDistance:
-    """The distance FID from fixed real images.
+    """A function from features of generated images to their distance FID from fixed real images.
 
     Parameters
     ----------
     real
-        Their features, shape ``(N, F)``, N at least 2; in double precision.
+        Features of the real images, shape ``(N, F)``, N at least 2; in double precision.
     """
 
     def __init__(self, real: Tensor) -> None:
         passed_on = nn.Identity()  # torchmetrics gets features where it would compute them.
         passed_on.num_features = real.shape[1]  # type: ignore[assignment]
+        # reset() forgets real features by default; here they are kept for all calls.
         self._metric = FrechetInceptionDistance(passed_on, reset_real_features=False).to(real.device)
         self._metric.update(real, real=True)
 
     def __call__(self, features: Tensor) -> float:
-        """FID of generated images with these features, shape ``(M, F)``, M at least 2; NaN if they are not finite."""
+        """Return the FID of generated images with these features, shape ``(M, F)``, M at least 2.
+
+        It is NaN if the features are not finite.
+        """
         if not features.isfinite().all():
             return math.nan
-        self._metric.reset()  # Of the generated images alone.
+        self._metric.reset()  # Forgets the generated images alone.
         self._metric.update(features, real=False)
         return self._metric.compute().item()
 
@@ -54,32 +58,34 @@ class FrechetDistance:
 def kernel_distance(
     features: Tensor, real: Tensor, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
 ) -> float:
-    """KID; torch's global random state stays as it was.
+    """Estimate the distance KID; torch's global random state stays as it was.
 
     Parameters
     ----------
     features, real
-        Of generated and of real images, shape ``(M, F)`` and ``(N, F)``, in double precision.
+        Features of generated and of real images, shape ``(M, F)`` and ``(N, F)``, in double precision.
     subsets
-        Random subsets that the mean is over.
+        How many random subsets the mean is over.
     subset_size
-        Images of either kind in each, at least 2; fewer where there are fewer.
+        How many images of either kind a subset has, at least 2; where there are fewer images, all of them.
     seed
-        Names the subsets.
+        Seed of the draw of the subsets.
 
     Returns
     -------
     float
-        Also below 0, as the estimate is unbiased; NaN if the features are not finite.
+        The estimate, which is unbiased and therefore can be below 0; NaN if the generated features are not finite.
     """
     if not features.isfinite().all():
         return math.nan
+    # torchmetrics warns of the memory that all features take.
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='Metric `Kernel Inception Distance` will save all extracted features')
         size = min(subset_size, len(features), len(real))
         metric = KernelInceptionDistance(nn.Identity(), subsets=subsets, subset_size=size)
     metric.update(real, real=True)
     metric.update(features, real=False)
+    # torchmetrics draws its subsets from torch's global generator of the CPU: it is seeded here and put back.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # Not torch.manual_seed, which would reseed the accelerators as well.
         mean, _ = metric.compute()

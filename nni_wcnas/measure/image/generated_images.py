@@ -1,4 +1,4 @@
-"""How realistic, how diverse and how recognisable a set of generated images is: table 20 of papers/wcnas, and more.
+"""Measure how realistic, diverse and recognisable a set of generated images is: table 20 of papers/wcnas, and more.
 
 ::
 
@@ -26,7 +26,7 @@ from nni_wcnas.measure.image.feature_distance import FrechetDistance, kernel_dis
 __all__ = ['describe', 'label_errors', 'measure_images']
 
 _OF_A_CLASS = 20
-"""Images that a class needs to have an error of its own."""
+"""Fewest images of a class that give it an error of its own: of fewer the worst class would be a matter of chance."""
 
 
 def measure_images(
@@ -39,13 +39,13 @@ def measure_images(
     generated
         In [-1, 1], shape ``(N, 3, H, W)``, as testers make them.
     labels
-        What they should be, shape ``(N,)``.
+        Classes that the generated images should show, shape ``(N,)``.
     real
         In [-1, 1], shape ``(M, 3, H, W)``, e.g. ``data.examples('train', 500).clean``.
     extractor
-        See :mod:`nni_wcnas.measure.image.extractor`.
+        The network that describes the images; see :mod:`nni_wcnas.measure.image.extractor`.
     seed
-        Names the random subsets of KID.
+        Seed of the random subsets of KID.
 
     Returns
     -------
@@ -66,8 +66,10 @@ def measure_images(
     """
     if len(labels) != len(generated):
         raise ValueError(f'There are {len(generated)} images and {len(labels)} labels: give one label for each image')
+    # (N, F) and (M, F), in double precision: covariances and their square root lose too much in single precision.
     features, real_features = (extractor.features(images.float()).double() for images in (generated, real))
     _check(features, real_features, extractor.name)
+    # Real images first: precision is the share of the second set that the first one covers.
     precision, recall = precision_recall(real_features, features)
     measures = {
         'fid': FrechetDistance(real_features)(features),
@@ -78,6 +80,7 @@ def measure_images(
     if extractor.probabilities is not None:
         probabilities = extractor.probabilities(generated.float()).double()
         measures['inception_score'] = inception_score(probabilities).item()
+        # Inception's classes are ImageNet's: they give a score, but cannot be compared with the labels.
         if extractor.knows_labels:
             measures |= label_errors(probabilities, labels, 'label_error')
     counts = {'generated_images': len(generated), 'real_images': len(real), 'image_features': features.shape[1]}
@@ -85,39 +88,44 @@ def measure_images(
 
 
 def describe(measures: Mapping[str, float], extractor: Extractor) -> dict[str, Any]:
-    """What measures of :func:`measure_images` depend on beside the images, for the record."""
+    """Describe what measures of :func:`measure_images` depend on beside the images, for the record."""
     counts = {name: int(measures[name]) for name in ('generated_images', 'real_images', 'image_features')}
     return {'extractor': extractor.name, **counts}
 
 
 def label_errors(probabilities: Tensor, labels: Tensor, name: str) -> dict[str, float]:
-    """How often images are not classified as their label.
+    """Count how often images are not classified as their label.
 
     Parameters
     ----------
     probabilities
-        Of their classes, shape ``(N, C)``.
+        Probabilities of the classes for each image, shape ``(N, C)``.
     labels
-        Shape ``(N,)``.
+        Class that each image should show, shape ``(N,)``.
     name
-        Of the error.
+        Name of the error in the result.
 
     Returns
     -------
     dict
-        The share of all images by ``name``, and by ``{name}_worst`` the highest of a class, of those classes that have
-        20 images.
+        Under ``name`` the share of all images, and under ``{name}_worst`` the highest share within a class. Only
+        classes with at least 20 images count for the latter; it is missing where there are none.
     """
     labels = labels.to(probabilities.device)
     is_wrong = (probabilities.argmax(1) != labels).double()
     counts = labels.bincount()
+    # The second bincount sums the wrong images of each class. A class without images gives 0 / 0 and is left out with
+    # the small ones.
     errors = (labels.bincount(is_wrong) / counts)[counts >= _OF_A_CLASS]
     worst = {f'{name}_worst': errors.max().item()} if len(errors) else {}
     return {name: is_wrong.mean().item()} | worst
 
 
 def _check(features: Tensor, real: Tensor, name: str) -> None:
-    """Refuse what has no distance."""
+    """Raise ValueError where the distance of these features is undefined.
+
+    F + 1 points are the fewest whose covariance can have full rank F.
+    """
     needed = features.shape[1] + 1
     for kind, found in (('generated', features), ('real', real)):
         if len(found) < needed:

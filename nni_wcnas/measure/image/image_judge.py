@@ -1,4 +1,4 @@
-"""How good and how hard a tester's images are, by fixed classifiers that no search sees, and by the auxiliary model.
+"""Judge how good and how hard a tester's images are, by fixed classifiers no search sees and by the auxiliary model.
 
 Pseudo-code, for N images x with labels y::
 
@@ -34,9 +34,9 @@ from nni_wcnas.measure.image.generated_images import label_errors
 __all__ = ['ImageJudge', 'clean_images']
 
 _REAL = 500
-"""Real images that generated ones are compared with, about, of all classes alike."""
+"""About how many real images generated ones are compared with, as many of each class."""
 _VALIDATION = 300
-"""Real images that the auxiliary model is tried on, about."""
+"""About how many real images the auxiliary model is tried on, as many of each class."""
 
 
 class ImageJudge:
@@ -47,25 +47,27 @@ class ImageJudge:
     reference
         The fixed classifiers of the data set.
     data
-        Gives the real images, without augmentation: those of the weights' half that the tester learns from, and for the
-        auxiliary model some of the architecture's half.
+        Gives the real images without augmentation: images of the weights' half, which the tester learns from, and for
+        the auxiliary model images of the architecture's half.
 
     Attributes
     ----------
     real
-        The images of the weights' half, ordered by class: also what a tester that changes real images is shown.
+        The images of the weights' half, ordered by class. A tester that changes real images is shown these, too.
     """
 
     def __init__(self, reference: Reference, data: ImageData) -> None:
         self.reference = reference
+        # -(-a // b) rounds up: each class gets the same number of images, and all together at least _REAL.
         self.real = data.examples('weights', -(-_REAL // data.num_classes))
         self._validation = data.examples('architecture', -(-_VALIDATION // data.num_classes))
         features = self._features(clean_images(self.real))
         self.num_features = features.shape[1]
+        # The moments of the real images are computed once; each epoch brings new generated ones only.
         self._distance = FrechetDistance(features)
 
     def description(self) -> dict[str, Any]:
-        """What the numbers depend on beside the images, and what real images score, for the record."""
+        """Describe what the numbers depend on beside the images, and what real images score, for the record."""
         return {
             'extractor': self.reference.name,
             'classifiers': len(self.reference.models),
@@ -84,45 +86,48 @@ class ImageJudge:
         images
             In [-1, 1], shape ``(N, 3, H, W)``, N at least 2, on the search's device.
         labels
-            What they should be, shape ``(N,)``.
+            Classes that the images should show, shape ``(N,)``.
         auxiliary
             The auxiliary model; None leaves its errors out.
 
         Returns
         -------
         dict
-            By the names of the columns of ``metrics.csv``. Errors are shares; no ``reference_error_worst`` where no
-            class has 20 images. The distance of images that are not finite is NaN.
+            Measures by the names of the columns of ``metrics.csv``. Errors are shares; ``reference_error_worst`` is
+            missing where no class has 20 images. The distance of images that are not finite is NaN.
         """
+        # The reference nets stay on the CPU: their images come to them, and numbers do not depend on the search's
+        # device.
         judged = images.float().cpu()
         probabilities = self.reference.probabilities(judged).double()
         found = label_errors(probabilities, labels, 'reference_error')
         found['inception_score'] = inception_score(probabilities).item()
         found['fid'] = self._distance(self._features(judged))
         if auxiliary is not None:
+            # By the images as they came: the auxiliary model is on the search's device.
             found['auxiliary_error'] = _error(auxiliary, images, labels)
             found['auxiliary_real_error'] = _error(auxiliary, clean_images(self._validation), self._validation.labels)
         return found
 
     def _of_real_images(self) -> dict[str, float]:
-        """What images of the other half score: as much as can be expected of generated ones."""
+        """Score real images of the architecture's half: as much as can be expected of generated ones."""
         images = clean_images(self._validation)
         score = inception_score(self.reference.probabilities(images.float().cpu()).double())
         distance = self._distance(self._features(images))
         return {'real_inception_score': round(score.item(), 4), 'real_fid': round(distance, 4)}
 
     def _features(self, images: Tensor) -> Tensor:
-        """In double precision, in which means and covariances are computed."""
+        """Return the features of images, shape ``(N, F)``, in double precision for means and covariances."""
         return self.reference.features(images.float().cpu()).double()
 
 
 def clean_images(batch: Batch) -> Tensor:
-    """The images of a batch in [-1, 1], without augmentation.
+    """Return the images of a batch in [-1, 1], without augmentation, shape ``(N, 3, H, W)``.
 
     Raises
     ------
     ValueError
-        If it has none.
+        If the batch has no clean images.
     """
     if batch.clean is None:
         raise ValueError('The batch has no clean images; take one of ImageData')
@@ -130,7 +135,8 @@ def clean_images(batch: Batch) -> Tensor:
 
 
 def _error(auxiliary: Auxiliary, images: Tensor, labels: Tensor) -> float:
-    """Share of images that the auxiliary model does not give their labels."""
+    """Return the share of images that the auxiliary model does not give their labels."""
+    # Images follow the model to its device and precision.
     like = next(auxiliary.parameters())
     with evaluation_mode(auxiliary), frozen_statistics(auxiliary):
         found = torch.cat([auxiliary(part.to(like)).argmax(1) for part in images.split(100)])

@@ -1,4 +1,4 @@
-"""Images that a tester makes for those who watch a search, whichever kind of tester it is.
+"""Draw images from a tester of any kind, for those who watch a search.
 
 A generator makes images of any class; a tester that changes real images is shown real ones of the classes wanted, and
 keeps their labels.
@@ -15,14 +15,14 @@ __all__ = ['class_rows', 'sample']
 
 
 def class_rows(tester: Tester, per_class: int, source: Batch | None) -> tuple[Tensor, Tensor]:
-    """As many images of each class, in the order of the classes.
+    """Make as many images of each class, in the order of the classes.
 
     Parameters
     ----------
     tester
-        Draws from torch's global random state, and is not changed.
+        Makes the images. It draws from torch's global random state and is not changed.
     per_class
-        Images of each class; fewer where the source has fewer.
+        How many images to make of each class; fewer where the source has fewer.
     source
         Clean real images with their labels, shape ``(M, 3, H, W)``; a generator needs none.
 
@@ -32,6 +32,7 @@ def class_rows(tester: Tester, per_class: int, source: Batch | None) -> tuple[Te
         Images in [-1, 1] of shape ``(N, 3, H, W)`` and labels of shape ``(N,)``, on the tester's device.
     """
     if isinstance(tester, GenerativeTester) or source is None:
+        # The drawn classes are replaced: each class, per_class times in a row, N = per_class * classes in all.
         noise = tester.noise(per_class * tester.num_classes)
         labels = torch.arange(tester.num_classes, device=noise.labels.device).repeat_interleave(per_class)
         return tester.generate(noise._replace(labels=labels)), labels
@@ -41,9 +42,9 @@ def class_rows(tester: Tester, per_class: int, source: Batch | None) -> tuple[Te
 
 
 def sample(tester: Tester, count: int, source: Batch | None) -> tuple[Tensor, Tensor]:
-    """``count`` images of random classes, or as many as a source has that the tester changes.
+    """Make ``count`` images of random classes or, with a tester that changes real images, one for each of the source.
 
-    Parameters and returns as of :func:`class_rows`.
+    The other parameters and the result are those of :func:`class_rows`.
     """
     if isinstance(tester, GenerativeTester) or source is None:
         noise = tester.noise(count)
@@ -52,18 +53,19 @@ def sample(tester: Tester, count: int, source: Batch | None) -> tuple[Tensor, Te
 
 
 def _changed(tester: Tester, source: Batch) -> tuple[Tensor, Tensor]:
-    """What the tester makes of real images, one for each."""
+    """Let the tester change real images; return one image, and its label, for each."""
+    # Such a tester learns its B, so the first of its hyper-parameters tells its device and precision.
     noise = tester.noise(len(source.labels), _placed(source, next(iter(tester.hyperparameters().values()))))
     return tester.generate(noise), noise.labels
 
 
 def _by_class(source: Batch) -> list[Tensor]:
-    """Positions in the source of each class that it has."""
+    """Return the positions of the examples of each class that the source has, in the order of the classes."""
     return [(source.labels == label).nonzero().flatten() for label in source.labels.unique()]
 
 
 def _part(source: Batch, positions: Tensor) -> Batch:
-    """Some of the examples."""
+    """Return the examples of a batch at some positions, as a batch."""
     images, labels, indices, clean = source
     return Batch(
         images[positions],
@@ -74,7 +76,7 @@ def _part(source: Batch, positions: Tensor) -> Batch:
 
 
 def _placed(source: Batch, like: Tensor) -> Batch:
-    """On the tester's device, images in its precision."""
+    """Move a batch to the device of ``like``, and its images to the precision of ``like``."""
     images, labels, indices, clean = source
     return Batch(
         images.to(like),
