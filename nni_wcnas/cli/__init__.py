@@ -1,4 +1,4 @@
-"""The command ``nni-wcnas``. Until the arguments are read only the parser is imported: ``--help`` is instant."""
+"""The command ``nni-wcnas``. Only the parser is imported before the arguments are read, so ``--help`` is instant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ['main']
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line and return its exit code.
 
     Parameters
     ----------
@@ -19,13 +19,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    Exit code: 0 done, 1 failed, 2 wrong input, 130 interrupted.
+    int
+        Exit code: 0 done, 1 failed, 2 wrong input, 130 interrupted.
     """
     from nni_wcnas.cli.parser import make_parser
     from nni_wcnas.cli.quiet import silence_noise
     from nni_wcnas.settings.problems import CommandError
 
     parsed = make_parser().parse_args(arguments)
+    # Before the commands are imported, which import NNI: it warns while it is imported.
     silence_noise()
     try:
         return import_module('nni_wcnas.cli.commands').run(parsed)

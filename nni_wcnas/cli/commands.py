@@ -1,4 +1,7 @@
-"""From parsed arguments to the work of each command."""
+"""The commands of the command line: each takes its parsed arguments to the module that does the work.
+
+Those modules are imported inside the functions, so that a command imports what it needs and no more.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ __all__ = ['run']
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run a command.
+    """Run the command that the arguments name, and return its exit code.
 
     Raises
     ------
     CommandError
-        For what the user can repair.
+        For whatever the user can repair, in one sentence or one line for each problem.
     """
     command = {
         'search': _search,
@@ -45,15 +48,18 @@ def run(arguments: argparse.Namespace) -> int:
     }[arguments.command]
     try:
         return command(arguments)
+    # Their messages are sentences for the user. Any other error is a fault of the program, and keeps its traceback.
     except (ArchitectureError, DataError, RecordError, RetrainingError, TruthError) as error:
         raise CommandError(for_settings(error)) from error
 
 
 def _overrides(arguments: argparse.Namespace) -> list[str]:
+    """Return the overrides ``key=value`` of a command; ``--cpu`` goes last, over what the user set."""
     return [*arguments.overrides, *(['device=cpu'] if arguments.cpu else [])]
 
 
 def _search(arguments: argparse.Namespace) -> int:
+    """Search, and write the report; with ``--dry-run`` only forecast the memory."""
     from nni_wcnas.cli.search import open_run, search
     from nni_wcnas.cli.truth import print_truth
     from nni_wcnas.page.report import write_report
@@ -65,10 +71,12 @@ def _search(arguments: argparse.Namespace) -> int:
 
         print(forecast(settings))
         return 0
+    # By default the run is named after the settings file up to its first point: digits.trial.yml gives runs/digits.
     path = (
         Path(arguments.run) if arguments.run else Path(settings.directory) / Path(arguments.settings).name.split('.')[0]
     )
     run = open_run(path, settings, resume=arguments.resume)
+    # The default depends on the settings; the command that continues names the folder itself.
     with _continued_with('--resume', *([] if arguments.run else ['--run', str(path)])):
         found = search(settings, run, on_epoch=lambda row, epochs: print(_line(row, epochs), flush=True))
     report = write_report(run)
@@ -81,6 +89,7 @@ def _search(arguments: argparse.Namespace) -> int:
 
 
 def _trial(arguments: argparse.Namespace) -> int:
+    """Run one trial of an NNI experiment, with the parameters that the tuner proposes."""
     import nni
 
     from nni_wcnas.cli.trial import run_trial
@@ -89,12 +98,13 @@ def _trial(arguments: argparse.Namespace) -> int:
     parameters = nni.get_next_parameter()
     settings = load_settings(arguments.settings, _overrides(arguments), parameters)
     with _continued_with():
-        final = run_trial(settings, parameters or {})
+        final = run_trial(settings, parameters or {})  # Run by hand, there is no tuner and no proposal.
     print(', '.join(f'{key} {value:.4g}' for key, value in final.items()))
     return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    """Run an NNI experiment from its start to its comparison."""
     from nni_wcnas.cli.run import run_experiment
 
     return run_experiment(
@@ -103,6 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _pretrain(arguments: argparse.Namespace) -> int:
+    """Pre-train the settings' tester and auxiliary model."""
     from nni_wcnas.cli.pretrain import pretrain_tester
     from nni_wcnas.settings.settings import load_settings
 
@@ -121,6 +132,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
 
 
 def _images(arguments: argparse.Namespace) -> int:
+    """Measure the images of a search's tester."""
     from nni_wcnas.cli.images import measure_tester
 
     measure_tester(arguments.run, count=arguments.count, inception=arguments.inception, seed=arguments.seed,
@@ -129,8 +141,10 @@ def _images(arguments: argparse.Namespace) -> int:
 
 
 def _retrain(arguments: argparse.Namespace) -> int:
+    """Train a found architecture from scratch."""
     from nni_wcnas.cli.retrain import retrain_architecture
 
+    # The parser leaves numbers that were not given out of the namespace, so that they do not replace the recipe's.
     given = {name: value for name, value in vars(arguments).items() if name in Recipe.__dataclass_fields__}
     numbers = cast(RecipeNumbers, given)
     with _continued_with('--resume'):
@@ -150,11 +164,13 @@ def _retrain(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    """Measure a retrained network with the measures that the options ask for."""
     from nni_wcnas.cli.evaluate import AttackPlan, CorruptionPlan, evaluate_run
     from nni_wcnas.cli.idle_options import refuse_idle_options
     from nni_wcnas.cli.measure_names import attack_names, corruption_names, numbers
     from nni_wcnas.measure.corruption import SEVERITIES, Variant
 
+    # Before defaults are filled in, behind which it could not be told what was given.
     refuse_idle_options(arguments)
     severities = numbers(arguments.corruption_severities or '', '--corruption-severities')
     corruptions = CorruptionPlan(
@@ -167,7 +183,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     attacks = AttackPlan(
         attack_names(arguments.attacks or ''),
         epsilons=numbers(arguments.attack_epsilons or '', '--attack-epsilons'),
-        **_given(limit=arguments.attack_limit, epsilon=arguments.attack_epsilon),
+        **_given(limit=arguments.attack_limit, epsilon=arguments.attack_epsilon),  # Else AttackPlan's own defaults.
     )
     with _continued_with(done='what is measured'):
         evaluate_run(
@@ -186,11 +202,12 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _given(**options: Any) -> dict[str, Any]:
-    """Those that were given."""
+    """Return the options that were given on the command line; one that was not is None."""
     return {name: value for name, value in options.items() if value is not None}
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    """Compare the methods of several retrained networks on one page."""
     from nni_wcnas.cli.compare import compare_runs
 
     compared = compare_runs(arguments.runs, arguments.out, names=arguments.names, title=arguments.title)
@@ -199,6 +216,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    """Write a network as an ONNX file."""
     from nni_wcnas.cli.export import export
 
     given = {name: getattr(arguments, name) for name in ('channels', 'cells', 'num_classes')}
@@ -209,6 +227,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _lookup(arguments: argparse.Namespace) -> int:
+    """Look an architecture up in a table of true values."""
     from nni_wcnas.cli.truth import look_up
 
     look_up(arguments.architecture, arguments.table)
@@ -216,6 +235,7 @@ def _lookup(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    """Write the report of a run again."""
     from nni_wcnas.page.report import write_report
 
     if not (Path(arguments.run) / 'settings.yml').exists():
@@ -225,6 +245,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace) -> int:
+    """Print the registry: every option of every axis."""
     del arguments  # Unused: the command has none.
     from nni_wcnas.cli.options import print_options
 
@@ -233,8 +254,9 @@ def _options(arguments: argparse.Namespace) -> int:
 
 
 def _line(row: dict[str, float], epochs: int) -> str:
-    """One epoch on one line."""
+    """Write the numbers of one epoch on one line, as far as the search has them."""
     shown = {
+        # The paper's letters: weights W, architecture A, tester B, auxiliary model V, generator G, discriminator S.
         'val_accuracy': 'accuracy',
         'val_accuracy_hard': 'hard',
         'loss_W': 'W',
@@ -251,10 +273,19 @@ def _line(row: dict[str, float], epochs: int) -> str:
 
 @contextmanager
 def _continued_with(*more: str, done: str = 'the last whole epoch') -> Iterator[None]:
-    """On Ctrl-C, say which command goes on: this one, with more arguments."""
+    """Say on Ctrl-C which command continues: the one that was given, with more arguments.
+
+    Parameters
+    ----------
+    *more
+        Arguments to add, such as ``--resume``.
+    done
+        What is kept, for the message.
+    """
     try:
         yield
     except KeyboardInterrupt:
+        # `--resume` is added by `more` where the command has it, and must not stand there twice.
         again = [*(word for word in sys.argv[1:] if word != '--resume'), *more]
         raise KeyboardInterrupt(
             f'Interrupted; {done} is kept. Continue with: nni-wcnas {shlex.join(again)}'

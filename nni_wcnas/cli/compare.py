@@ -28,11 +28,11 @@ __all__ = ['Compared', 'compare_runs']
 
 
 class Compared(NamedTuple):
-    """A finished comparison."""
+    """The result of a comparison: the page's file and its conclusion."""
 
     page: Path
     verdict: str
-    """What the page says first, plain text."""
+    """The conclusion that the page begins with, as plain text."""
 
 
 def compare_runs(
@@ -43,18 +43,18 @@ def compare_runs(
     Parameters
     ----------
     runs
-        Folders of retrainings or trials, or record files.
+        Folders of retrainings or trials, or record files; one that is named twice counts once.
     out
-        Folder to write to; refused while its ``records`` hold others than this comparison's.
+        Folder to write to; refused while its sub-folder ``records`` holds others than this comparison's.
     names
         ``RUN=NAME`` each: the method of a run, as it is spelt in ``runs``.
     title
-        Of the page.
+        Title of the page.
 
     Raises
     ------
     CommandError
-        One sentence if something cannot be read or compared.
+        If something cannot be read or compared, in one sentence.
     """
     methods = _methods(names, runs)
     records = []
@@ -62,6 +62,7 @@ def compare_runs(
         record = _record(Path(run))
         records.append(replace(record, method=methods.get(run, record.method)))
     try:
+        # Before anything is written: records that do not compare leave the folder as it was.
         html, said = comparison_page(records, title), verdict(records)
     except ComparisonError as error:
         raise CommandError(str(error)) from error
@@ -76,7 +77,13 @@ def compare_runs(
 
 
 def _record(path: Path) -> Record:
-    """A record file, that of a run, or what a run without one says."""
+    """Read the record of a path: a record file, the record of a run, or what a run without one says of itself.
+
+    Raises
+    ------
+    CommandError
+        If there is nothing, or a run's record is of other weights than its checkpoint.
+    """
     if not path.exists():
         raise CommandError(f'{path}: there is no such run or record; give a run directory or a record.json')
     if path.is_file():
@@ -84,19 +91,21 @@ def _record(path: Path) -> Record:
     run = retrained(RunDirectory(path))
     if record_path(run).exists():
         record = load_record(record_path(run))
+        # The network was retrained after it was evaluated.
         if record.checkpoint != fingerprint(run.checkpoint):
             raise CommandError(f'{record_path(run)} is of other weights than {run.checkpoint}; make it again with '
                                '`nni-wcnas evaluate`')
         return record
     try:
-        trained(run.path)  # So that what is described is there, and no search.
+        # Loads the network for its checks alone: what is described has to be there, and be no search.
+        trained(run.path)
     except ValueError as error:
         raise CommandError(for_settings(error)) from error
-    return describe(run, path.resolve().name)
+    return describe(run, path.resolve().name)  # Without measures: the page then says how to get them.
 
 
 def _refuse_others(folder: Path, files: Collection[Path]) -> None:
-    """Refuse a folder with records that the comparison would leave beside its own."""
+    """Refuse a folder that holds records which the comparison would leave beside its own."""
     others = sorted(path.name for path in folder.glob('*.json') if path not in files and is_record(path))
     if others:
         more = f' and {len(others) - 1} more' if len(others) > 1 else ''
@@ -105,10 +114,10 @@ def _refuse_others(folder: Path, files: Collection[Path]) -> None:
 
 
 def _methods(names: Sequence[str], runs: Sequence[str]) -> dict[str, str]:
-    """Method by run."""
+    """Read the arguments ``RUN=NAME`` as a map from run to the name of its method."""
     methods = {}
     for text in names:
-        run, equals, name = text.rpartition('=')
+        run, equals, name = text.rpartition('=')  # The last sign: a path may hold one.
         if not equals or not name:
             raise CommandError(f'--name {text}: give RUN=NAME')
         if run not in runs:
@@ -118,13 +127,15 @@ def _methods(names: Sequence[str], runs: Sequence[str]) -> dict[str, str]:
 
 
 def _files(folder: Path, records: Sequence[Record]) -> dict[Path, Record]:
-    """A file for each record, named by its method and seeds."""
+    """Return a file name for each record, made of its method and seeds."""
     files: dict[Path, Record] = {}
     for record in records:
+        # Names come from users and presets, such as wcnas(pc_darts); a separator must not lead to another folder.
         safe = ''.join(letter if letter.isalnum() or letter in '-_' else '-' for letter in record.method)
         search = '' if record.seed is None else f'-seed-{record.seed}'
         path = folder / f'{safe}{search}-retraining-{record.retraining_seed}.json'
-        while path in files:  # Of a method whose name differs in other letters only.
+        # Two methods whose names differ only in letters that a file name cannot have get different files.
+        while path in files:
             path = path.with_stem(f'{path.stem}-')
         files[path] = record
     return files

@@ -1,4 +1,4 @@
-"""What an experiment ends with: its networks on the test set, side by side, and a verdict."""
+"""The end of an experiment: its networks are measured on the test set, shown side by side, and compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ['compare_trials']
 _COLUMNS = {
     'error_worst_group': 'worst group', 'error_hard': 'hardest', 'error': 'all', 'error_worst_class': 'worst class',
 }
-"""Errors on the test set, as far as they are known."""
+"""Columns of the table and their heads: errors on the test set, shown as far as they are known."""
 
 
 def compare_trials(folder: Path, trials: Sequence[TrialState], *, cpu: bool = False) -> Compared | None:
@@ -31,22 +31,25 @@ def compare_trials(folder: Path, trials: Sequence[TrialState], *, cpu: bool = Fa
     Parameters
     ----------
     folder
-        Of the experiment.
+        Folder of the experiment, with one sub-folder for each trial.
     trials
-        Those that succeeded, at least one.
+        The trials that succeeded, at least one.
     cpu
-        Use no GPU.
+        Whether to use no GPU.
 
     Returns
     -------
-    None where nothing can be measured so, as in spaces without cells, or compared, as on several data sets; a sentence
-    says why.
+    Compared or None
+        None where nothing can be measured this way, as in spaces without cells, or compared, as on several data sets; a
+        sentence on the console says why.
     """
     console = Console()
     try:
+        # Quiet, as one table of all networks follows.
         measures = {trial.name: evaluate_run(folder / trial.name, cpu=cpu, quiet=True) for trial in trials}
         console.print(_table(folder, trials, measures))
         runs = {str(folder / trial.name): trial.group for trial in trials}
+        # The proposal without its seed is the method: two values of a proposed number are two methods.
         names = [f'{run}={group}' for run, group in runs.items()]
         return compare_runs(list(runs), folder, names=names, title=f'Experiment {folder.name}')
     except CommandError as error:
@@ -55,7 +58,7 @@ def compare_trials(folder: Path, trials: Sequence[TrialState], *, cpu: bool = Fa
 
 
 def _table(folder: Path, trials: Sequence[TrialState], measures: Mapping[str, Mapping[str, float]]) -> Table:
-    """A row a network, those of one method together."""
+    """Make a table with a row for each network, those of one method together."""
     columns = {key: title for key, title in _COLUMNS.items() if any(key in row for row in measures.values())}
     views = {trial.name: _view(folder / trial.name) for trial in trials}
     seen = ['sees'] if any(views.values()) else []
@@ -68,6 +71,6 @@ def _table(folder: Path, trials: Sequence[TrialState], measures: Mapping[str, Ma
 
 
 def _view(path: Path) -> str:
-    """What the found network sees of its images; empty where that was no choice."""
+    """Say what the found network of a trial sees of its images; empty where the space leaves no choice."""
     architecture = RunDirectory(path).read_architecture()
     return '' if architecture is None else architecture.view or ''

@@ -1,4 +1,4 @@
-"""What the user of ``nni-wcnas run`` sees."""
+"""The display of ``nni-wcnas run``: a live table of the trials, and their results in the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ['Display', 'TrialState', 'print_results']
 
 @dataclass(frozen=True)
 class TrialState:
-    """One trial at one moment."""
+    """State of one trial at one moment: NNI's id and number of it, its status, method, parameters and metrics."""
 
     name: str
     number: int
@@ -30,43 +30,47 @@ class TrialState:
 
     @classmethod
     def of(cls, job: Any, folder: Path) -> TrialState:
-        """From NNI's record of the trial, and what the trial in a sub-folder says that it was given.
+        """Make the state of a trial from NNI's record of it and from the trial's own files.
 
-        Proposals go to trials in the order in which these ask for them: of trials side by side NNI's own record may
-        name another's.
+        Proposals go to trials in the order in which these ask for them. Of trials side by side, NNI's own record may
+        name another's parameters, so those that the trial has written down are taken.
         """
         parameters = RunDirectory(folder / job.trialJobId).read_proposal() or {}
         metrics: dict[str, float] = {}
         if job.status == 'SUCCEEDED' and job.finalMetricData:
             value = job.finalMetricData[0].data
+            # Metrics may come as JSON text, and be a dictionary or a single number.
             value = json.loads(value) if isinstance(value, str) else value
             metrics = value if isinstance(value, dict) else {'default': float(value)}
-        log = str(Path(job.logPath) / 'trial.stderr') if job.logPath else ''  # NNI's own stderrPath is not the file's.
+        # NNI's own `stderrPath` does not name the file that it writes.
+        log = str(Path(job.logPath) / 'trial.stderr') if job.logPath else ''
         return cls(job.trialJobId, job.sequenceId, job.status, _label(parameters), parameters, metrics, log)
 
     @property
     def group(self) -> str:
-        """Method and proposal, but for the seed: what trials of several seeds have in common."""
+        """The method and proposal without the seed: what trials of several seeds have in common."""
+        # Several seeds of one proposal are one method of the comparison.
         return _label({key: value for key, value in self.parameters.items() if key != 'seed'}) or 'the settings'
 
 
 class Display:
-    """A live table of the trials; in a pipe, one line a change; with ``quiet`` nothing.
+    """A live table of the trials on a terminal; in a pipe one line for each change, and with ``quiet`` nothing.
 
     Parameters
     ----------
     address
-        Of the web UI.
+        Address of the web UI.
     expected
-        Number of trials in the end; 0 when unknown.
+        Number of trials that there will be; 0 when unknown.
     quiet
-        Show nothing.
+        Whether to show nothing.
     """
 
     def __init__(self, address: str, expected: int, *, quiet: bool = False) -> None:
         self.address, self.expected, self.quiet = address, expected, quiet
         self.console = Console()
         self._live = (
+            # Refreshed by `show` alone, and gone in the end, when the table of results takes its place.
             Live(console=self.console, auto_refresh=False, transient=True)
             if self.console.is_terminal and not quiet
             else None
@@ -84,19 +88,22 @@ class Display:
             self._live.stop()
 
     def show(self, trials: list[TrialState]) -> None:
-        """Bring the display up to date."""
+        """Bring the display up to date with the state of all trials."""
         summary = self._summary(trials)
         if self._live is not None:
             self._live.update(_table(trials, summary), refresh=True)
+        # In a pipe, such as a log file, a line for each change is enough.
         elif not self.quiet and summary != self._last:
             self.console.print(summary, highlight=False, soft_wrap=True)
         self._last = summary
 
     def _summary(self, trials: list[TrialState]) -> str:
+        """Count the trials by their state, and name the best result so far."""
         count = {
             status: sum(trial.status == status for trial in trials) for status in ('SUCCEEDED', 'RUNNING', 'FAILED')
         }
         total = f' of {self.expected}' if self.expected else ''
+        # Metrics are there for trials that succeeded only; higher is better.
         best = max((trial.metrics['default'] for trial in trials if trial.metrics), default=None)
         return f'trials: {count["SUCCEEDED"]}{total} done, {count["RUNNING"]} running, {count["FAILED"]} failed' + (
             f', best so far {best:.4f}' if best is not None else ''
@@ -104,7 +111,17 @@ class Display:
 
 
 def print_results(trials: list[TrialState], best: Path | None, report: Path | None, log: str) -> None:
-    """The last table, and where the results are; without any, where NNI's log is."""
+    """Print the last table and where the results are; if no trial succeeded, where NNI's log is.
+
+    Parameters
+    ----------
+    trials
+        All trials.
+    best, report
+        Files of the best cell and of the report; None where there are none.
+    log
+        Folder of NNI's log.
+    """
     console = Console()
     console.print(_table(sorted(trials, key=lambda trial: -trial.metrics.get('default', -1)), None))
     for trial in trials:
@@ -119,6 +136,7 @@ def print_results(trials: list[TrialState], best: Path | None, report: Path | No
 
 
 def _table(trials: list[TrialState], title: str | None) -> Table:
+    """Make a table with a row for each trial: status, method and proposal, and the metrics that it has."""
     table = Table('trial', 'status', 'method and proposal', 'hardest', 'all', 'parameters', 'skips', title=title)
     for trial in trials:
         metrics = trial.metrics
@@ -133,14 +151,14 @@ def _table(trials: list[TrialState], title: str | None) -> Table:
 
 
 def _label(parameters: dict[str, Any]) -> str:
-    """The name of the method, if it is proposed, and in brackets what else is."""
+    """Write the name of the method, if that is proposed, and in brackets what else is proposed."""
     method = parameters.get('method', {})
     name = method.get('_name', '') if isinstance(method, dict) else str(method)
     return ' '.join([name, *(f'({text})' for text in [_described(parameters)] if text)]).strip()
 
 
 def _described(parameters: dict[str, Any]) -> str:
-    """What a trial has of its own beside the name of its method: other options by their key, arguments by theirs."""
+    """Write what is proposed beside the name of the method: options and arguments, each behind its key."""
     words = []
     for key, value in parameters.items():
         given = value if isinstance(value, dict) else {'_name': value}
@@ -151,7 +169,7 @@ def _described(parameters: dict[str, Any]) -> str:
 
 
 def _inner(value: Any) -> Any:
-    """A nested choice by its name and arguments."""
+    """Write a nested choice as its name and arguments; any other value stays as it is."""
     if not isinstance(value, dict):
         return value
     rest = ' '.join(f'{key} {_written(_inner(part))}' for key, part in value.items() if key not in ('_name', 'name'))
@@ -159,4 +177,5 @@ def _inner(value: Any) -> Any:
 
 
 def _written(value: Any) -> str:
+    """Write a value in few digits."""
     return f'{value:.3g}' if isinstance(value, float) else str(value)

@@ -55,35 +55,35 @@ from nni_wcnas.settings.problems import CommandError, for_settings
 __all__ = ['AttackPlan', 'CorruptionPlan', 'evaluate_run']
 
 _HARDEST_SHOWN = 16
-"""Test images whose predictions go into the record."""
+"""Number of the hardest test images whose predictions go into the record."""
 _LARGEST_CIFAR_SIDE = 64
-"""Pixels; larger images get ImageNet-C's severities."""
+"""Side in pixels up to which images get CIFAR-10-C's severities; larger ones get ImageNet-C's."""
 
 
 @dataclass(frozen=True)
 class CorruptionPlan:
-    """Which corruptions to measure; none by default."""
+    """Which corruptions to measure, and on which images; none by default."""
 
     names: Sequence[str] = ()
     severities: Sequence[int] = (1, 2, 3, 4, 5)
     limit: int | None = None
-    """Test images, about: as many of each class; None takes all."""
+    """About how many test images, as many of each class; None takes all."""
     cifar_c: str | None = None
-    """Folder of the published arrays; None corrupts the test set."""
+    """Folder of the published arrays of CIFAR-C; None corrupts the test set itself."""
     imagenet_c: str | None = None
-    """Folder of the published folders; None corrupts the test set."""
+    """Folder of the published images of ImageNet-C; None corrupts the test set itself."""
 
 
 @dataclass(frozen=True)
 class AttackPlan:
-    """Which attacks to measure; none by default."""
+    """Which attacks to measure, and how strong; none by default."""
 
     names: Sequence[str] = ()
     limit: int | None = 1000
     epsilon: float = 8.0
-    """Largest change of a pixel, of 255."""
+    """Largest change of a pixel, in units of 1/255."""
     epsilons: Sequence[float] = ()
-    """Of the curve of PGD-20, of 255."""
+    """Points of the curve of PGD-20, in units of 1/255."""
 
 
 def evaluate_run(
@@ -100,7 +100,29 @@ def evaluate_run(
     cpu: bool = False,
     quiet: bool = False,
 ) -> dict[str, float]:
-    """Measure a retrained network on the test set; writes measures, record and report, and prints a table unless quiet.
+    """Measure a retrained network on the test set; write measures, record and report, and print a table.
+
+    Parameters
+    ----------
+    path
+        Run folder of a retraining, or of a search or trial that holds one.
+    difficulty, kind, share
+        How the hardest images are told, as in :func:`nni_wcnas.measure.hard_images.hard_images`.
+    groups, group_names
+        Files with the group of each test image, and with the groups' names; None keeps the groups of an earlier call.
+    corruptions, attacks
+        What else to measure; None measures neither.
+    variants
+        Folder of each of ImageNet's variants to measure on.
+    cpu
+        Whether to use no GPU.
+    quiet
+        Whether to print no table.
+
+    Returns
+    -------
+    dict
+        All measures of the run, earlier ones included.
 
     Raises
     ------
@@ -112,13 +134,15 @@ def evaluate_run(
     try:
         data = data_of(run)
         network = _network(run, data).to('cuda' if has_gpu() and not cpu else 'cpu')
+        # All that was given is read and checked here, before the first measure takes its time.
         labelled = load_groups(groups, group_names, len(data.images.test))
         images = _corrupted(data, corruptions) if corruptions.names else None
         shown = check_variants(variants or {}, data)
         if attacks.names or attacks.epsilons:
             _check_attacks(attacks, data.num_classes)
         evaluation = KeptMeasures(run, _begun(run, data), network, data)
-        if labelled is None and 'groups' not in evaluation.record.measured_with:  # Else those of a file stay.
+        # Groups of a file that an earlier call was given stay; else the data may have groups by a planted shortcut.
+        if labelled is None and 'groups' not in evaluation.record.measured_with:
             labelled = shortcut_groups(data)
         known = evaluation.record.measured_with.get('test')
         hard = hard_images(data, known, difficulty=difficulty, kind=kind, share=share)
@@ -129,7 +153,8 @@ def evaluate_run(
             _variant(evaluation, variant, (variants or {})[variant], depends_on)
         if attacks.names or attacks.epsilons:
             _attacks(evaluation, attacks)
-        evaluation.add({})  # Also where all was known: the run's files are whole again.
+        # Writes the files also where all was known, so that a damaged or deleted one is whole again.
+        evaluation.add({})
     except (ValueError, ModuleNotFoundError) as error:
         raise CommandError(for_settings(error)) from error
     measures = evaluation.record.measures
@@ -140,7 +165,7 @@ def evaluate_run(
 
 
 def _network(run: RunDirectory, data: ImageData) -> CellNetwork:
-    """The network of a retraining, with its weights."""
+    """Load the network of a retraining, and check that it has as many classes as the data."""
     network = trained(run.path)
     if network.classifier.out_features != data.num_classes:
         raise CommandError(
@@ -151,8 +176,9 @@ def _network(run: RunDirectory, data: ImageData) -> CellNetwork:
 
 
 def _begun(run: RunDirectory, data: ImageData) -> Record:
-    """The run's record; without measures if they were made with other weights or data."""
+    """Return the run's record so far; without measures if these were made with other weights or data."""
     path = run.path.resolve()
+    # All trials call their retraining 'retraining': their own name says more.
     record = describe(run, path.parent.name if path.name == 'retraining' else path.name)
     weights, known = fingerprint(run.checkpoint), record_path(run)
     if known.exists():
@@ -167,28 +193,42 @@ def _begun(run: RunDirectory, data: ImageData) -> Record:
 
 
 def _test(evaluation: KeptMeasures, hard: HardImages, groups: Groups | None) -> None:
-    """The clean test set: one pass, where there is something to make of it."""
+    """Measure on the clean test set in one pass, unless all that it gives is known already.
+
+    Parameters
+    ----------
+    evaluation
+        Known measures, to which these are added.
+    hard
+        The hardest images, and where their difficulty comes from.
+    groups
+        Group of each test image; None measures no groups, or keeps earlier ones.
+    """
     network, data = evaluation.network, evaluation.data
     depends_on: dict[str, dict[str, Any]] = {'test': {'difficulty': hard.source, 'share': hard.share}}
     if groups is not None:
         depends_on['groups'] = {'source': groups.source}
+    # What the measures depend on is compared with what they were made with; equal means known.
     if not any(evaluation.differs(*item) for item in depends_on.items()):
         return
     predictions, size = predict(network, data, 'test')
     labels, names = (None, None) if groups is None else (groups.values, groups.names)
     measures = measure_predictions(predictions, hard.scores, hard.share, labels, names)
+    # Multiply-adds depend on the side of the images.
     measures |= {'parameters': float(count_parameters(network)), 'macs': float(count_macs(network, size))}
+    # Scores are None where the hard images are those of before: then their earlier pictures stay, too.
     examples = [] if hard.source == NONE else evaluation.record.hardest
     if hard.scores is not None:
         shown = hardest(hard.scores, data.test_indices, min(hard.share, _HARDEST_SHOWN / len(data.test_indices)))
         examples = show_examples(predictions, data.images.test.read(shown), shown)
+    # Only now: a pass that fails or is interrupted forgets nothing.
     for item in depends_on.items():
         evaluation.begin(*item)
     evaluation.add(measures, hardest=examples)
 
 
 def _corrupted(data: ImageData, plan: CorruptionPlan) -> CorruptedImages:
-    """The images to measure on, checked."""
+    """Return the corrupted images to measure on, after checking that they have all corruptions of the plan."""
     images: CorruptedImages
     if plan.imagenet_c is not None:
         if plan.cifar_c is not None:
@@ -199,6 +239,7 @@ def _corrupted(data: ImageData, plan: CorruptionPlan) -> CorruptedImages:
             raise CommandError(f'--corruption-limit {plan.limit} does not limit published arrays; leave it out')
         images = CifarC(plan.cifar_c, data)
     else:
+        # The published parameters of a corruption differ between images of 32 and of 224 pixels.
         scale: Literal['cifar', 'imagenet'] = 'cifar' if data.image_size <= _LARGEST_CIFAR_SIDE else 'imagenet'
         images = CorruptedTestSet(data if plan.limit is None else _limited(data, plan.limit), scale=scale)
     images.check(plan.names, plan.severities)
@@ -206,12 +247,13 @@ def _corrupted(data: ImageData, plan: CorruptionPlan) -> CorruptedImages:
 
 
 def _limited(data: ImageData, limit: int) -> ImageData:
-    """The same data with the first test images of each class only."""
+    """Return the same data with the first ``limit // num_classes`` test images of each class only."""
     if limit < data.num_classes:
         raise CommandError(
             f'--corruption-limit {limit} is less than one image of each class; give at least {data.num_classes}'
         )
     test = data.images.test
+    # nonzero() of a class is (n, 1): the positions of its images, of which the first are taken.
     chosen = torch.cat([(test.labels == label).nonzero()[: limit // data.num_classes, 0]
                         for label in range(data.num_classes)])
     store = TensorStore(test.read(chosen), test.labels[chosen])
@@ -219,24 +261,29 @@ def _limited(data: ImageData, limit: int) -> ImageData:
 
 
 def _corruptions(evaluation: KeptMeasures, images: CorruptedImages, plan: CorruptionPlan) -> None:
-    """Corruption by corruption, then the mean where it is defined."""
+    """Measure corruption by corruption, then the mean where all that it is defined by is known."""
     source = 'published arrays' if plan.cifar_c else 'published folders' if plan.imagenet_c else 'test set'
     folder = plan.cifar_c or plan.imagenet_c
     where = {} if folder is None else {'folder': str(Path(folder).resolve())}
+    # Any other images or severities' scale give other errors: then all corruptions are measured again.
     told = {'scale': images.scale, 'source': source, 'images': len(images), 'seed': 0, **where}
     evaluation.begin('corruptions', told)
     for name in plan.names:
+        # Each corruption is on disk before the next one begins, so an interrupted evaluation goes on where it stopped.
         left = [severity for severity in plan.severities if evaluation.missing(f'error_corruption_{name}_{severity}')]
         if left:
             found = corruption_errors(
                 evaluation.network, images, names=[name], severities=left, progress=sys.stderr.isatty()
             )
             evaluation.add({f'error_corruption_{name}_{severity}': error for severity, error in found[name].items()})
+    # Errors by corruption and severity, those of earlier calls included.
     known: dict[str, dict[int, float]] = {}
     for key, value in evaluation.record.measures.items():
         if key.startswith('error_corruption_') and key[-1].isdigit():
             name, severity = key.removeprefix('error_corruption_').rsplit('_', 1)
             known.setdefault(name, {})[int(severity)] = value
+    # CIFAR's published score is the mean over 15 corruptions and 5 severities. ImageNet's mCE divides each corruption's
+    # errors by AlexNet's; the relative one takes the clean error off both first.
     if all(severity in known.get(name, {}) for name in BENCHMARK for severity in SEVERITIES):
         errors = CorruptionErrors(known, scale=images.scale)
         if images.scale == 'cifar':
@@ -247,7 +294,7 @@ def _corruptions(evaluation: KeptMeasures, images: CorruptedImages, plan: Corrup
 
 
 def _variant(evaluation: KeptMeasures, variant: Variant, folder: str, depends_on: dict[str, Any]) -> None:
-    """One of ImageNet's variants."""
+    """Measure on one of ImageNet's variants, unless its error is known."""
     evaluation.begin(variant, depends_on)
     if evaluation.missing(f'error_{variant}'):
         evaluation.add(measure_variant(evaluation.network, variant, folder, evaluation.data,
@@ -255,7 +302,7 @@ def _variant(evaluation: KeptMeasures, variant: Variant, folder: str, depends_on
 
 
 def _check_attacks(plan: AttackPlan, num_classes: int) -> None:
-    """Refuse what no attack can have, before anything is measured."""
+    """Refuse numbers that no attack can have, and an attack that is not installed, before anything is measured."""
     if not 0 < plan.epsilon < math.inf:
         raise CommandError(f'--attack-epsilon is {plan.epsilon:g}; give a number above 0')
     if not all(0 <= epsilon < math.inf for epsilon in plan.epsilons):
@@ -269,17 +316,19 @@ def _check_attacks(plan: AttackPlan, num_classes: int) -> None:
 
 
 def _attacks(evaluation: KeptMeasures, plan: AttackPlan) -> None:
-    """Attack by attack, then point by point of the curve, whose epsilons are its own."""
+    """Measure attack by attack, then point by point of the curve, whose epsilons are its own."""
     network, data, progress = evaluation.network, evaluation.data, sys.stderr.isatty()
     if plan.names:
         evaluation.begin('attacks', {'limit': plan.limit, 'epsilon': plan.epsilon, 'seed': 0})
     for name in plan.names:
         if evaluation.missing(f'error_attack_{name}'):
+            # On the command line epsilon is in units of 1/255, to an attack it is a share of the range of pixels.
             found = attack_errors(
                 network, data, (name,), limit=plan.limit, epsilon=plan.epsilon / 255, progress=progress
             )
             evaluation.add({_attack_key(key, name): value for key, value in found.items()})
     if plan.epsilons:
+        # Without an epsilon: each point of the curve has its own, in its name.
         evaluation.begin('curve', {'limit': plan.limit, 'seed': 0})
     for epsilon in plan.epsilons:
         if evaluation.missing(f'{CURVE}{epsilon:.6g}'):
@@ -288,5 +337,5 @@ def _attacks(evaluation: KeptMeasures, plan: AttackPlan) -> None:
 
 
 def _attack_key(key: str, name: str) -> str:
-    """Errors under attack stand together in a run's measures."""
+    """Return the name of an attack's measure in a run: ``error_attack_`` goes before errors, the others stay."""
     return f'error_attack_{key.removeprefix("error_")}' if key.startswith(f'error_{name}') else key

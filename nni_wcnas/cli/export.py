@@ -1,4 +1,4 @@
-"""From a run or an architecture to an ONNX file."""
+"""``nni-wcnas export``: write a run's network, or an architecture with new weights, as an ONNX file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nni_wcnas.settings.problems import CommandError, for_settings
 __all__ = ['export']
 
 _SIDE = 32
-"""Of the images of new weights, pixels."""
+"""Side of the images of a network with new weights, in pixels: CIFAR's."""
 
 
 def export(source: str, file: str, *, image_size: int | None, **sizes: Any) -> bool:
@@ -23,11 +23,11 @@ def export(source: str, file: str, *, image_size: int | None, **sizes: Any) -> b
     Parameters
     ----------
     source, file
-        What to export, and where to.
+        What to export, and the file to write.
     image_size
-        Side of the images, pixels; None for what the network was trained on.
+        Side of the images in pixels; None for what the network was trained on, or 32 for new weights.
     sizes
-        ``channels``, ``cells`` and ``num_classes`` of new weights.
+        ``channels``, ``cells`` and ``num_classes`` of a network with new weights.
 
     Raises
     ------
@@ -36,6 +36,7 @@ def export(source: str, file: str, *, image_size: int | None, **sizes: Any) -> b
     """
     if Path(file).exists():
         raise CommandError(f'{file} exists already; name another file')
+    # Two reductions quarter the side, behind a stem that may cut it to an eighth.
     if image_size is not None and image_size < 8:
         raise CommandError(f'--image-size is {image_size}; give at least 8')
     run = RunDirectory(source)
@@ -48,6 +49,7 @@ def export(source: str, file: str, *, image_size: int | None, **sizes: Any) -> b
             inner = retrained(run)
             network, side = trained(inner.path), image_size or _side(inner)
         else:
+            # Sizes that were not given have the defaults of `build`.
             network, side = build(source, **sizes), image_size or _SIDE
         make_folder(Path(file).parent, 'name another file')
         export_onnx(network, file, side)
@@ -57,7 +59,10 @@ def export(source: str, file: str, *, image_size: int | None, **sizes: Any) -> b
 
 
 def _side(run: RunDirectory) -> int:
-    """Of the images that a network was trained on, pixels."""
+    """Return the side of the images that a network was trained on, in pixels.
+
+    The settings need not name it; then the data set is loaded to tell.
+    """
     section = run.read_settings().get('data')
     written = section.get('image_size') if isinstance(section, dict) else None
     if isinstance(written, int):
@@ -69,5 +74,5 @@ def _side(run: RunDirectory) -> int:
 
 
 def _is_bare(run: RunDirectory) -> bool:
-    """Whether a folder holds an architecture without a run: no half of a retraining is taken for that."""
+    """Tell whether a folder holds an architecture file alone; half of a retraining does not pass for that."""
     return run.architecture.exists() and not run.settings.exists() and not run.checkpoint.exists()

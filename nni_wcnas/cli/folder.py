@@ -1,4 +1,4 @@
-"""Folders that a command writes into."""
+"""Making the folders that a command writes into."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def make_folder(path: Path, remedy: str) -> None:
     Raises
     ------
     CommandError
-        When there is a file in the way, or it may not be written; the message ends in the remedy.
+        When a file is in the way, or the folder may not be written; the message ends in the remedy.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -25,24 +25,25 @@ __all__ = ['TrialIdentity', 'preserved_identity']
 
 @dataclass(frozen=True)
 class TrialIdentity:
-    """Who this process is to the NNI manager."""
+    """What makes this process a certain trial to NNI's manager: a channel to it, and the record of its parameters."""
 
     channel: TrialCommandChannel
     record: Any
-    """What ``nni.get_next_parameter`` last received, with the parameter's id; None before that."""
+    """What ``nni.get_next_parameter`` received last, with the parameter's id; None before the first call."""
 
     @classmethod
     def current(cls) -> TrialIdentity:
-        """The identity at this moment."""
+        """Return the identity that the process has at this moment."""
         return cls(get_default_trial_command_channel(), nni.trial._params)
 
     def assume(self) -> None:
-        """Take this identity on again."""
+        """Give this identity to the process again."""
         set_default_trial_command_channel(self.channel)
         nni.trial._params = self.record
 
     def report_intermediate(self, metrics: dict[str, float]) -> None:
-        """Report to the manager, whoever the process is at the moment."""
+        """Report an intermediate result as this trial, whoever the process is at the moment."""
+        # Inside a search the channel is that of NNI's engine, which would take the report for one of its model.
         inner = TrialIdentity.current()
         self.assume()
         try:
@@ -53,7 +54,7 @@ class TrialIdentity:
 
 @contextmanager
 def preserved_identity() -> Iterator[TrialIdentity]:
-    """Give the trial's identity back at the end, whatever happens inside."""
+    """Give the trial's identity back to the process at the end, whatever happens inside the context."""
     identity = TrialIdentity.current()
     try:
         yield identity

@@ -17,7 +17,8 @@ _NEEDS = {
     'attack_limit': ('attacks', 'attack_epsilons'),
     'attack_epsilon': ('attacks',),
 }
-"""Of which others one must be given, too."""
+"""Options by name, each with others of which one must be given, too."""
+# Options that are lists with commas, and attacks that have no epsilon.
 _LISTS = ('corruptions', 'corruption_severities', 'attacks', 'attack_epsilons')
 _WITHOUT_EPSILON = {'cw_l2'}
 
@@ -30,6 +31,7 @@ def refuse_idle_options(arguments: argparse.Namespace) -> None:
     CommandError
         One sentence that names the option, and what it needs.
     """
+    # The parser's default of all these options is None, so a value says that the option was given.
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     for name in _LISTS:
         if name in given and not _words(given[name]):
@@ -47,8 +49,10 @@ def refuse_idle_options(arguments: argparse.Namespace) -> None:
 
 
 def _words(text: str) -> set[str]:
+    """Return the words of a list with commas."""
     return {word.strip() for word in text.split(',')} - {''}
 
 
 def _option(name: str) -> str:
+    """Write the name of an argument as the option that the user types."""
     return f'--{name.replace("_", "-")}'

@@ -1,4 +1,4 @@
-"""``nni-wcnas images``: how real, how diverse and how recognisable a tester's images are; table 20 of papers/wcnas.
+"""``nni-wcnas images``: how real, diverse and recognisable a tester's images are; table 20 of papers/wcnas.
 
 The tester is that of the search's last checkpoint, its images are the live generator's, as during the search. They are
 compared with real images of the architecture's half, from which no tester learns.
@@ -34,31 +34,36 @@ from nni_wcnas.settings.settings import load_settings
 __all__ = ['measure_tester']
 
 _BATCH = 250
-"""Images that a generator makes at once."""
+"""Number of images that a generator makes at once."""
 _PREFIX = 'training_module.tester.'
-"""Of the tester's tensors in the checkpoint of a search."""
+"""Prefix of the tester's tensors in the checkpoint of a search."""
 _LABELS = {
     'fid': 'FID', 'kid': 'KID', 'precision': 'precision', 'recall': 'recall', 'inception_score': 'inception score',
     'label_error': 'not seen as their class', 'label_error_worst': 'the same, worst class',
 }
-"""Of the measures that are shown."""
+"""Names of the measures that the table shows."""
 
 
 def measure_tester(path: str | Path, *, count: int = 5000, inception: str | None = None, seed: int = 0,
                    cpu: bool = False) -> dict[str, float]:
-    """Measure the images of a search's tester; writes measures and report, and prints a table.
+    """Measure the images of a search's tester, write measures and report, and print a table.
 
     Parameters
     ----------
     path
         Run directory of a search, or of a trial.
     count
-        Images to generate, and real ones at most, of all classes alike; a tester that changes real images changes as
-        many as there are.
+        Number of images to generate, and of real ones at most, of all classes alike. A tester that changes real images
+        changes as many as there are.
     inception
         Local file of Inception-v3's weights; None takes the reference nets of the data set.
     seed
-        Of what the images are made from.
+        Seed of the noise, labels and draws that the images are made from.
+
+    Returns
+    -------
+    dict
+        Measures by name.
     cpu
         Whether to use no GPU.
 
@@ -75,8 +80,10 @@ def measure_tester(path: str | Path, *, count: int = 5000, inception: str | None
         data = assembly.make_data(settings)
         tester = _tester(run, settings, data)
         extractor = _extractor(inception, settings, data)
+        # Of the architecture's half, as the tester learned from the other one; rounded up to as many of each class.
         images, labels = _images(tester, count, data, seed)
         real = clean_images(data.examples('architecture', -(-count // data.num_classes)))
+        # On the CPU, where thousands of images have room; the extractor takes a batch at a time to its own device.
         measures = measure_images(images.cpu(), labels.cpu(), real.cpu(), extractor, seed=seed)
     except ValueError as error:
         raise CommandError(for_settings(error)) from error
@@ -87,7 +94,13 @@ def measure_tester(path: str | Path, *, count: int = 5000, inception: str | None
 
 
 def _settings(run: RunDirectory, cpu: bool) -> Settings:
-    """Those of a search that has a tester, and began."""
+    """Load the settings of a search, and refuse one that has no tester whose images could be made again.
+
+    Raises
+    ------
+    CommandError
+        When the folder holds no search, its tester makes no images of its own, or no epoch is over.
+    """
     if 'method' not in run.read_settings():
         raise CommandError(f'{run.path} holds no search; give the folder of `nni-wcnas search` or of a trial')
     settings = load_settings(run.settings, ['device=cpu'] if cpu else [], build=('method', 'data'))
@@ -104,7 +117,8 @@ def _settings(run: RunDirectory, cpu: bool) -> Settings:
 
 
 def _tester(run: RunDirectory, settings: Settings, data: ImageData) -> Tester:
-    """The tester as the last epoch left it."""
+    """Build the search's tester, with the weights that the last epoch left in the checkpoint."""
+    # Without the file of pre-training: the checkpoint replaces all that it would load.
     section = {key: value for key, value in (settings.tester or assembly.DEFAULT_TESTER).items() if key != 'pretrained'}
     tester = assembly.make_tester(settings.model_copy(update={'tester': section}), data)
     state = check_checkpoint(run.checkpoint)['state_dict']
@@ -118,7 +132,7 @@ def _tester(run: RunDirectory, settings: Settings, data: ImageData) -> Tester:
 
 
 def _extractor(inception: str | None, settings: Settings, data: ImageData) -> Extractor:
-    """Inception-v3 from a file, or the data set's own nets."""
+    """Return the feature extractor: Inception-v3 from a file, or the data set's own reference nets."""
     if inception is not None:
         return inception_extractor(inception, assembly.device(settings))
     return reference_extractor(reference_models(data, progress=sys.stderr.isatty()))
@@ -126,17 +140,19 @@ def _extractor(inception: str | None, settings: Settings, data: ImageData) -> Ex
 
 @torch.no_grad()
 def _images(tester: Tester, count: int, data: ImageData, seed: int) -> tuple[Tensor, Tensor]:
-    """Images in [-1, 1] and their labels."""
+    """Make images of the tester, in [-1, 1], shape ``(N, 3, H, W)``, and their labels, shape ``(N,)``."""
     with assembly.untouched_random_state():
         torch.manual_seed(seed)
+        # A policy changes real images, of the half that it learned from.
         if not isinstance(tester, GenerativeTester):
             return sample(tester, count, data.examples('weights', -(-count // data.num_classes)))
+        # In batches, as a generator's activations for thousands of images would not fit into memory.
         parts = [sample(tester, len(part), None) for part in torch.arange(count).split(_BATCH)]
     return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
 
 
 def _print(run: RunDirectory, measures: Mapping[str, float], extractor: str) -> None:
-    """A table, and what its numbers depend on."""
+    """Print a table of the measures, and what its numbers depend on."""
     table = Table('generated images', '', title=str(run.path))
     for key, label in _LABELS.items():
         if key in measures:

@@ -1,4 +1,4 @@
-"""Lists on the command line: which corruptions, which attacks, which numbers."""
+"""Reading lists on the command line: names of corruptions, names of attacks, and numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ['attack_names', 'corruption_names', 'numbers']
 
 
 def corruption_names(text: str) -> tuple[str, ...]:
-    """Names with commas between, ``all``, or the published ``benchmark``; none in an empty text.
+    """Read names of corruptions with commas between, ``all``, or the published ``benchmark``; none from an empty text.
 
     Raises
     ------
@@ -27,7 +27,7 @@ def corruption_names(text: str) -> tuple[str, ...]:
 
 
 def attack_names(text: str) -> tuple[str, ...]:
-    """Names with commas between; none in an empty text.
+    """Read names of attacks with commas between; none from an empty text.
 
     Raises
     ------
@@ -42,12 +42,19 @@ def attack_names(text: str) -> tuple[str, ...]:
 
 
 def numbers(text: str, option: str) -> tuple[float, ...]:
-    """Numbers with commas between; none in an empty text.
+    """Read numbers with commas between; none from an empty text.
+
+    Parameters
+    ----------
+    text
+        The list.
+    option
+        Option that it was given to, for the message; severities have to be whole numbers from 1 to 5.
 
     Raises
     ------
     CommandError
-        If a word is no number, or a severity no whole one.
+        If a word is no number, or no severity where severities are asked for.
     """
     try:
         found = tuple(float(word) for word in _words(text))
@@ -59,4 +66,5 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
 
 
 def _words(text: str) -> tuple[str, ...]:
+    """Return the words of a list with commas, each once."""
     return tuple(dict.fromkeys(word.strip() for word in text.split(',') if word.strip()))

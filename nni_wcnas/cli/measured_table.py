@@ -1,4 +1,4 @@
-"""What ``nni-wcnas evaluate`` prints."""
+"""The table that ``nni-wcnas evaluate`` prints."""
 
 from __future__ import annotations
 
@@ -17,16 +17,28 @@ __all__ = ['print_measures']
 
 
 def print_measures(run: RunDirectory, measures: Mapping[str, float], share: float) -> None:
-    """Print a table of errors, and where all measures are; what is not finite is in no record."""
+    """Print a table of errors, and where all measures are written.
+
+    Parameters
+    ----------
+    run
+        The run that was measured.
+    measures
+        Its measures by name; those that were not finite are missing, as no record holds them.
+    share
+        Share of the test images that count as the hardest.
+    """
     table = Table('', 'test error', 'loss', 'calibration error', title=str(run.path))
     for label, suffix in (('all examples', ''), (f'hardest {share:.0%}', '_hard'), ('the rest', '_rest')):
         if f'error{suffix}' in measures:
+            # A measure that was not finite is in no record: `nan` stands for it.
             error, loss, calibration = (measures.get(f'{name}{suffix}', nan) for name in ('error', 'loss', 'ece'))
             table.add_row(label, f'{error:.2%}', f'{loss:.3f}', f'{calibration:.2%}')
     table.add_row(f'worst {share:.0%} of losses', '', f'{measures.get("loss_cvar", nan):.3f}', '')
     table.add_row('worst class', f'{measures["error_worst_class"]:.2%}', '', '')
-    if 'error_worst_group' in measures:
+    if 'error_worst_group' in measures:  # Only where test images fall into groups.
         table.add_row('worst group', f'{measures["error_worst_group"]:.2%}', '', '')
+    # One row for all corruptions: the published mean where it is known, else the mean of what was measured.
     corrupted = [value for key, value in measures.items() if key.startswith('error_corruption_') and key[-1].isdigit()]
     if 'error_corruption_mean' in measures:
         table.add_row('15 corruptions, mean', f'{measures["error_corruption_mean"]:.2%}', '', '')

@@ -1,4 +1,4 @@
-"""The registry as a table."""
+"""``nni-wcnas options``: the registry of all options as a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ['print_options']
 
 
 def print_options() -> None:
-    """Print every option: axis, name, description, paper."""
+    """Print every option with its axis, name, description and paper; an axis is named on its first row only."""
     table = Table('axis', 'name', 'description', 'paper')
     axis = None
     for row in OPTIONS:

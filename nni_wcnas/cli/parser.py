@@ -1,4 +1,4 @@
-"""The arguments of every command."""
+"""The arguments of every command, as parsers of the standard library; it imports nothing that is slow."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _NUMBERS = {
     'compile': 'by torch.compile',
     'fast_cell': 'compute what edges share once (CPU)',
 }
-"""What the numbers of a retraining mean that do not say it themselves."""
+"""Help for those numbers of a retraining whose names do not say it all."""
 _TEXTS = {
     'search': 'one search in this process',
     'trial': 'what nnictl runs: one search, a short retraining, results to NNI',
@@ -91,7 +91,7 @@ _TEXTS = {
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser with all commands."""
+    """Make the parser with all commands, each with its help and examples."""
     parser = argparse.ArgumentParser('nni-wcnas', description='Worst-case neural architecture search for NNI.')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     parsers = {}
@@ -102,7 +102,7 @@ def make_parser() -> argparse.ArgumentParser:
             help=text,
             description=f'{text[0].upper()}{text[1:]}.',
             epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # Keeps the lines of the examples.
         )
     for name in ('search', 'trial', 'pretrain'):
         parsers[name].add_argument('settings', metavar='SETTINGS', help='YAML file of one trial')
@@ -122,6 +122,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _overrides(parser: argparse.ArgumentParser) -> None:
+    """Add the options that change settings: ``--set`` and ``--cpu``."""
     parser.add_argument(
         '--set',
         action='append',
@@ -134,6 +135,7 @@ def _overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def _search(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``search``."""
     parser.add_argument(
         '--run', metavar='DIR', help='run directory (default: <directory of the settings>/<name of the settings file>)'
     )
@@ -144,6 +146,7 @@ def _search(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``run``."""
     parser.add_argument('experiment', metavar='EXPERIMENT', help='NNI experiment file')
     parser.add_argument(
         '--port', type=int, default=8080, help='of the web UI; if it is busy the next free one (default: 8080)'
@@ -152,13 +155,13 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 
 def _pretrain(parser: argparse.ArgumentParser) -> None:
-    """What is not given is that of the settings, else the default."""
+    """Add the arguments of ``pretrain``; what is not given is taken from the settings, or else has a default."""
     parser.add_argument('out', metavar='OUT', help='file to write')
     for prefix, whose, default in (
         ('', 'of the generator', 'pretraining.steps of the settings, else 1000'),
         ('auxiliary-', 'of the auxiliary model', "auxiliary.steps of the settings, else pretraining.steps, else 1000"),
     ):
-        length = parser.add_mutually_exclusive_group()
+        length = parser.add_mutually_exclusive_group()  # Two lengths would contradict each other.
         length.add_argument(f'--{prefix}steps', type=int, metavar='N', help=f'steps {whose} (default: {default})')
         length.add_argument(
             f'--{prefix}epochs', type=int, metavar='N', help=f"length {whose} in passes over the weights' half instead"
@@ -191,6 +194,7 @@ def _pretrain(parser: argparse.ArgumentParser) -> None:
 
 
 def _images(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``images``."""
     parser.add_argument('run', metavar='RUN', help='run directory of a search with a tester, or of a trial')
     parser.add_argument(
         '--count', type=int, default=5000, metavar='N', help='images to generate, and real ones at most (default: 5000)'
@@ -204,6 +208,7 @@ def _images(parser: argparse.ArgumentParser) -> None:
 
 
 def _retrain(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``retrain``."""
     parser.add_argument(
         'architecture',
         metavar='ARCHITECTURE',
@@ -227,7 +232,7 @@ def _retrain(parser: argparse.ArgumentParser) -> None:
 
 
 def _recipe(parser: argparse.ArgumentParser) -> None:
-    """One option for each number of a retraining; what is not given stays out of the namespace."""
+    """Add the recipe, and an option for each of its numbers; what is not given stays out of the namespace."""
     listed = ''.join(f'\n  {name:12} {recipe.description}' for name, recipe in RECIPES.items())
     parser.epilog = f'{parser.epilog}\n\nrecipes:{listed}'
     parser.add_argument(
@@ -241,7 +246,9 @@ def _recipe(parser: argparse.ArgumentParser) -> None:
         name, default = number.name.replace('_', '-'), number.default
         shown = 'that of the search' if default is None else default
         note = f'{_NUMBERS.get(number.name, "")} (default: {shown})'.strip()
+        # SUPPRESS: a number that was not given does not replace a named recipe's, one given its default does.
         keyword: dict[str, Any] = {'dest': number.name, 'default': argparse.SUPPRESS, 'help': note}
+        # Each option has the type of the recipe's default, so a new number of a recipe needs nothing here.
         if isinstance(default, bool):
             parser.add_argument(f'--{name}', action=argparse.BooleanOptionalAction, **keyword)
         elif number.name in RECIPE_CHOICES:
@@ -251,6 +258,10 @@ def _recipe(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``evaluate``.
+
+    Options that belong together default to None, so that one which would do nothing can be told and refused.
+    """
     parser.add_argument('run', metavar='RUN', help='run directory of a retraining, or of a trial')
     parser.add_argument(
         '--difficulty',
@@ -300,13 +311,14 @@ def _evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _imagenet(parser: argparse.ArgumentParser) -> None:
-    """The published variants of ImageNet."""
+    """Add the options for the published variants of ImageNet."""
     parser.add_argument(
         '--imagenet-c',
         metavar='DIR',
         help='folder of the published ImageNet-C, with a folder a corruption; the 15 of the benchmark, unless '
         '--corruptions names others',
     )
+    # The destinations imagenet_a and so on are the names of the variants, by which the command finds them.
     for letter in ('a', 'r', 'sketch'):
         parser.add_argument(
             f'--imagenet-{letter}', metavar='DIR', help=f'folder of ImageNet-{letter.title()}, with a folder a class'
@@ -314,6 +326,7 @@ def _imagenet(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``compare``."""
     parser.add_argument(
         'runs', metavar='RUN', nargs='+', help='run directory of a retraining or of a trial, or a record.json'
     )
@@ -330,6 +343,7 @@ def _compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``export``; sizes default to None, as trained weights have theirs already."""
     parser.add_argument('source', metavar='RUN_OR_ARCHITECTURE', help='run directory of a retraining or of a '
                         'trial; for new weights an architecture file or a published cell')
     parser.add_argument('file', metavar='FILE', help='.onnx file to write')
@@ -342,6 +356,7 @@ def _export(parser: argparse.ArgumentParser) -> None:
 
 
 def _lookup(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``lookup``."""
     parser.add_argument(
         'architecture',
         metavar='ARCHITECTURE',

@@ -1,4 +1,4 @@
-"""Pre-training of the settings' tester and auxiliary model."""
+"""``nni-wcnas pretrain``: pre-training of the settings' tester and auxiliary model."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ _LENGTHS = ('steps', 'epochs')
 def pretrain_tester(
     settings: Settings, out: str | Path, steps: int | None = None, *, resume: bool = False, **options: Any
 ) -> dict[str, float]:
-    """Pre-train on the weights' half of the data; the file is for the settings' ``tester.pretrained``.
+    """Pre-train tester and auxiliary model on the weights' half of the data, for the settings' ``tester.pretrained``.
 
     Parameters
     ----------
     settings
         Checked settings; their ``pretraining`` and ``auxiliary`` hold what no option says.
     out
-        The file.
+        The file to write.
     steps
-        Of the generator.
+        Steps of the generator; None takes the settings'.
     resume
-        Go on from the file.
+        Whether to go on from the file.
     **options
-        Those of :func:`nni_wcnas.tester.pretrain`: ``epochs``, ``auxiliary_steps``, ``auxiliary_epochs``, ``lr``,
-        ``discriminator_steps``, ``top_k``, ``core_set``; None says nothing.
+        Options of :func:`nni_wcnas.tester.pretrain`: ``epochs``, ``auxiliary_steps``, ``auxiliary_epochs``, ``lr``,
+        ``discriminator_steps``, ``top_k``, ``core_set``; one that is None is taken from the settings.
 
     Returns
     -------
-    The last losses, and as ``seconds_generator`` and ``seconds_auxiliary`` what both took, with all resumes.
+    dict
+        The last losses, and as ``seconds_generator`` and ``seconds_auxiliary`` what both took, with all resumes.
 
     Raises
     ------
@@ -57,24 +58,28 @@ def pretrain_tester(
     if out.exists() and not resume:
         raise CommandError(f'{out} exists; continue it with --resume, or name another file')
     data = pretraining_data(settings)
+    # Before the networks are built: their weights are drawn from this state.
     pytorch_lightning.seed_everything(settings.pretraining.seed_of(settings), verbose=False)
     try:
+        # `pretrained: auto` of the settings loads no file here: this command makes one.
         tester = assembly.make_tester(settings, data)
         if not isinstance(tester, GAN | ImagePolicy):
             raise CommandError(f'{type(tester).__name__} has nothing to pre-train; leave this step out')
-        if isinstance(tester, ImagePolicy):
+        if isinstance(tester, ImagePolicy):  # Only its auxiliary model is trained.
             _refuse_idle(given, type(tester).__name__)
         auxiliary = make_auxiliary(assembly.auxiliary_arguments(settings), tester)
     except ValueError as error:
         raise CommandError(str(error)) from error
     make_folder(out.parent, 'name another file')
+    # Options of the command line go over the settings.
     numbers = {**_written(settings, isinstance(tester, GAN), given), **given}
+    # `--resume` may also be the first start: then there is no file to go on from.
     losses = train(settings, data, tester, auxiliary, out, numbers, resume=resume and out.exists())
     return {**losses, **{f'seconds_{name}': value for name, value in storage.read(out)['seconds'].items()}}
 
 
 def pretraining_data(settings: Settings, data: ImageData | None = None) -> ImageData:
-    """The data with the seed and the batch size of pre-training; those that are given, where these are theirs."""
+    """Return the data with the seed and batch size of pre-training: the given data, if they have these already."""
     numbers = settings.pretraining
     changes: dict[str, Any] = {} if numbers.batch_size is None else {'batch_size': numbers.batch_size}
     if data is not None and not changes and numbers.seed_of(settings) == settings.seed:
@@ -94,9 +99,29 @@ def train(
     resume: bool,
     rate: str = '--lr',
 ) -> dict[str, float]:
-    """Train on the search's device, with a bar on a terminal; what goes wrong is one sentence.
+    """Train generator and auxiliary model on the search's device, and write their file.
 
-    ``rate`` is how it calls Adam's.
+    Parameters
+    ----------
+    settings
+        Checked settings.
+    data
+        The data of pre-training.
+    tester, auxiliary
+        The networks to train.
+    file
+        The file to write, and to resume from.
+    numbers
+        Arguments of :func:`nni_wcnas.tester.pretrain`.
+    resume
+        Whether to go on from the file.
+    rate
+        What the user calls the learning rate of Adam, for messages.
+
+    Returns
+    -------
+    dict
+        The last losses.
 
     Raises
     ------
@@ -106,6 +131,7 @@ def train(
     device = assembly.device(settings)
 
     def batches(epoch: int) -> Iterable[Batch]:
+        """Return the batches of an epoch of the weights' half."""
         data.set_epoch(epoch)
         return data.train_dataloader()
 
@@ -122,6 +148,7 @@ def train(
     except ValueError as error:
         raise CommandError(str(error)) from error
     except RuntimeError as error:
+        # Told by its message; any other RuntimeError is a fault of the program.
         if 'diverged' not in str(error):
             raise
         told, lr = str(error).partition(';')[0], numbers.get('lr')
@@ -129,14 +156,25 @@ def train(
             raise CommandError(f'{told}; lower auxiliary.lr from {settings.auxiliary.lr:g}') from error
         raise CommandError(f'{told}; lower {rate}' + (f' from {lr:g}' if lr else '')) from error
     finally:
-        data.set_epoch(0)
+        data.set_epoch(0)  # The data may be the search's, which begins with epoch 0.
 
 
 def _written(settings: Settings, is_gan: bool, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the settings say, as far as it acts, and no length whose other form is given."""
+    """Return the numbers of the settings that act, without a length whose other form is given.
+
+    Parameters
+    ----------
+    settings
+        Checked settings.
+    is_gan
+        Whether there is a generator.
+    given
+        Options of the command line: a length in steps there replaces one in epochs, and the other way round.
+    """
     found = settings.pretraining.numbers() if is_gan else {}
     of_auxiliary = {name: getattr(settings.auxiliary, name) for name in _LENGTHS}
-    if not is_gan and not any(of_auxiliary.values()):  # Without a generator these are the auxiliary model's.
+    # Without a generator the lengths of `pretraining` are the auxiliary model's.
+    if not is_gan and not any(of_auxiliary.values()):
         of_auxiliary = {name: getattr(settings.pretraining, name) for name in _LENGTHS}
     found |= {f'auxiliary_{name}': value for name, value in of_auxiliary.items()}
     for prefix in ('', 'auxiliary_'):
@@ -146,7 +184,7 @@ def _written(settings: Settings, is_gan: bool, given: Mapping[str, Any]) -> dict
 
 
 def _refuse_idle(given: Mapping[str, Any], tester: str) -> None:
-    """Options of a generator, where there is none."""
+    """Refuse options of a generator, where the tester has none."""
     for name in given:
         if not name.startswith('auxiliary_'):
             option = f'--{name.replace("_", "-")}'

@@ -1,8 +1,9 @@
 """``pretrained: auto``: what is missing is made once, before the search, and kept for every later one.
 
-There are two kinds of files in the cache folder: of a generator, and of an auxiliary model. The name of each holds all
-that it depends on, hashed, so that searches which agree in that share it: a classifier of timm does not depend on the
-tester, a tied one does. A lock lets one of several trials make it, and a file that is not complete is gone on with.
+The cache folder holds two kinds of files: of a generator, and of an auxiliary model. The name of each holds a hash of
+all that it depends on, so that searches which agree in that share it. A classifier of timm, for instance, does not
+depend on the tester, and a tied one does. Of several trials at once a lock lets one make the file, and a file that was
+left incomplete is gone on with.
 """
 
 from __future__ import annotations
@@ -33,29 +34,31 @@ from nni_wcnas.tester.pretraining_lengths import STEPS, lengths
 __all__ = ['with_pretrained_files']
 
 _VERSION = 1
-"""Raise it with every change that changes the files."""
+"""Version of the files, which is part of their names; a change to pre-training that changes them raises it."""
 _WORDS = {'generator': 'generator', 'auxiliary': 'auxiliary model'}
+"""Kinds of files in words, for messages."""
 
 
 def with_pretrained_files(
     settings: Settings, data: ImageData, strategy: Search, known: Mapping[str, Any]
 ) -> tuple[Settings, dict[str, Any]]:
-    """Put files in the place of ``auto``, made where they are missing.
+    """Put files in the place of ``auto`` in the settings, and make those that are missing.
 
     Parameters
     ----------
     settings
         Checked settings.
     data
-        Of the search.
+        Data of the search.
     strategy
-        Of the search: what its objective does not need is not made.
+        Strategy of the search: what its objective does not need is not made.
     known
-        What an interrupted run has written of its files: these are taken again, if they are still there.
+        What an interrupted run has written about its files; these are taken again, if they are still there.
 
     Returns
     -------
-    The settings, and what a run writes of them: the files and the seconds that these took.
+    tuple
+        The settings with files, and what a run writes about them: their paths, and the seconds that they took.
 
     Raises
     ------
@@ -67,10 +70,13 @@ def with_pretrained_files(
         return settings, {}
     tester: dict[str, Any] = dict(settings.tester or assembly.DEFAULT_TESTER)
     auxiliary, kind = settings.auxiliary, assembly.tester_kind(settings)
+    # Only a GAN has weights to pre-train; a policy has none, so its `auto` is about the auxiliary model.
     is_automatic, is_gan = tester.get('pretrained') == AUTO, issubclass(kind, GAN)
     if is_automatic:
+        # First the generator: a tied auxiliary model learns beside its file.
         tester['pretrained'] = _generator(settings, data, known) if is_gan else None
     settings = settings.model_copy(update={'tester': tester})
+    # The tester's `auto` means both files, unless the auxiliary model names one of its own.
     if auxiliary.pretrained == AUTO or (is_automatic and auxiliary.pretrained is None):
         file = _auxiliary(settings, data, known) if objective.needs_auxiliary else None
         settings = settings.model_copy(update={'auxiliary': auxiliary.model_copy(update={'pretrained': file})})
@@ -79,9 +85,10 @@ def with_pretrained_files(
 
 
 def _generator(settings: Settings, data: ImageData, known: Mapping[str, Any]) -> str:
-    """The file of the generator that the settings describe."""
+    """Return the path of the generator's file that the settings describe, made if it is missing."""
     numbers = settings.pretraining.numbers()
     tester = cast(GAN, assembly.make_tester(settings, data))
+    # All numbers that change the weights, written out: a number that is not given is the recipe's or the default.
     depends_on = {
         'kind': type(tester).__name__,
         'settings': tester.pretraining_settings(),
@@ -90,13 +97,17 @@ def _generator(settings: Settings, data: ImageData, known: Mapping[str, Any]) ->
     }
 
     def networks() -> tuple[GAN, None]:
+        """Build the generator anew: its weights must be drawn after the seed of pre-training is set."""
         return cast(GAN, assembly.make_tester(settings, data)), None
 
     return _made('generator', settings, data, depends_on, networks, numbers, known.get('tester'))
 
 
 def _auxiliary(settings: Settings, data: ImageData, known: Mapping[str, Any]) -> str:
-    """The file of the auxiliary model; a tied one learns beside the generator's file, any other by itself."""
+    """Return the path of the auxiliary model's file, made if it is missing.
+
+    A tied model learns beside the generator's file, any other one by itself.
+    """
     auxiliary, arguments = settings.auxiliary, assembly.auxiliary_arguments(settings)
     name, width = arguments['name'], arguments['width']
     numbers = {'auxiliary_steps': _auxiliary_steps(settings, data)}
@@ -108,19 +119,22 @@ def _auxiliary(settings: Settings, data: ImageData, known: Mapping[str, Any]) ->
         depends_on |= {'timm': timm.__version__} | ({} if width is None else {'width': width})
 
     def networks() -> tuple[GAN | ImagePolicy, Auxiliary]:
+        """Build the auxiliary model and what it learns beside; a policy stands in where it needs no tester."""
         beside = AugmentationPolicy(data.num_classes, image_size=data.image_size)
         made: Any = assembly.make_tester(settings, data) if name == 'tied' else beside
-        made.pretrained = None  # Whose own auxiliary model is not this one.
+        # The generator's file may hold an auxiliary model, too, which is not the one that is made here.
+        made.pretrained = None
         return made, make_auxiliary({**arguments, 'pretrained': None}, made)
 
-    steps = {'steps': 0} if name == 'tied' else {}
+    steps = {'steps': 0} if name == 'tied' else {}  # The generator itself does not learn here.
     return _made('auxiliary', settings, data, depends_on, networks, {**steps, **numbers}, known.get('auxiliary'))
 
 
 def _auxiliary_steps(settings: Settings, data: ImageData) -> int:
-    """Its own length, else that of the generator."""
+    """Return the steps of the auxiliary model's pre-training: its own length, or else that of the generator."""
     kind, numbers, auxiliary = assembly.tester_kind(settings), settings.pretraining, settings.auxiliary
     recipe = kind.recipe if issubclass(kind, GAN) else None
+    # Batches that one step of a generator uses up: one for each step of its discriminator, times the core set's factor.
     each = 1 if recipe is None else numbers.discriminator_steps or recipe.discriminator_steps
     return lengths(
         recipe is not None, True, steps=numbers.steps, epochs=numbers.epochs, auxiliary_steps=auxiliary.steps,
@@ -138,29 +152,55 @@ def _made(
     numbers: Mapping[str, Any],
     known: str | None,
 ) -> str:
-    """A file that is complete: the known one, that of the cache, or a new one there."""
+    """Return the path of a complete file: the known one, that of the cache, or a new one there.
+
+    Parameters
+    ----------
+    what
+        Kind of the file: ``'generator'`` or ``'auxiliary'``.
+    settings, data
+        Settings and data of the search.
+    depends_on
+        What the file depends on beside the data, the seed, the device and the versions.
+    networks
+        Builds the networks to train.
+    numbers
+        Arguments of pre-training.
+    known
+        Path that an interrupted run has written down.
+
+    Raises
+    ------
+    CommandError
+        When pre-training fails, or the cache folder cannot be used.
+    """
+    # A resumed run keeps its file, even if an update would now give it another name.
     if known is not None and _is_whole(Path(known)):
         return known
     images, seed = pretraining_data(settings, data), settings.pretraining.seed_of(settings)
     everything = {
         'version': _VERSION,
+        # Other versions and devices round in other ways, so their weights are not the same to the last bit.
         'torch': torch.__version__,
         'device': assembly.device(settings),
         'seed': seed,
         'data': _identity(images),
         **depends_on,
     }
+    # Sorted, so that the order of the keys makes no other file. 64 bits of the hash are enough to tell files apart.
     digest = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder()
     file, partial = (folder / f'{what}-{data.name}-{digest}.{suffix}' for suffix in ('pt', 'partial.pt'))
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Asked again under the lock: another trial may have made the file while this one waited.
         with FileLock(f'{file}.lock'):
             if not _is_whole(file):
                 print(f'pre-training of the {_WORDS[what]}, once: {file}', file=sys.stderr, flush=True)
                 pytorch_lightning.seed_everything(seed, verbose=False)
+                # Under another name until it is complete: what stands under the file's own name is whole.
                 train(settings, images, *networks(), partial, numbers, resume=True, rate='pretraining.lr')
-                partial.replace(file)
+                partial.replace(file)  # At once, on one file system.
     except OSError as error:
         raise CommandError(
             f'the cache folder {folder} cannot be used ({error.strerror or error}); set NNI_WCNAS_CACHE to another'
@@ -169,7 +209,7 @@ def _made(
 
 
 def _is_whole(file: Path) -> bool:
-    """Whether the cache holds it, undamaged: a copy that was cut off is made again."""
+    """Tell whether there is an undamaged file; one that is damaged is reported, and will be made again."""
     try:
         storage.read(file)
     except FileNotFoundError:
@@ -181,7 +221,7 @@ def _is_whole(file: Path) -> bool:
 
 
 def _identity(data: ImageData) -> dict[str, Any]:
-    """All of the data that pre-training depends on: which images, and in which batches."""
+    """Return all of the data that pre-training depends on: which images, and in which batches."""
     return {
         'images': data.images.train.fingerprint(),
         'chosen': hashlib.sha256(data.weight_indices.numpy().data).hexdigest(),
@@ -193,7 +233,10 @@ def _identity(data: ImageData) -> dict[str, Any]:
 
 
 def _origin(settings: Settings, data: ImageData) -> dict[str, Any]:
-    """What a tied model learns beside: a structure, and a file by what it was made of, else by its bytes."""
+    """Return what a tied model learns beside: the generator's structure and its file.
+
+    A file of the cache is told by its name, which holds a hash of all that it was made of; any other by its bytes.
+    """
     tester = cast(GAN, assembly.make_tester(settings, data))
     found: dict[str, Any] = {'kind': type(tester).__name__, 'settings': tester.pretraining_settings(), 'file': None}
     if tester.pretrained is not None:
@@ -204,9 +247,10 @@ def _origin(settings: Settings, data: ImageData) -> dict[str, Any]:
 
 
 def _described(settings: Settings, is_gan: bool, has_auxiliary: bool) -> dict[str, Any]:
-    """The files of a search, and the seconds that each took, as far as the files know them."""
+    """Return the files that a search begins with, and the seconds that each took, as far as the files know them."""
     found: dict[str, Any] = {}
     own = (settings.tester or {}).get('pretrained')
+    # A file of the command `pretrain` holds both, so the tester's file may be the auxiliary model's as well.
     parts = {'tester': own if is_gan else None, 'auxiliary': settings.auxiliary.pretrained or own}
     for part, name in (('tester', 'generator'), ('auxiliary', 'auxiliary')):
         file = parts[part]

@@ -1,4 +1,4 @@
-"""Keeps the noise of the host's libraries from the user; every real warning passes."""
+"""Filters that keep the noise of the host's libraries from the user; every real warning passes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 
 __all__ = ['silence_lightning', 'silence_noise']
 
+# Patterns of warnings that Lightning, NNI and torch give in every search, and that ask the user for nothing.
 _WARNINGS = (
     '.*does not have many workers',
     '.*GPU available but not used',
@@ -23,9 +24,10 @@ _WARNINGS = (
 
 
 class _Filter(logging.Filter):
-    """Drops lines that tell a user of this command nothing."""
+    """A filter of log records that drops lines which tell a user of this command nothing."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to keep a record."""
         message = record.getMessage()
         return not any(
             part in message
@@ -41,7 +43,7 @@ class _Filter(logging.Filter):
 
 
 def silence_noise() -> None:
-    """Filter what NNI says in every run. Call it before NNI is imported."""
+    """Filter what NNI warns of and logs in every run; call it before NNI is imported, as that warns, too."""
     for message in _WARNINGS:
         warnings.filterwarnings('ignore', message=message)
     warnings.filterwarnings('ignore', category=RuntimeWarning, module=r'nni\..*')
@@ -57,6 +59,7 @@ def silence_noise() -> None:
 
 
 def silence_lightning() -> None:
-    """Keep Lightning's advice to itself. Call it after Lightning was imported, which sets its own level."""
+    """Silence Lightning's advice; call it after Lightning was imported, which sets the level of its loggers itself."""
+    # A filter of a logger acts on that logger's own records only, so each of NNI's needs one.
     for name in ('pytorch_lightning', 'lightning_fabric'):
         logging.getLogger(name).setLevel(logging.WARNING)

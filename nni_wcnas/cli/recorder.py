@@ -1,4 +1,4 @@
-"""What a search writes down after each epoch, without disturbing it."""
+"""The callback that writes down a search after each epoch, without disturbing it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from nni_wcnas.page.run_pictures import write_generated
 __all__ = ['GENERATED', 'Recorder']
 
 _SHOWN = 10
-"""Images a class in the grid."""
+"""Images of each class in the grid."""
 GENERATED = 500
-"""Images of a generator that are judged."""
+"""Number of a generator's images that are judged after each epoch."""
 _SEED = 20240
+"""Seed of the noise that all grids and judged images are made from; any fixed number would do."""
+# Metrics of Lightning that become columns, beside all losses.
 _METRICS = (
     'val_accuracy',
     'val_accuracy_hard',
@@ -41,7 +43,9 @@ _NAMES = {'loss_generator': 'loss_G', 'loss_discriminator': 'loss_S'}
 
 
 class Recorder(Checkpoint):
-    """Writes ``metrics.csv``, the grids of generated images and TensorBoard's files; epoch 0 is before the search.
+    """Callback that writes ``metrics.csv``, the grids of generated images and TensorBoard's files of a search.
+
+    Epoch 0 is before the search.
 
     The images of the grids and of the measures are the live generator's, which are those that the architecture sees;
     its moving average ends with pre-training. They are made from the same noise, or from the same real images with the
@@ -53,7 +57,7 @@ class Recorder(Checkpoint):
     Parameters
     ----------
     run
-        Where to write.
+        The run to write to.
     judge
         Judges the generated images, and holds real ones for testers that change these; None leaves the measures out.
     on_epoch
@@ -61,7 +65,7 @@ class Recorder(Checkpoint):
     events
         TensorBoard's files; None writes none.
     judged
-        What is truly known of a sample, by column; None adds nothing.
+        Looks up a sample's true values, by column; None adds none.
     """
 
     def __init__(
@@ -79,36 +83,40 @@ class Recorder(Checkpoint):
         self._started = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """The history, in plain numbers."""
+        """Return the history, in plain numbers, for Lightning's checkpoint."""
         return {'history': [dict(row) for row in self.history]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with an earlier history."""
+        """Take over the history of a checkpoint, to go on with it."""
         self.history = [dict(row) for row in state_dict['history']]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write down the state before the search."""
+        """Write the row of epoch 0, before the search; a resumed search has it already."""
         if not self.history and _networks(pl_module)[0] is not None:
             self.history.append({'epoch': 0, **self._generated(pl_module, 0), **self._true(pl_module)})
             self.run.write_history(self.history)
         if self.events is not None:
+            # Only here is the history of a resumed search known: Lightning has loaded the checkpoint by now.
             self.events.begin(self.history)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the learning rate before the schedule moves on."""
+        """Note the time, and the learning rate before the schedule moves on."""
         self._rate = float(trainer.optimizers[0].param_groups[0]['lr'])
         self._started = time.monotonic()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write down the epoch."""
-        epoch = trainer.current_epoch + 1
+        """Write the row of the epoch that ends, and the grid of generated images."""
+        epoch = trainer.current_epoch + 1  # Lightning counts from 0, and still names the epoch that ends.
         logged = {
+            # Reads the numbers from the device, once an epoch.
             _NAMES.get(name, name): float(value)
             for name, value in trainer.callback_metrics.items()
             if name in _METRICS or name.startswith('loss_')
         }
+        # Losses in the order of their names, so that the columns do not depend on which was logged first.
         row = {'epoch': epoch, 'lr': self._rate, **dict(sorted(logged.items())), **self._generated(pl_module, epoch)}
         row |= self._true(pl_module)
+        # With the measures of this row, which are a part of what the search takes.
         row['seconds'] = round(time.monotonic() - self._started, 3)
         self.history.append(row)
         self.run.write_history(self.history)
@@ -118,22 +126,23 @@ class Recorder(Checkpoint):
             self.on_epoch(row, trainer.max_epochs or 0)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close TensorBoard's file."""
+        """Close TensorBoard's file at the end of the search."""
         if self.events is not None:
             self.events.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Close TensorBoard's file; remember Ctrl-C, which Lightning turns into an exit."""
+        """Remember Ctrl-C, which Lightning turns into an exit, and close TensorBoard's file."""
         self.interrupted = isinstance(exception, KeyboardInterrupt)
         if self.events is not None:
             self.events.close()
 
     def _generated(self, module: LightningModule, epoch: int) -> dict[str, float]:
-        """Draw the grid; B, and the measures of the tester's images."""
+        """Draw the grid of the tester's images; return B's values and the measures of the images by column."""
         tester, auxiliary = _networks(module)
         if tester is None:
             return {}
         source = None if self.judge is None else self.judge.real
+        # The same noise each time, so that the pictures of two epochs differ by what the tester has learned.
         with _own_random_state(), torch.no_grad():
             images, labels = class_rows(tester, _SHOWN, source)
             write_generated(self.run, epoch, images.cpu(), labels.cpu(), _SHOWN)
@@ -141,12 +150,13 @@ class Recorder(Checkpoint):
         return {**tester.values(), **measures}
 
     def _true(self, module: Any) -> dict[str, float]:
-        """What is known of the architecture that would be exported now."""
+        """Return the true values of the architecture that would be exported now; empty without a table."""
         return {} if self.judged is None else self.judged(module.export())
 
 
 def _networks(module: LightningModule) -> tuple[Tester | None, Auxiliary | None]:
-    """The search's tester, if there is something of it to learn, and its auxiliary model if that learns."""
+    """Return the tester of a search if it has hyper-parameters to learn, and the auxiliary model if that learns."""
+    # NNI wraps the evaluator's own module, which holds the tester and the auxiliary model.
     inner = getattr(module, 'training_module', None)
     tester = getattr(inner, 'tester', None)
     if tester is None or not tester.has_hyperparameters:
@@ -157,7 +167,7 @@ def _networks(module: LightningModule) -> tuple[Tester | None, Auxiliary | None]
 
 @contextmanager
 def _own_random_state() -> Iterator[None]:
-    """The same noise after each epoch, and the search's random state as if nothing had been drawn."""
+    """Seed torch for the context, and put the search's random state back after it as if nothing had been drawn."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(_SEED)
         yield

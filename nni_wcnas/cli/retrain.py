@@ -1,4 +1,4 @@
-"""After the search: train a found architecture from scratch."""
+"""``nni-wcnas retrain``: train a found architecture from scratch, into a run folder."""
 
 from __future__ import annotations
 
@@ -42,16 +42,17 @@ def retrain_architecture(
     devices: int = 1,
     cpu: bool = False,
 ) -> RunDirectory:
-    """Train a found architecture from scratch into a run directory.
+    """Train a found architecture from scratch into a run folder.
 
     Parameters
     ----------
     architecture
-        A file, or the run directory that holds it.
+        The architecture's file, the run folder that holds it, or the name of a published cell.
     data
-        A name, or a YAML map; a named recipe fills in what the map leaves out and the data set takes.
+        The data set's name, or a YAML map of its name and arguments. A named recipe fills in what the map leaves out
+        and the data set takes.
     path
-        Of the run directory.
+        Path of the run folder.
     numbers, recipe, part, resume, devices
         As in :func:`nni_wcnas.retrain.retraining.retrain`.
     cpu
@@ -69,6 +70,7 @@ def retrain_architecture(
         chosen = Recipe(**recipe_numbers(recipe, numbers))
         if recipe is not None:
             section = {**_taken(section['name'], named_recipe(recipe).data), **section}
+        # All numbers are written, defaults included: later releases may have other defaults.
         told = {**asdict(chosen), 'part': part, 'devices': devices}
         settings = {'data': section, 'recipe': recipe, 'retrain': told, 'versions': versions(), **_cost(architecture)}
         loaded = _data(section)
@@ -77,10 +79,14 @@ def retrain_architecture(
             raise CommandError(
                 f'{run.path} holds a retraining already; continue it with --resume, or give another --run'
             )
+        # The file beside the weights shall describe the network that is trained, not the one that was searched.
         found = with_stem(found, chosen.stem)
-        _check_devices(devices, cpu, loaded)  # What is wrong is told before anything is written.
+        # All checks are made before anything is written, so that a refused command leaves the run as it was.
+        _check_devices(devices, cpu, loaded)
+        # Built here for the comparison alone; `retrain` draws its weights anew, from the recipe's seed.
         network = build_network(found, loaded, chosen)
         read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part, devices))
+        # The checkpoint knows the data's name, seed and batch size only, the settings beside it all arguments.
         if trained:
             _check_same_data(run, section)
         make_folder(run.path, 'give another with --run')
@@ -97,6 +103,7 @@ def retrain_architecture(
             progress=sys.stderr.isatty(),
             **asdict(chosen),
         )
+    # Before ValueError, of which it is a kind.
     except RetrainingError as error:
         raise CommandError(str(error).replace('pass resume=True', 'pass --resume')) from error
     except ValueError as error:
@@ -106,7 +113,7 @@ def retrain_architecture(
 
 
 def _check_devices(devices: int, cpu: bool, data: ImageData) -> None:
-    """As for Python's callers, with the command's own remedy."""
+    """Refuse a number of devices as Python's callers are refused, with the command's own remedy in the message."""
     try:
         check_devices(devices, 'cpu' if cpu else 'gpu', data)
     except ValueError as error:
@@ -114,7 +121,7 @@ def _check_devices(devices: int, cpu: bool, data: ImageData) -> None:
 
 
 def _check_same_data(run: RunDirectory, section: Mapping[str, Any]) -> None:
-    """Refuse to go on with images other than those that a retraining began with."""
+    """Refuse to go on with other images than those that a retraining began with."""
     earlier = run.read_settings().get('data')
     if not isinstance(earlier, dict):
         raise CommandError(
@@ -124,23 +131,29 @@ def _check_same_data(run: RunDirectory, section: Mapping[str, Any]) -> None:
     before, now = same_data(earlier), same_data(section)
     for key in sorted(before.keys() | now.keys()):
         was, given = before.get(key), now.get(key)
-        if was != (list(given) if isinstance(given, tuple) else given):
+        if was != (list(given) if isinstance(given, tuple) else given):  # A settings file holds a list for a tuple.
             raise CommandError(
                 f'{run.settings} was made with data.{key}={was!r}, not {given!r}; give the same, or another --run'
             )
 
 
 def _cost(source: str | Path) -> dict[str, dict[str, float]]:
-    """What the search of an architecture took, where it is that of a run; for the settings of the retraining."""
+    """Return what the search of an architecture took, if that is known, for the settings of its retraining."""
     path = Path(source)
-    if path.is_file() and path.name != 'architecture.json':
+    if path.is_file() and path.name != 'architecture.json':  # A file that lies in no run.
         return {}
     cost = search_cost(RunDirectory(path.parent if path.is_file() else path))
     return {'search_cost': cost} if cost else {}
 
 
 def _data_section(text: str) -> dict[str, Any]:
-    """The argument ``--data``: a name, or a YAML map; checked as in a settings file."""
+    """Read the argument ``--data``, a name or a YAML map, and check it as a settings file's section.
+
+    Raises
+    ------
+    SettingsError
+        With all mistakes, one line each.
+    """
     value = parse_value(text)
     section = value if isinstance(value, dict) else {'name': value}
     place = f'--data {text}'
@@ -157,16 +170,18 @@ def _data_section(text: str) -> dict[str, Any]:
     if problems:
         raise SettingsError(problems)
     if isinstance(section.get('root'), str):
+        # The settings of the run are read later from other working directories.
         section['root'] = str(Path(section['root']).expanduser().resolve())
     return section
 
 
 def _taken(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Those arguments that a data set takes: one in memory has its own size."""
+    """Select those arguments of a recipe that a data set takes; one in memory, for instance, has its own image size."""
     known = arguments_of(option('data', name).factory)
     return {key: value for key, value in arguments.items() if key in known}
 
 
 def _data(section: dict[str, Any]) -> ImageData:
+    """Build the data set of a section with a name and arguments."""
     arguments = dict(section)
     return build('data', arguments.pop('name'), **arguments)

@@ -1,4 +1,4 @@
-"""Where a run keeps its retrained network, and the data set of that."""
+"""Finding the retrained network of a run, and the data set that it was trained on."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ __all__ = ['data_of', 'retrained']
 
 
 def retrained(run: RunDirectory) -> RunDirectory:
-    """The run, or the retraining inside the run of a search or a trial.
+    """Return the run of a retraining: the given one, or the one inside the run of a search or a trial.
 
     Raises
     ------
     CommandError
-        When there is no retrained network, or half of one.
+        When there is no retrained network, or a file of it is missing.
     """
     inner = RunDirectory(run.path / 'retraining')
     settings = run.read_settings()
+    # A search has a checkpoint of its own, which is a supernet's: the retraining inside goes first.
     if 'retrain' in settings and inner.checkpoint.exists():
+        # A trial retrains its cell without writing these two files. Made here, they make its folder a run of its own.
         if not inner.settings.exists():
             found = with_stem(load_architecture(run.architecture), settings['retrain'].get('stem'))
             write_architecture(inner, found)
@@ -41,12 +43,12 @@ def retrained(run: RunDirectory) -> RunDirectory:
 
 
 def data_of(run: RunDirectory) -> ImageData:
-    """The data set of a retraining.
+    """Build the data set of a retraining, as its settings describe it.
 
     Raises
     ------
     CommandError
-        When its settings name none, or it cannot be read.
+        When the settings name no data set, or it cannot be read.
     """
     section = run.read_settings().get('data')
     if not isinstance(section, dict) or 'name' not in section:

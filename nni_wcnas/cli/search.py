@@ -1,4 +1,4 @@
-"""One search in this process, through NNI's strategy and engine, with all its files."""
+"""``nni-wcnas search``: one search in this process, through NNI's strategy and engine, with all its files."""
 
 from __future__ import annotations
 
@@ -45,25 +45,25 @@ __all__ = ['Found', 'open_run', 'search']
 
 @dataclass(frozen=True)
 class Found:
-    """What a search leaves."""
+    """The result of a search, with the data and the judges that it used."""
 
     architecture: Architecture
     history: list[dict[str, float]]
     data: ImageData
     reference: Reference
     hyperparameters: tuple[str, ...] = ()
-    """Names of B's values in the history."""
+    """Names of B's values, which are columns of the history."""
     truth: TruthTable | None = None
-    """Knows the architecture, if the settings name a table."""
+    """The table of true values that the settings name, if any."""
 
 
 def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirectory:
-    """A run directory: a new one, or one to continue.
+    """Open a run folder, a new one or one to continue, and write its settings.
 
     Raises
     ------
     CommandError
-        When it is taken, cannot be resumed, or was made with other settings.
+        When the folder is taken, cannot be resumed, or was made with other settings.
     """
     run = RunDirectory(path)
     found, wanted = run.read_settings(), resolved(settings)
@@ -74,12 +74,14 @@ def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirect
     if resume:
         if not found:
             raise CommandError(f'{run.path} holds no run to resume; start it without --resume')
+        # Only what changes the result counts: the device, the folder and the retraining may be others.
         key = differing_key(found, wanted)
         if key is not None:
             raise CommandError(
                 f'{run.path} was made with other settings: {key} differs; give the same, or another directory'
             )
     make_folder(run.path, 'give another with --run')
+    # What may differ is written anew; the files that the search began with stay, as it goes on with them.
     run.write_settings({**wanted, **{key: found[key] for key in ('pretrained',) if key in found}})
     return run
 
@@ -87,14 +89,15 @@ def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirect
 def search(
     settings: Settings, run: RunDirectory, *, on_epoch: Callable[[dict[str, float], int], None] | None = None
 ) -> Found:
-    """Search, from the last checkpoint in the run if there is one.
+    """Search for an architecture, from the last checkpoint in the run if there is one, and write all files.
 
     Parameters
     ----------
     settings
         Checked settings.
     run
-        From :func:`open_run`.
+        The run, as :func:`open_run` gives it.
+
     on_epoch
         Called after each epoch with the row of ``metrics.csv``, and the number of epochs of all stages.
 
@@ -107,20 +110,26 @@ def search(
     """
     silence_lightning()
     data = assembly.make_data(settings)
+    # Fixed models that no search ever sees: they tell which examples are hard, and judge the tester's images.
     reference = reference_models(data, progress=sys.stderr.isatty())
     hard = assembly.hard_examples(settings, data, assembly.difficulty_scores(settings, data, reference))
     strategy = assembly.make_strategy(settings)
+    # Written before the search begins: resumed, it goes on with the same files, even if the settings say `auto`.
     ready, files = with_pretrained_files(settings, data, strategy, run.read_settings().get('pretrained') or {})
     if files:
         run.write_settings({**run.read_settings(), 'pretrained': files})
+    # After pre-training, which draws numbers only where its files are missing, and before the space is built, whose
+    # weights are drawn here: so a search is the same with cached files and with new ones.
     pytorch_lightning.seed_everything(settings.seed, verbose=False)
     space = assembly.make_space(settings, data)
     has_images = strategy.objective.needs_tester and not is_without_b(settings.tester)
+    # A tester without hyper-parameters learns nothing, so there is no course of its images to follow.
     judge = ImageJudge(reference, data) if has_images else None
     truth = make_truth(settings)
     judged = None if truth is None else partial(true_values, truth, settings.space['name'])
     recorder = Recorder(run, judge, on_epoch, EventFile(run), judged)
     try:
+        # With `ready`, whose pre-trained files exist; `settings` still say `auto`, and are what is written down.
         evaluator = assembly.make_evaluator(
             ready,
             data,
@@ -131,8 +140,10 @@ def search(
             resume=run.checkpoint if run.checkpoint.exists() else None,
             enable_progress_bar=sys.stderr.isatty(),
         )
+    # The evaluator reads the checkpoint at once, so a damaged one is told before the search begins.
     except CheckpointError as error:
         raise CommandError(str(error)) from error
+    # The report reads these names from the settings: columns of the history do not say what they are.
     names = _write_monitoring(run, judge, evaluator, truth)
     told = remark(settings)
     if told is not None:
@@ -140,7 +151,7 @@ def search(
     try:
         sample = _run(strategy, space, evaluator, recorder)
     except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error):  # Any other error keeps its traceback.
             raise CommandError(out_of_memory(settings)) from error
         raise
     architecture = _architecture(settings, sample, _operations(space))
@@ -154,8 +165,10 @@ def search(
 def _write_monitoring(
     run: RunDirectory, judge: ImageJudge | None, evaluator: SearchEvaluator, truth: TruthTable | None
 ) -> tuple[str, ...]:
-    """Add to the settings what the numbers on generated images and the ranks depend on, and B's names, which are
-    returned."""
+    """Write into the run's settings what its measures depend on, and return the names of B's values.
+
+    It is the table of true values, who judges the generated images and how many there are.
+    """
     tester, monitoring, names = evaluator.module.tester, {}, ()
     if truth is not None:
         monitoring = {'true_columns': tuple(truth.columns), 'true_architectures': len(truth.architectures)}
@@ -169,15 +182,25 @@ def _write_monitoring(
 
 
 def _run(strategy: Search, space: Any, evaluator: Any, recorder: Recorder) -> dict[str, Any]:
-    """Hand everything to NNI; the sample of the found model."""
+    """Run the search through NNI's engine, and return the sample of the found model.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C.
+    CommandError
+        When the search diverges.
+    """
     model_space = RawFormatModelSpace.from_model(space, evaluator)
     try:
         strategy(model_space, SequentialExecutionEngine())
+    # Lightning turns Ctrl-C into an exit; the recorder remembers which it was.
     except SystemExit:
         if recorder.interrupted:
             raise KeyboardInterrupt from None
         raise
     except (ValueError, RuntimeError) as error:
+        # The word is in the message of every loss that is no longer finite; such an error is the user's to repair.
         if 'diverged' in str(error):
             raise CommandError(str(error)) from error
         raise
@@ -185,11 +208,13 @@ def _run(strategy: Search, space: Any, evaluator: Any, recorder: Recorder) -> di
 
 
 def _architecture(settings: Settings, sample: dict[str, Any], operations: tuple[str, ...]) -> Architecture:
-    """The found sample with what is needed to read it back."""
+    """Make the architecture file's content: the found sample, with what is needed to read it back."""
     name = settings.space['name']
+    # Only arguments that change which network a sample of cells means; width and depth are not among them.
     given = settings.space if name in CELL_SPACES else {}
     kept = ('num_nodes', 'stem', 'views')
     arguments: dict[str, Any] = {key: given[key] for key in kept if given.get(key) is not None}
+    # What makes the architecture: neither where and on what it was searched, nor what judges it.
     origin = {key: value for key, value in resolved(settings).items() if key not in ('directory', 'device', 'truth')}
     return Architecture(
         name, sample, operations, arguments=arguments, provenance={'seed': settings.seed, 'settings': origin}
@@ -197,5 +222,5 @@ def _architecture(settings: Settings, sample: dict[str, Any], operations: tuple[
 
 
 def _operations(space: Any) -> tuple[str, ...]:
-    """Candidates of a space with cells, ours or NNI's; elsewhere the sample alone says what was chosen."""
+    """Return the candidate operations of a space with cells, ours or NNI's; empty elsewhere."""
     return tuple(getattr(space, 'operations', getattr(space, 'op_candidates', ())))

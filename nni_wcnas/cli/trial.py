@@ -1,4 +1,4 @@
-"""What ``nnictl`` runs: one search, a short retraining, and the measures that the tuner compares."""
+"""``nni-wcnas trial``, which ``nnictl`` runs: one search, a short retraining, and measures for the tuner."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _JUDGED = (
 
 
 def trial_directory(settings: Settings, experiment: str, trial: str) -> Path:
-    """Where a trial keeps its files."""
+    """Return the folder in which a trial of an experiment keeps its files."""
     return Path(settings.directory).resolve() / experiment / trial
 
 
@@ -46,26 +46,33 @@ def run_trial(settings: Settings, proposal: Mapping[str, Any]) -> dict[str, floa
     Parameters
     ----------
     settings
-        With the tuner's proposal already in it.
+        Checked settings, with the tuner's proposal already in them.
     proposal
-        Kept beside them: of trials side by side, NNI's manager does not know which of them was given which.
+        The tuner's proposal, which is written into the run: of trials side by side, NNI's manager does not know which
+        of them was given which.
 
     Returns
     -------
-    The final result: ``default`` is the accuracy on the hardest validation examples. Test data is never looked at.
+    dict
+        The final result: ``default`` is the accuracy on the hardest validation examples. Test data is never looked at.
     """
     path = trial_directory(settings, nni.get_experiment_id(), nni.get_trial_id())
+    # A trial that is started again under its id finds its folder, and goes on in it.
     run = open_run(path, settings, resume=RunDirectory(path).settings.exists())
     run.write_proposal(proposal)
+    # The search changes who this process is to NNI's manager; after the context it is this trial again.
     with preserved_identity() as identity:
         found = search(settings, run, on_epoch=lambda row, _: _report_epoch(identity, row))
+    # Before the retraining, whose memory is not the search's.
     cost = {**search_seconds(run), 'search_memory': peak_memory(assembly.device(settings))}
     measures = {**judge(settings, run, found), **cost}
     run.write_measures(measures)
     write_report(run, measures, title=f'Trial {nni.get_trial_id()}')
     last = found.history[-1]
+    # NNI's tuner sees `default` alone; the web UI offers the other keys, which have to be plain numbers.
     final: dict[str, float] = {'default': measures['accuracy_hard']}
     final |= {key: measures[key] for key in _JUDGED if key in measures}
+    # From the last epoch, whose architecture is the one that is retrained.
     added = (*_SEARCHED, *found.hyperparameters)
     final |= {key: value for key, value in last.items() if key in added or key.startswith(('loss_', 'true_'))}
     nni.report_final_result(final)
@@ -73,7 +80,24 @@ def run_trial(settings: Settings, proposal: Mapping[str, Any]) -> dict[str, floa
 
 
 def judge(settings: Settings, run: RunDirectory, found: Found) -> dict[str, float]:
-    """Retrain the found cell shortly on the weights' half and measure it on the architecture's half."""
+    """Retrain the found cell for a short time on the weights' half, and measure it on the architecture's half.
+
+    The half that it is measured on has not trained the weights, and test data play no part.
+
+    Parameters
+    ----------
+    settings
+        Checked settings; their section ``retrain`` says how to train.
+    run
+        The run of the trial; the retraining lies in its folder ``retraining``.
+    found
+        Result of the search.
+
+    Returns
+    -------
+    dict
+        Measures by name.
+    """
     scores = assembly.difficulty_scores(settings, found.data, found.reference)
     folder = run.path / 'retraining'
     try:
@@ -82,7 +106,7 @@ def judge(settings: Settings, run: RunDirectory, found: Found) -> dict[str, floa
             found.data,
             part='weights',
             directory=folder,
-            resume=True,
+            resume=True,  # Of the retraining as of the search.
             seed=settings.seed,
             accelerator=assembly.accelerator(settings),
             progress=sys.stderr.isatty(),
@@ -94,14 +118,15 @@ def judge(settings: Settings, run: RunDirectory, found: Found) -> dict[str, floa
 
 
 def _network(settings: Settings, found: Found) -> Any:
-    """The architecture of a cell space; elsewhere the frozen model itself, with weights drawn from the seed."""
+    """Return what is retrained: the architecture of a cell space; elsewhere the frozen model, with seeded weights."""
     if found.architecture.is_cell:
         return found.architecture
     with assembly.untouched_random_state():
         torch.manual_seed(settings.seed)
+        # Freezing builds the chosen network with fresh weights: those of the supernet do not survive it.
         return assembly.make_space(settings, found.data).freeze(found.architecture.sample)
 
 
 def _report_epoch(identity: TrialIdentity, row: dict[str, float]) -> None:
-    """One intermediate result: the supernet's accuracy on the hardest validation examples, and the losses."""
+    """Report one epoch to NNI: as ``default`` the supernet's accuracy on the hardest validation examples."""
     identity.report_intermediate({'default': row.get('val_accuracy_hard', row['val_accuracy']), **row})

@@ -1,4 +1,4 @@
-"""``nni-wcnas lookup``: how good an architecture of NAS-Bench-201 truly is.
+"""``nni-wcnas lookup``: how good an architecture of NAS-Bench-201 truly is, by a table of all.
 
 A search looks up what it would export after each epoch, and is the same without.
 """
@@ -23,7 +23,23 @@ _SPACES = ' or '.join(BENCHMARK_SPACES)
 
 
 def true_values(table: TruthTable, space: str, sample: Mapping[str, Any]) -> dict[str, float]:
-    """Columns of ``metrics.csv`` for a sample of a space: ``true_<column>`` and ``true_<column>_rank``."""
+    """Return the true values of a space's sample as columns of ``metrics.csv``.
+
+    Parameters
+    ----------
+    table
+        The table.
+    space
+        Name of the space, one of NAS-Bench-201's.
+    sample
+        NNI's export of the architecture.
+
+    Returns
+    -------
+    dict
+        ``true_<column>`` and ``true_<column>_rank`` for each column of the table.
+    """
+    # NNI's hub and our own space export different samples; the string of the benchmark is the same for both.
     found = table.standings(Architecture(space, dict(sample), BENCHMARK_PRIMITIVES).string)
     return {
         f'true_{name}{suffix}': value
@@ -33,14 +49,14 @@ def true_values(table: TruthTable, space: str, sample: Mapping[str, Any]) -> dic
 
 
 def look_up(source: str, table: str) -> None:
-    """Print what a table says of an architecture.
+    """Print what a table says about an architecture.
 
     Parameters
     ----------
     source
         A string of NAS-Bench-201, an architecture file, or the run directory that holds one.
     table
-        The file.
+        File of the table.
 
     Raises
     ------
@@ -51,7 +67,7 @@ def look_up(source: str, table: str) -> None:
 
 
 def print_truth(table: TruthTable, architecture: str) -> None:
-    """Print value, rank and percentile of an architecture, column by column."""
+    """Print value, rank and percentile of an architecture for each column of a table."""
     shown = Table('', 'true value', f'rank of {len(table.architectures):,}', 'percentile')
     for name, standing in table.standings(architecture).items():
         shown.add_row(name, f'{standing.value:.6g}', f'{standing.rank:,}', f'{standing.percentile:.2f}')
@@ -61,7 +77,14 @@ def print_truth(table: TruthTable, architecture: str) -> None:
 
 
 def _string(source: str) -> str:
-    """An architecture as the benchmark writes it."""
+    """Return an architecture as the benchmark writes it.
+
+    Parameters
+    ----------
+    source
+        The benchmark's string, an architecture file, or the run folder that holds one.
+    """
+    # No path of ours holds this sign, and every string of the benchmark does. Parsed and written again, it is checked.
     if '|' in source:
         try:
             return to_string(from_string(source))

@@ -15,17 +15,17 @@ from scipy import stats
 __all__ = ['Summary', 'TestResult', 'hedges_g', 'holm', 'one_sample_test', 'paired_test', 'summarise', 'welch_test']
 
 _ROUNDING = 1e-12
-"""Spread relative to the values below which it is rounding, not variance."""
+"""Relative spread of values up to which they count as equal: it is the rounding of float64, not variance."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Several seeds of one method.
+    """Mean, deviation and number of the values of one method's seeds.
 
     Parameters
     ----------
     mean, deviation
-        Mean, and sample standard deviation (``n - 1`` in the denominator); None with one seed.
+        Mean, and sample standard deviation (``n - 1`` in the denominator); the latter is None with one seed.
     count
         Number of seeds.
     """
@@ -37,16 +37,16 @@ class Summary:
 
 @dataclass(frozen=True)
 class TestResult:
-    """A double-sided t-test.
+    """The result of a double-sided t-test.
 
     Parameters
     ----------
     difference
-        Of the means.
+        Difference of the means, first minus second.
     low, high
         Confidence interval of the difference.
     p_value
-        In [0, 1].
+        Chance of a difference at least as large, were there none; in [0, 1].
     """
 
     __test__ = False  # Not a test class, whatever pytest takes it for.
@@ -71,6 +71,7 @@ def summarise(values: Sequence[float]) -> Summary:
     Summary(mean=2.0, deviation=1.0, count=3)
     """
     array = _checked(values, 1)
+    # The deviation of equal values can come out as rounding above 0; here it is exactly 0.
     deviation = None if len(array) == 1 else 0.0 if _is_constant(array) else float(array.std(ddof=1))
     return Summary(float(array.mean()), deviation, len(array))
 
@@ -100,6 +101,7 @@ def one_sample_test(values: Sequence[float], baseline: float, *, alpha: float = 
     array, fixed = _checked(values, 2), float(_checked([baseline], 1)[0])
     if _is_constant(array):
         return None
+    # t = (mean - fixed) / (s / sqrt(n)). scipy's interval is that of the mean, so it is moved by the fixed value.
     return _result(stats.ttest_1samp(array, fixed), float(array.mean()) - fixed, alpha, shift=-fixed)
 
 
@@ -126,6 +128,8 @@ def paired_test(first: Sequence[float], second: Sequence[float], *, alpha: float
     one, two = _checked(first, 2), _checked(second, 2)
     if len(one) != len(two):
         raise ValueError(f'a paired test has {len(one)} and {len(two)} values: give one of each method for each seed')
+    # The test divides by the deviation of the differences. Its rounding grows with the values, not with the
+    # differences, so the values give the scale.
     scale = max(np.abs(one).max(), np.abs(two).max())
     if np.ptp(one - two) <= _ROUNDING * scale:
         return None
@@ -156,7 +160,7 @@ def welch_test(first: Sequence[float], second: Sequence[float], *, alpha: float 
     if _is_constant(one) and _is_constant(two):
         return None
     with warnings.catch_warnings():
-        # Of a method that does not vary; the other's variance is all that the test needs then.
+        # scipy warns of a method that does not vary; the other's variance is all that the test needs then.
         warnings.filterwarnings('ignore', 'Precision loss', RuntimeWarning)
         test = stats.ttest_ind(one, two, equal_var=False)
     return _result(test, float(one.mean() - two.mean()), alpha)
@@ -191,8 +195,10 @@ def hedges_g(first: Sequence[float], second: Sequence[float]) -> float | None:
     one, two = _checked(first, 2), _checked(second, 2)
     if _is_constant(one) and _is_constant(two):
         return None
-    freedom = len(one) + len(two) - 2
+    freedom = len(one) + len(two) - 2  # m of the formula above.
+    # s^2 = ((n_x - 1) s_x^2 + (n_y - 1) s_y^2) / m.
     pooled = math.sqrt(((len(one) - 1) * one.var(ddof=1) + (len(two) - 1) * two.var(ddof=1)) / freedom)
+    # J(m) by logarithms: the gamma functions themselves overflow from m of about 340 on.
     correction = math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)) / math.sqrt(freedom / 2)
     return float(correction * (one.mean() - two.mean()) / pooled)
 
@@ -225,9 +231,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Holm, "A simple sequentially rejective multiple test procedure", 1979.
     """
     for p_value in p_values:
-        if not 0 <= p_value <= 1:
+        if not 0 <= p_value <= 1:  # NaN is in no range, either.
             raise ValueError(f'a p-value is {p_value}: give numbers from 0 to 1')
     adjusted, largest = [0.0] * len(p_values), 0.0
+    # The k-th smallest of m p-values, k = rank + 1, is multiplied by m - k + 1; the running maximum keeps the adjusted
+    # ones in the order of the p-values.
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
@@ -235,13 +243,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _result(test: Any, difference: float, alpha: float, shift: float = 0.0) -> TestResult:
-    """Read scipy's result."""
+    """Convert scipy's result; ``shift`` is added to both ends of its confidence interval."""
     interval = test.confidence_interval(1 - alpha)
     return TestResult(difference, float(interval.low) + shift, float(interval.high) + shift, float(test.pvalue))
 
 
 def _checked(values: Sequence[float], least: int) -> NDArray[np.float64]:
-    """Finite values as float64, shape ``(N,)``."""
+    """Convert values to float64, shape ``(N,)``; refuse fewer than ``least`` and what is not finite."""
     array = np.asarray(values, dtype=np.float64)
     if len(array) < least:
         raise ValueError(f'there are {len(array)} values: give at least {least}, one a seed')
@@ -252,5 +260,5 @@ def _checked(values: Sequence[float], least: int) -> NDArray[np.float64]:
 
 
 def _is_constant(array: NDArray[np.float64]) -> bool:
-    """Whether values differ by rounding at most."""
+    """Tell whether values differ by rounding at most."""
     return bool(np.ptp(array) <= _ROUNDING * np.abs(array).max())

@@ -1,4 +1,4 @@
-"""Records grouped into methods: several seeds of each, one value a seed."""
+"""Records grouped into methods: each method has several seeds, and one value a seed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ['ComparisonError', 'Method', 'group_records']
 
 
 class ComparisonError(ValueError):
-    """Records cannot be compared. One sentence: which, why, and the remedy."""
+    """Records cannot be compared; the message is one sentence that names them, the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -23,29 +23,29 @@ class Method:
     Parameters
     ----------
     name
-        For the reader.
+        Name of the method, for the reader.
     records
-        At least one.
+        Its records, at least one, in the order of their seeds.
     """
 
     name: str
     records: tuple[Record, ...]
 
     def by_seed(self, measure: str) -> dict[SeedPair, float]:
-        """The value of each pair of seeds of which the measure is known."""
+        """Return the value of a measure by pair of seeds, for the records that have it."""
         return {pair(record): record.measures[measure] for record in self.records if measure in record.measures}
 
     def values(self, measure: str) -> list[float]:
-        """One value a record that has the measure."""
+        """Return the values of a measure, one for each record that has it."""
         return list(self.by_seed(measure).values())
 
     def mean(self, measure: str) -> float | None:
-        """Over the seeds; None where nothing was measured."""
+        """Return the mean of a measure over the seeds; None where nothing was measured."""
         values = self.values(measure)
         return summarise(values).mean if values else None
 
     def deviation(self, measure: str) -> float | None:
-        """Sample standard deviation over the seeds; None below two."""
+        """Return the sample standard deviation of a measure over the seeds; None with fewer than two of them."""
         values = self.values(measure)
         return summarise(values).deviation if values else None
 
@@ -60,6 +60,7 @@ def group_records(records: Sequence[Record]) -> list[Method]:
     """
     if not records:
         raise ComparisonError('there are no records to compare: give at least one run')
+    # A record without a checkpoint was only described, and holds no measures that could differ in kind.
     _check_alike([record for record in records if record.checkpoint])
     names = dict.fromkeys(record.method for record in records)
     methods = [
@@ -67,6 +68,7 @@ def group_records(records: Sequence[Record]) -> list[Method]:
         for name in names
     ]
     for method in methods:
+        # Sorted by both seeds, so records of the same pair are neighbours.
         for one, next_one in zip(method.records, method.records[1:]):
             if pair(one) == pair(next_one):
                 raise ComparisonError(
@@ -77,12 +79,18 @@ def group_records(records: Sequence[Record]) -> list[Method]:
 
 
 def _place(record: Record) -> tuple[int, int]:
-    """Of a record among those of its method."""
+    """Return the key by which a method's records are sorted: both seeds, an unknown seed of the search first."""
     return -1 if record.seed is None else record.seed, record.retraining_seed
 
 
 def _check_alike(records: Sequence[Record]) -> None:
-    """Refuse what would compare apples with oranges."""
+    """Refuse records that were measured on different data, or whose groups of measures depend on different things.
+
+    Raises
+    ------
+    ComparisonError
+        Naming the first such pair of records.
+    """
     for record in records[1:]:
         first = records[0]
         for what, ours, theirs in (
@@ -96,6 +104,7 @@ def _check_alike(records: Sequence[Record]) -> None:
                     f'{_short(theirs)}): compare runs on one data set'
                 )
     for group in dict.fromkeys(group for record in records for group in record.measured_with):
+        # Not every network has every group: attacks, say, may be measured on some only.
         measured = [record for record in records if group in record.measured_with]
         for record in measured[1:]:
             ours, theirs = record.measured_with[group], measured[0].measured_with[group]
@@ -108,5 +117,6 @@ def _check_alike(records: Sequence[Record]) -> None:
 
 
 def _short(value: object) -> str:
+    """Write a value, cut off where it is long, as a list of class names is."""
     text = str(value)
     return text if len(text) <= 60 else f'{text[:57]}...'

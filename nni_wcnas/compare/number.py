@@ -9,17 +9,18 @@ from nni_wcnas.page.html import escape
 __all__ = ['DASH', 'cell', 'formatted', 'scale_of']
 
 DASH = '<span class="none" title="not measured">–</span>'
+"""HTML of a value that was not measured."""
 
 
 def scale_of(measure: str) -> tuple[float, str]:
-    """What a measure is multiplied with for the reader, and the unit that it has then."""
+    """Return the factor that a measure is multiplied with for the reader, and the unit that it has then."""
     return {'share': (100.0, '%'), 'weights': (1e-6, 'M'), 'multiply-accumulates': (1e-6, 'M'), 's': (1.0, 's')}.get(
         unit(measure), (1.0, '')
     )
 
 
 def formatted(value: float, measure: str) -> str:
-    """A value in the reader's unit, which the head of its column names."""
+    """Write a value of a measure in the reader's unit, which the head of its column names."""
     scaled = value * scale_of(measure)[0]
     if unit(measure) == 'share':
         return f'{scaled:.2f}'
@@ -27,7 +28,7 @@ def formatted(value: float, measure: str) -> str:
 
 
 def cell(method: Method, measure: str, best: float | None = None) -> str:
-    """Mean and deviation over the seeds as HTML; bold where the mean is the best."""
+    """Write a method's mean and deviation over the seeds as HTML; the mean is bold where it equals ``best``."""
     mean, deviation = method.mean(measure), method.deviation(measure)
     if mean is None:
         return DASH

@@ -1,4 +1,4 @@
-"""The page of a comparison: one file that opens offline, from records alone."""
+"""The page that compares methods: one HTML file that opens offline, made from records alone."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ __all__ = ['comparison_page', 'verdict']
 
 
 def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str:
-    """Write the page.
+    """Write the HTML page that compares the methods of some records.
 
     Parameters
     ----------
     records
-        At least one; those of one method are averaged over their seeds.
+        At least one record; those of one method are averaged over their seeds.
     title
-        Plain text.
+        Heading of the page, plain text.
 
     Returns
     -------
@@ -51,7 +51,9 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
     ComparisonError
         If the records cannot be compared.
     """
+    # First of all: it refuses records that do not compare.
     methods, share = group_records(records), _share(records)
+    # All tests of the page are one family for Holm's correction, so they are made together.
     comparisons, course = compare(methods), search_course(methods)
     body = [
         f'<h1>{escape(title)}</h1>', f'<p class="soft">{escape(_subtitle(methods))}</p>',
@@ -88,7 +90,7 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison') -> str
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """What the page says first, plain text.
+    """Return the conclusion that the page begins with, as plain text.
 
     Raises
     ------
@@ -100,16 +102,18 @@ def verdict(records: Sequence[Record]) -> str:
 
 
 def _share(records: Sequence[Record]) -> float:
-    """Of the test images, that are the hardest."""
+    """Return the share of the test images that count as the hardest; records that compare have the same one."""
     return next((each.measured_with['test']['share'] for each in records if 'test' in each.measured_with), 0.1)
 
 
 def _section(title: str, note: str, *parts: str) -> str:
+    """Write a section of the page: a heading, a remark in plain text, and parts in HTML."""
     remark = f'<p class="soft">{escape(note)}</p>' if note else ''
     return f'<section><h2>{escape(title)}</h2>\n{remark}{"".join(parts)}</section>'
 
 
 def _subtitle(methods: Sequence[Method]) -> str:
+    """Say how many methods and networks are compared, on which data."""
     records = [record for method in methods for record in method.records]
     images = next((f', {record.measures["examples"]:,.0f} test images' for record in records
                    if 'examples' in record.measures), '')
@@ -118,7 +122,7 @@ def _subtitle(methods: Sequence[Method]) -> str:
 
 
 def _point(method: Method, measure: str, x: float = 0.0) -> Point | None:
-    """A measure over the seeds in the reader's unit."""
+    """Return a measure over a method's seeds as a point, in the reader's unit; None where nothing was measured."""
     mean, deviation, factor = method.mean(measure), method.deviation(measure), scale_of(measure)[0]
     if mean is None:
         return None
@@ -127,12 +131,12 @@ def _point(method: Method, measure: str, x: float = 0.0) -> Point | None:
 
 
 def _worst_group(methods: Sequence[Method]) -> dict[str, str]:
-    """A plot of the worst group, where test images fall into groups."""
+    """Return the title of the worst group's plot by its measure; empty where no test images fall into groups."""
     return {'error_worst_group': 'Worst group'} if any(method.values('error_worst_group') for method in methods) else {}
 
 
 def _plots(methods: Sequence[Method], titles: dict[str, str]) -> str:
-    """A plot a measure, a row a method."""
+    """Draw one plot for each measure, with one row for each method."""
     figures = []
     for measure, title in titles.items():
         rows = [(method.name, point) for method in methods if (point := _point(method, measure))]
@@ -141,28 +145,35 @@ def _plots(methods: Sequence[Method], titles: dict[str, str]) -> str:
 
 
 def _error_plots(methods: Sequence[Method]) -> str:
+    """Draw the errors on the hardest images, on the rest and on all."""
     return _plots(methods, {'error_hard': 'Hardest images', 'error_rest': 'The rest', 'error': 'All images'})
 
 
 def _averaged(method: Method, keys: Sequence[str]) -> Method:
-    """The method with the mean of some measures, where a record has them all, as its only measure."""
+    """Return the method with records whose only measure is ``error_mean``, the mean of the measures ``keys``.
+
+    A record that lacks one of them has no measure: a mean over fewer corruptions would look better or worse than it is.
+    """
     records = []
     for record in method.records:
         known = all(key in record.measures for key in keys)
         mean = {'error_mean': fmean(record.measures[key] for key in keys)} if known else {}
+        # Seeds and names stay, so that this is a method like any other to tables and plots.
         records.append(replace(record, measures=mean))
     return Method(method.name, tuple(records))
 
 
 def _corruptions(methods: Sequence[Method]) -> tuple[str, str]:
-    """The table, and the curve over the severity, averaged over the corruptions."""
+    """Write the table of corruptions, and draw the error by severity, averaged over the corruptions."""
     rows = corruption_rows(methods)
     averages = {name: [_averaged(method, keys) for method in methods] for name, keys in rows.items()}
+    # The published mean is over 15 corruptions; where none of them was measured, over those that were.
     averaged = [name for name in rows if name in BENCHMARK] or list(rows)
     every = [key for name in averaged for key in rows[name]]
+    # A row of its own below the corruptions, in which every measured pair of type and severity counts alike.
     if len(averaged) > 1:
         averages['mean'] = [_averaged(method, every) for method in methods]
-    severities = sorted({int(key[-1]) for key in every})
+    severities = sorted({int(key[-1]) for key in every})  # A key ends in its severity, 1 to 5.
     lines = {}
     for method in methods:
         by_severity = {severity: [key for key in every if key.endswith(f'_{severity}')] for severity in severities}
@@ -174,9 +185,10 @@ def _corruptions(methods: Sequence[Method]) -> tuple[str, str]:
 
 
 def _attack_curve(methods: Sequence[Method]) -> str:
-    """The error under PGD by epsilon."""
+    """Draw the error under PGD by epsilon, or say how to measure it."""
     prefix = 'error_attack_pgd_20_at_'
     keys = {key for method in methods for record in method.records for key in record.measures if key.startswith(prefix)}
+    # The name ends in the epsilon, of 255: sorted as numbers, since as texts 16 comes before 2.
     sizes = sorted((float(key.removeprefix(prefix)), key) for key in keys)
     lines = {method.name: [point for size, key in sizes if (point := _point(method, key, size))] for method in methods}
     curve = curves('Error under PGD-20 by epsilon', lines, x_label='epsilon, of 255', unit='%',
@@ -187,7 +199,7 @@ def _attack_curve(methods: Sequence[Method]) -> str:
 
 
 def _records(methods: Sequence[Method]) -> str:
-    """Where each number comes from."""
+    """Write the table of the records: run, seeds, training, commit and weights of each network."""
     rows = []
     for method in methods:
         for record in method.records:

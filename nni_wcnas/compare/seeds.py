@@ -1,4 +1,7 @@
-"""Which seed varies: that of the search, or that of the retraining, whose spread says nothing of the search's."""
+"""Which seed varies between the networks of a method: that of the search, or only that of the retraining.
+
+The spread over retrainings of one found cell says nothing about the spread over searches.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,16 @@ from nni_wcnas.files.record import Record
 __all__ = ['SeedPair', 'is_of_one_search', 'pair', 'pair_text', 'seeds_note', 'what_varies']
 
 SeedPair = tuple[int | None, int]
-"""Of the search, None where it is not known, and of the retraining."""
+"""Seed of the search, None where it is not known, and seed of the retraining."""
 
 
 def pair(record: Record) -> SeedPair:
-    """What tells the networks of one method apart."""
+    """Return the two seeds of a record, which tell the networks of one method apart."""
     return record.seed, record.retraining_seed
 
 
 def pair_text(record: Record) -> str:
-    """Both seeds, for the reader.
+    """Write both seeds of a record for the reader.
 
     Examples
     --------
@@ -32,7 +35,7 @@ def pair_text(record: Record) -> str:
 
 
 def what_varies(records: Sequence[Record]) -> str:
-    """How many searches, and how many retrainings of each.
+    """Say how many searches the records of a method are of, and how many retrainings of each.
 
     Examples
     --------
@@ -41,6 +44,7 @@ def what_varies(records: Sequence[Record]) -> str:
     >>> what_varies([Record('', '', 0, 'digits', retraining_seed=seed) for seed in range(5)])
     '1 search retrained with 5 seeds'
     """
+    # Published cells have no seed of a search: then cells are counted, not searches.
     counts = _retrainings(records)
     one, several = ('cell', 'cells') if all(record.seed is None for record in records) else ('search', 'searches')
     if len(counts) == 1:
@@ -52,17 +56,24 @@ def what_varies(records: Sequence[Record]) -> str:
 
 
 def is_of_one_search(records: Sequence[Record]) -> bool:
-    """Whether several records differ in the seed of the retraining only."""
-    return len(records) > 1 == len(_retrainings(records))
+    """Tell whether there are several records, all of which are retrainings of one search."""
+    return len(records) > 1 == len(_retrainings(records))  # A chain: several records, exactly one search.
 
 
 def seeds_note(methods: Sequence[tuple[str, Sequence[Record]]]) -> str:
-    """What varies in each method, and what its spread therefore is not; plain text."""
+    """Say in plain text which seeds vary in each method, and what its spread therefore cannot show.
+
+    Parameters
+    ----------
+    methods
+        Name and records of each method.
+    """
     sentences = ['Seeds: ' + '; '.join(f'{name}: {what_varies(records)}' for name, records in methods) + '.']
     single = [name for name, records in methods if is_of_one_search(records)]
     if single:
         sentences.append(f'The spread of {" and ".join(single)} is of the retraining, not of the search: what is said '
                          'of it holds for one found cell, not for what another search finds.')
+    # Values that share a search are not independent, as the t-tests assume: their p-values come out too small.
     nested = [name for name, records in methods if 1 < len(_retrainings(records)) < len(records)]
     if nested:
         sentences.append(f'Retrainings of one search count as values of their own in {" and ".join(nested)}, though '
@@ -71,5 +82,8 @@ def seeds_note(methods: Sequence[tuple[str, Sequence[Record]]]) -> str:
 
 
 def _retrainings(records: Sequence[Record]) -> Counter[str]:
-    """How many there are of each search; the same seed with other settings finds another cell."""
+    """Count the retrainings of each search.
+
+    A search is told by its seed and its architecture: the same seed with other settings finds another cell.
+    """
     return Counter(json.dumps([record.seed, record.architecture], sort_keys=True) for record in records)

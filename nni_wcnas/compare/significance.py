@@ -1,4 +1,4 @@
-"""What can be concluded: a test of every pair of methods in every measure, and one verdict.
+"""What can be concluded of a comparison: a test of every pair of methods in every measure, and one verdict.
 
 All tests are one family for the correction of :func:`nni_wcnas.compare.verdict.compare_measures`. Beside each
 stands the p-value of the paper's own test, that of its tables 21 and 22, on which no verdict rests.
@@ -18,19 +18,38 @@ __all__ = ['TESTED', 'compare', 'conclusion', 'significance_table']
 
 TESTED = {'error_worst_group': 'error, worst group', 'error_hard': 'error, hardest', 'error': 'error, all',
           'error_worst_class': 'error, worst class', 'loss_cvar': 'worst losses'}
-"""Measures that are tested; the conclusion is about the first that is known. All are better where they are lower."""
+"""Tested measures and their names; the conclusion is about the first that is known. Lower is better in all."""
 _TESTS = {'paired': 'paired t', 'welch': "Welch's t", None: 'none'}
+"""Names of the tests as the table writes them."""
 
 
 def compare(methods: Sequence[Method]) -> dict[str, Comparison]:
-    """Compare the methods in each tested measure that two of them have."""
+    """Compare the methods in each tested measure that at least two of them have; all tests are one family.
+
+    Returns
+    -------
+    dict
+        The comparison by measure, in the order of :data:`TESTED`.
+    """
+    # Methods without the measure are left out of its tests; the conclusion names them as not measured.
     values = {measure: {method.name: found for method in methods if (found := method.by_seed(measure))}
               for measure in TESTED}
     return compare_measures({measure: found for measure, found in values.items() if len(found) > 1})
 
 
 def conclusion(methods: Sequence[Method], comparisons: Mapping[str, Comparison], share: float) -> str:
-    """A few sentences, plain text."""
+    """Write the conclusion in a few sentences of plain text.
+
+    Parameters
+    ----------
+    methods
+        All methods.
+    comparisons
+        As :func:`compare` gives them.
+    share
+        Share of the test images that count as the hardest.
+    """
+    # The first in the table's order that any method has.
     measure = next((each for each in TESTED if any(method.values(each) for method in methods)), next(iter(TESTED)))
     if len(methods) < 2:
         return 'One method alone: there is nothing to compare it with.'
@@ -44,12 +63,16 @@ def conclusion(methods: Sequence[Method], comparisons: Mapping[str, Comparison],
         'error_worst_group': 'On the worst group of the test images',
         'error_hard': f'On the hardest {share:.0%} of the test images',
     }.get(measure, 'On all test images')
+    # Only a winner is qualified: that nothing is significant holds for the cells as for the methods.
     verdict = found.verdict if found.winner is None else _of_cells(methods, found.verdict)
     return f'{where}, {verdict}. Mean errors: {means}.{left}'
 
 
 def _of_cells(methods: Sequence[Method], verdict: str) -> str:
-    """A winner among searches is none where one of them was made once: that cell may be luck."""
+    """Qualify a verdict that names a winner, where a method was searched only once: its cell may be luck.
+
+    Published cells, whose search has no seed, are judged as cells.
+    """
     once = [method.name for method in methods
             if method.records[0].seed is not None and is_of_one_search(method.records)]
     if not once:
@@ -60,7 +83,7 @@ def _of_cells(methods: Sequence[Method], verdict: str) -> str:
 
 
 def significance_table(comparisons: Mapping[str, Comparison]) -> str:
-    """A row a pair and measure."""
+    """Write the table of tests, a row for each pair of methods and measure; a remark where nothing could be tested."""
     rows = [(measure, row) for measure, found in comparisons.items() for row in found.rows]
     if not any(row.test for _, row in rows):
         return ('<p class="soft">No test: two methods need two seeds each. Search again with <code>--set '
@@ -70,7 +93,8 @@ def significance_table(comparisons: Mapping[str, Comparison]) -> str:
 
 
 def _cells(measure: str, row: ComparisonRow) -> list[str]:
-    """One row; a dash where there is no number."""
+    """Write the cells of one row of the table of tests; a dash stands where there is no number."""
+    # A difference of two percentages is in percentage points.
     unit = 'points' if scale_of(measure)[1] == '%' else scale_of(measure)[1]
     mark = ' <strong>*</strong>' if row.better else ''
     return [
@@ -82,6 +106,7 @@ def _cells(measure: str, row: ComparisonRow) -> list[str]:
 
 
 def _p(value: float | None) -> str:
+    """Write a p-value with three decimals, a very small one with its power of ten, none as a dash."""
     if value is None:
         return '–'
     return f'{value:.3f}' if value >= 0.001 else f'{value:.1e}'

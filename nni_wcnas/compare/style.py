@@ -1,4 +1,4 @@
-"""What a comparison adds to the style of every page."""
+"""The CSS that a comparison adds to the style of every page: colours of methods, plots, tables and print."""
 
 __all__ = ['STYLE']
 

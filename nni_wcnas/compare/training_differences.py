@@ -1,4 +1,4 @@
-"""In what the networks of a comparison were trained differently: what the methods' differences may come from."""
+"""How the trainings of a comparison's networks differ: differences between methods may come from that alone."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ from nni_wcnas.retrain.recipe import Recipe
 __all__ = ['training_differences']
 
 _NONE = '–'
+"""Stands for a value that was not given."""
 _NOTE = ('These networks were not all trained in one way, so a difference between methods may come from that. Keys of '
          f'which the values differ, seeds apart; {_NONE} is a value that was not given.')
 
 
 def training_differences(methods: Sequence[Method]) -> str:
-    """A row a key of recipe, retraining or data, with the values of each method; nothing where all are equal."""
+    """Write a section with the keys of recipe, retraining and data in which the networks differ; empty without any.
+
+    Each row is a key with the values that each method's networks have.
+    """
     trained = {method.name: [_training(record) for record in method.records] for method in methods}
+    # Each once, in the order of the records.
     keys = dict.fromkeys(key for runs in trained.values() for run in runs for key in run)
     rows = []
     for key in keys:
+        # Each method's distinct values, in the order of its records.
         values = {name: list(dict.fromkeys(run.get(key, _NONE) for run in runs)) for name, runs in trained.items()}
         if len({value for found in values.values() for value in found}) > 1:
             rows.append([f'<code>{escape(key)}</code>', *(escape(', '.join(found)) for found in values.values())])
@@ -35,9 +41,13 @@ def training_differences(methods: Sequence[Method]) -> str:
 
 
 def _training(record: Record) -> dict[str, str]:
-    """Flat keys, values as texts; what an earlier release did not know of is at its default."""
+    """Return the settings of a record's training under dotted keys, values as texts, seeds left out.
+
+    A number that an earlier release did not know of has its default.
+    """
     settings = record.settings
     retraining = {**asdict(Recipe()), 'devices': 1, **settings['retrain']} if 'retrain' in settings else {}
+    # Where images lie and what loads them makes no difference.
     sections: dict[str, dict[str, Any]] = {'retrain': retraining, 'data': same_data(settings.get('data', {}))}
     flat = {f'{section}.{key}': value for section, values in sections.items() for key, value in values.items()
             if key != 'seed'}
@@ -45,5 +55,5 @@ def _training(record: Record) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    """Equal numbers read alike."""
+    """Write a value so that equal numbers read alike: 1 and 1.0 both as ``1``."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -32,12 +32,12 @@ __all__ = ['Comparison', 'ComparisonRow', 'compare_measures', 'compare_methods']
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """One method against another.
+    """One method compared with another in one measure.
 
     Parameters
     ----------
     method, baseline
-        Names.
+        Names of the two methods.
     difference
         Mean of the method minus mean of the baseline.
     test
@@ -45,11 +45,11 @@ class ComparisonRow:
     low, high
         Confidence interval of the difference, of level ``1 - alpha``, not corrected for several comparisons.
     p_value, p_adjusted
-        Of the test, and after Holm's correction.
+        P-value of the test, as it is and after Holm's correction.
     p_paper
-        Of the paper's one-sample test.
+        P-value of the paper's one-sample test (papers/wcnas, section B.7).
     effect_size
-        Hedges' g, of the sign of the difference.
+        Hedges' g; it has the sign of the difference.
     better
         The better of the two names if ``p_adjusted`` is below ``alpha``.
     """
@@ -69,18 +69,18 @@ class ComparisonRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several methods compared.
+    """Several methods compared in one measure.
 
     Parameters
     ----------
     summaries
-        By method.
+        Mean, deviation and number of seeds of each method.
     rows
-        One a comparison.
+        One row for each compared pair.
     winner
         The method that is significantly better than every other, if there is one.
     verdict
-        One sentence.
+        What can be said, in one sentence.
     """
 
     summaries: dict[str, Summary]
@@ -91,7 +91,7 @@ class Comparison:
 
 def compare_methods(values: Mapping[str, Mapping[Any, float]], *, baseline: str | None = None, alpha: float = 0.05,
                     lower_is_better: bool = True) -> Comparison:
-    """Compare methods of which each was run with several seeds.
+    """Compare methods in one measure, each of them run with several seeds.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def compare_measures(values: Mapping[str, Mapping[str, Mapping[Any, float]]], *,
     Returns
     -------
     dict
-        By measure.
+        The comparison by measure.
 
     Raises
     ------
@@ -148,8 +148,10 @@ def compare_measures(values: Mapping[str, Mapping[str, Mapping[Any, float]]], *,
     """
     for methods in values.values():
         _check_comparison(methods, baseline, alpha)
+    # In two passes, as Holm's correction needs the p-values of all measures and pairs before one row can be judged.
     bare = {measure: [_compare(methods, *pair, alpha) for pair in _pairs(methods, baseline)]
             for measure, methods in values.items()}
+    # In the order of the rows: the loop below takes one for each row that has a test.
     adjusted = iter(holm([row.p_value for rows in bare.values() for row in rows if row.p_value is not None]))
     found = {}
     for measure, methods in values.items():
@@ -161,14 +163,14 @@ def compare_measures(values: Mapping[str, Mapping[str, Mapping[Any, float]]], *,
 
 
 def _pairs(methods: Iterable[str], baseline: str | None) -> list[tuple[str, str]]:
-    """Each method with the baseline, or with every method before it."""
+    """Return the pairs to compare: each method with the baseline, or, without one, with every method before it."""
     if baseline is None:
         return [(second, first) for first, second in combinations(methods, 2)]
     return [(method, baseline) for method in methods if method != baseline]
 
 
 def _check_comparison(values: Mapping[str, Mapping[Any, float]], baseline: str | None, alpha: float) -> None:
-    """Refuse what cannot be compared."""
+    """Refuse methods that cannot be compared, an unknown baseline, and a level of significance outside (0, 1)."""
     if len(values) < 2:
         raise ValueError(f'there are {len(values)} methods to compare: give at least two')
     if baseline is not None and baseline not in values:
@@ -184,30 +186,38 @@ def _check_comparison(values: Mapping[str, Mapping[Any, float]], baseline: str |
 
 
 def _compare(values: Mapping[str, Mapping[Any, float]], method: str, baseline: str, alpha: float) -> ComparisonRow:
-    """A row without correction and judgement."""
+    """Compare two methods; the row has neither the corrected p-value nor a judgement yet."""
+    # Equal seeds give both methods the same batches in the same order, so their values share a part of their noise.
     paired = values[method].keys() == values[baseline].keys()
     one = list(values[method].values())
     two = [values[baseline][seed] for seed in values[method]] if paired else list(values[baseline].values())
+    # The difference is that of the means in a paired test, too, where it equals the mean of the differences.
     row = ComparisonRow(method, baseline, float(np.mean(one) - np.mean(two)))
     if min(len(one), len(two)) < 2:
         return row
+    # Section B.7: the baseline's mean is taken as a fixed number.
     paper = one_sample_test(one, float(np.mean(two)), alpha=alpha)
     row = replace(row, p_paper=None if paper is None else paper.p_value, effect_size=hedges_g(one, two))
     result = (paired_test if paired else welch_test)(one, two, alpha=alpha)
+    # The seeds do not vary, or all pairs differ by the same amount: there is no variance to test with.
     if result is None:
         return row
     return replace(row, test='paired' if paired else 'welch', low=result.low, high=result.high, p_value=result.p_value)
 
 
 def _judge(row: ComparisonRow, p_adjusted: float, alpha: float, lower_is_better: bool) -> ComparisonRow:
-    """The row with its corrected p-value and the better method."""
+    """Complete a row with its corrected p-value and, if that is below ``alpha``, with the better method."""
     better = row.method if (row.difference < 0) == lower_is_better else row.baseline
     return replace(row, p_adjusted=p_adjusted, better=better if p_adjusted < alpha else None)
 
 
 def _verdict(summaries: dict[str, Summary], rows: tuple[ComparisonRow, ...],
              alpha: float) -> tuple[str | None, str]:
-    """The winner, if any, and a sentence."""
+    """Return the winner, if there is one, and the verdict in a sentence.
+
+    Reasons against a winner are tried in this order: a method with one seed, a pair without variance, no significant
+    difference, and no method that is better than all others.
+    """
     found = [(row.better, row.baseline if row.better == row.method else row.method, row.p_adjusted)
              for row in rows if row.better is not None]
     text = ', '.join(f'{better} is better than {other} (p = {p_value:.2g})' for better, other, p_value in found)
@@ -222,10 +232,12 @@ def _verdict(summaries: dict[str, Summary], rows: tuple[ComparisonRow, ...],
         return None, (f'no winner: the seeds of {untested[0]} do not vary, so there is nothing to test; check the runs'
                       f'{though}')
     if not found:
+        # Every row has a test here, as pairs without one were told above.
         nearest = min(rows, key=lambda row: row.p_adjusted or 0.0)
         return None, (f'no winner: no difference is significant at {alpha:g} after Holm\'s correction (the clearest, '
                       f'{nearest.method} and {nearest.baseline}, has p = {nearest.p_adjusted:.2g})')
     for method in summaries:
+        # With a baseline only its own pairs are there: of three methods or more, no other can have beaten all.
         if {other for better, other, _ in found if better == method} == summaries.keys() - {method}:
             return method, f'{method} wins: {text}'
     return None, f'no method beats all others, but {text}'

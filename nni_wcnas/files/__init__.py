@@ -1,1 +1,1 @@
-"""Run folders, records and checkpoints: all that is written and read again."""
+"""The files of a run: folders, records and checkpoints, and how they are written and read again."""

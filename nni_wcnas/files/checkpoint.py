@@ -1,4 +1,4 @@
-"""Checkpoints: refused in one sentence when they are not whole, never executed."""
+"""Reading checkpoints: a file that is not whole is refused in one sentence, and no pickled code is executed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ['CheckpointError', 'check_checkpoint']
 
 
 _KEYS = {'search': {'state_dict', 'pytorch-lightning_version', 'nni_wcnas'}, 'retrain': {'network'}}
-"""What a checkpoint of each kind must hold."""
+"""Keys that a checkpoint of each kind must hold."""
 _REMEDIES = {
     'search': (' to resume from; start the run without resuming',
                'delete it to start the run again from its first epoch',
@@ -21,7 +21,7 @@ _REMEDIES = {
     'retrain': ('; make one with `nni-wcnas retrain`', 'restore it, or delete it and retrain again',
                 'give the folder of a retraining, or make one with `nni-wcnas retrain`'),
 }
-"""What a message says on where a checkpoint is missing, cut short, or of another kind."""
+"""Ends of the messages about a checkpoint that is missing, cut short, or of another kind, by kind of checkpoint."""
 
 
 class CheckpointError(ValueError):
@@ -36,23 +36,26 @@ def check_checkpoint(path: str | Path, kind: Literal['search', 'retrain'] = 'sea
     path
         The file.
     kind
-        The command that wrote it.
+        The command that wrote the file: ``'search'`` or ``'retrain'``.
 
     Returns
     -------
-    Its content.
+    dict
+        The content of the checkpoint, with tensors on the CPU.
 
     Raises
     ------
     CheckpointError
-        When the file is missing, cut short or not a checkpoint.
+        When the file is missing, cut short or not a checkpoint of this kind.
     """
     path = Path(path)
     missing, short, foreign = _REMEDIES[kind]
     if not path.is_file():
         raise CheckpointError(f'{path}: there is no checkpoint{missing}')
     try:
+        # Tensors and plain values only: a checkpoint may come from elsewhere, and pickle can run anything.
         content = torch.load(path, map_location='cpu', weights_only=True)
+    # The ways in which torch's reader fails on a file that was cut short or is something else.
     except (RuntimeError, EOFError, LookupError, pickle.UnpicklingError, BadZipFile, ValueError, OSError) as error:
         raise CheckpointError(
             f'{path}: not a complete checkpoint ({type(error).__name__}), it was cut short or is another kind of '

@@ -1,4 +1,4 @@
-"""Which arguments of a data set tell what a batch holds."""
+"""Which arguments of a data set decide what its batches hold, to tell whether two trainings saw the same data."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from typing import Any
 __all__ = ['same_data']
 
 _ELSEWHERE = {'root', 'download', 'num_workers', 'device'}
-"""Where images lie and who loads them."""
+"""Arguments that say where images lie and what loads them, on which no batch depends."""
 
 
 def same_data(section: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that do, of the data section of some settings: all of whose batches are the same where these are.
+    """Select the arguments of a data section that decide what its batches hold: equal ones mean equal batches.
 
-    The folder is one of them where it is all that says which images there are.
+    Parameters
+    ----------
+    section
+        The section ``data`` of settings: the data set's name and arguments.
+
+    Returns
+    -------
+    dict
+        The section without the places and the loading of images. For a folder of the user's images ``root`` is kept:
+        nothing else says which images there are.
 
     Examples
     --------

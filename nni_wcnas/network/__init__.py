@@ -1,1 +1,1 @@
-"""An architecture as a plain network."""
+"""A found architecture as a plain PyTorch network: its cells stacked, computed fast, loaded and exported."""

@@ -25,24 +25,28 @@ from nni_wcnas.spaces.sample_check import listed, nearest
 __all__ = ['build', 'export_onnx', 'find_architecture', 'trained']
 
 _OPSET = 17
+"""Version of the ONNX operator set that is written; fixed, so that the same network gives the same graph."""
 
 
 def find_architecture(source: str | os.PathLike[str]) -> Architecture:
-    """Load a pair of cells.
+    """Load an architecture that consists of a normal and a reduction cell.
 
     Parameters
     ----------
     source
-        Its file, the run folder that holds it, or the name of a published cell.
+        The architecture's file, the run folder that holds that file, or the name of a published cell.
 
     Raises
     ------
     ArchitectureError
-        If there is none, its file is damaged, or its space has no cells to stack.
+        If nothing is found, the file is damaged, or the architecture's space has no cells to stack.
     """
     path = Path(source)
+    # A file or folder of that name goes first, so that a published name never hides a run of the user's.
     if str(path) in published.names() and not path.exists():
         return published.load(str(path))
+    # A bare word is taken for a misspelt published name; anything with a folder or a suffix is a missing file, which
+    # `load_architecture` below reports.
     if not path.exists() and path.name == str(source) and not path.suffix:
         raise ArchitectureError(
             f'{source} is no file, no run folder and no published cell: did you mean '
@@ -59,7 +63,7 @@ def find_architecture(source: str | os.PathLike[str]) -> Architecture:
 
 def build(architecture: Architecture | str | os.PathLike[str], channels: int = 36, cells: int = 20,
           num_classes: int = 10, *, auxiliary_tower: bool = False, drop_path: float = 0.0) -> CellNetwork:
-    """Make a network with new weights.
+    """Make a network with new weights, drawn from torch's global random state.
 
     Parameters
     ----------
@@ -78,12 +82,12 @@ def build(architecture: Architecture | str | os.PathLike[str], channels: int = 3
 
 
 def trained(run: str | os.PathLike[str]) -> CellNetwork:
-    """Load the network of a retraining, in evaluation mode and without auxiliary tower.
+    """Load the trained network of a retraining, in evaluation mode and without its auxiliary tower.
 
     Parameters
     ----------
     run
-        Its run folder.
+        The run folder of the retraining.
 
     Raises
     ------
@@ -93,11 +97,14 @@ def trained(run: str | os.PathLike[str]) -> CellNetwork:
     folder = RunDirectory(run)
     content = check_checkpoint(folder.checkpoint, kind='retrain')['network']
     weights = content if isinstance(content, dict) else {}
+    # The tower helps in training only, and its weights would not fit a network that is built without it.
     kept = {name: weight for name, weight in weights.items() if not str(name).startswith('auxiliary.')}
+    # Shape (num_classes, features). Only networks of cells have this name; a frozen NNI space, say, has not.
     classifier = kept.get('classifier.weight')
     if not isinstance(classifier, Tensor):
         raise CheckpointError(f'{folder.checkpoint} holds no network of cells; retrain into another folder')
     channels, cells = _size(folder)
+    # The number of classes is read from the weights, as no setting names it.
     network = build(find_architecture(folder.architecture), channels, cells, len(classifier))
     try:
         network.load_state_dict(kept)
@@ -111,11 +118,12 @@ def trained(run: str | os.PathLike[str]) -> CellNetwork:
 
 
 def _size(run: RunDirectory) -> tuple[int, int]:
-    """Channels and cells of a retraining."""
+    """Return the channels and the number of cells that a retraining's settings name."""
     recipe = run.read_settings().get('retrain')
     numbers = []
     for key in ('channels', 'cells'):
         number = recipe.get(key) if isinstance(recipe, dict) else None
+        # Not isinstance: True is an int to Python, but no number of cells.
         if type(number) is not int:
             raise CheckpointError(f'{run.settings} has no number {key} under `retrain`; restore the file, or retrain '
                                   'into another folder')
@@ -129,9 +137,9 @@ def export_onnx(network: nn.Module, path: str | os.PathLike[str], image_size: in
     Parameters
     ----------
     network
-        Maps images to logits; exported in evaluation mode, its own mode stays.
+        Maps images to logits. It is exported in evaluation mode, and is back in its own mode afterwards.
     path
-        The file. Its input is ``images``, shape ``(N, 3, image_size, image_size)``, its output ``logits``.
+        The file to write. Its input is ``images``, shape ``(N, 3, image_size, image_size)``, its output ``logits``.
     image_size
         Side of the images, in pixels.
 
@@ -145,7 +153,8 @@ def export_onnx(network: nn.Module, path: str | os.PathLike[str], image_size: in
     device, training = next(network.parameters()).device, network.training
     images = torch.zeros(2, 3, image_size, image_size, device=device)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter('ignore', DeprecationWarning)  # torch's newer exporter needs onnxscript.
+        # The exporter that traces is deprecated; torch's newer one (dynamo=True) needs the package onnxscript as well.
+        warnings.simplefilter('ignore', DeprecationWarning)
         file = Path(folder) / 'network.onnx'
         try:
             torch.onnx.export(network.eval(), (images,), str(file), input_names=['images'], output_names=['logits'],
@@ -153,5 +162,6 @@ def export_onnx(network: nn.Module, path: str | os.PathLike[str], image_size: in
                               dynamo=False)
         finally:
             network.train(training)
+        # The exporter writes to a scratch file first, so that a failure leaves no half of a file at `path`.
         write_atomically(path, file.read_bytes())
     return Path(path)

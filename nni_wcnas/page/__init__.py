@@ -1,1 +1,1 @@
-"""Charts, drawings and pages: all that becomes HTML."""
+"""Reports, drawings and pages: everything that is shown as HTML, SVG or a picture."""

@@ -1,4 +1,4 @@
-"""The frame of an HTML report: one file that asks no host for anything, for light, dark, phone and paper."""
+"""The frame of every HTML page: one file that asks no host for anything, for light, dark, phone and paper."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 __all__ = ['escape', 'image_source', 'page', 'table']
 
 _KINDS = {'.svg': 'image/svg+xml', '.png': 'image/png'}
+"""Media type of a picture by the suffix of its file."""
 
 _STYLE = '''
 :root { color-scheme: light dark; --ink: #1c2230; --soft: #5b6472; --line: #d9dde4; --back: #ffffff; --panel: #f6f7f9;
@@ -48,16 +49,16 @@ svg.curve circle { stroke: none; }
 
 
 def page(title: str, body: str, style: str = '') -> str:
-    """A whole HTML document.
+    """Write a whole HTML document.
 
     Parameters
     ----------
     title
-        Plain text.
+        Title of the document, plain text.
     body
-        HTML.
+        Content of the page, HTML.
     style
-        CSS that this page adds.
+        CSS that this page adds to the style of all.
     """
     # The policy forbids scripts and every other host, whatever a setting's text may contain.
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -70,17 +71,18 @@ def page(title: str, body: str, style: str = '') -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: frozenset[int] = frozenset()) -> str:
-    """A table that scrolls sideways where it is too wide.
+    """Write a table that scrolls sideways where it is too wide for the page.
 
     Parameters
     ----------
     header
-        Plain text; empty for no header.
+        Heads of the columns, plain text; empty for no header.
     rows
-        Cells as HTML.
+        Cells of each row, HTML.
     numbers
-        Columns to align to the right.
+        Positions of the columns that hold numbers, which are aligned to the right.
     """
+    # Cells come as HTML from functions of this package; heads are plain text and are escaped here.
     kinds = dict.fromkeys(numbers, ' class="number"')
     head = ''.join(f'<th{kinds.get(column, "")}>{escape(text)}</th>' for column, text in enumerate(header))
     lines = [''.join(f'<td{kinds.get(column, "")}>{cell}</td>' for column, cell in enumerate(row)) for row in rows]
@@ -89,10 +91,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], numbers: frozens
 
 
 def image_source(path: Path) -> str:
-    """A picture's content as the value of ``src``."""
+    """Return a picture's content as the value of ``src``, so that the page needs no file beside it."""
+    # Base64 for SVG too: as an image it can neither run scripts nor load anything.
     return f'data:{_KINDS[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}'
 
 
 def escape(text: object) -> str:
-    """Text as HTML."""
+    """Convert plain text, or the text of any object, to HTML; also safe in the quotes of an attribute."""
     return html.escape(str(text))

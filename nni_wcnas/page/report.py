@@ -38,7 +38,7 @@ CHARTS = (
           'On generated images, and on real validation images.', percent=True),
     Chart('Learning rate', {'lr': 'lr'}),
 )
-"""The curves of a search; those of B and of true values follow. A newcomer adds one entry."""
+"""The curves of a search; those of B and of true values follow them. A new column needs one entry here."""
 
 RETRAINING_CHARTS = (
     Chart('Training loss', {'loss': 'loss'}, 'Augmented training examples, drop path on; without the auxiliary tower.'),
@@ -46,9 +46,10 @@ RETRAINING_CHARTS = (
     Chart('Learning rate', {'lr': 'lr'}),
     Chart('Drop path', {'drop_path': 'drop path'}, 'Chance of dropping a path.'),
 )
-"""The curves of a retraining."""
+"""The curves of a retraining, in their order on the page."""
 
 _MAX_GRIDS = 12
+"""Grids of generated images that a report shows at most."""
 _CAPTIONS = {'normal': 'Normal cell', 'reduce': 'Reduction cell', 'cell': 'Cell'}
 _LABELS = {
     'macs': 'Multiply-accumulates', 'ece': 'Calibration error', 'brier': 'Brier score',
@@ -56,8 +57,10 @@ _LABELS = {
     'search_seconds': 'Search, s', 'pretraining_seconds': 'Pre-training in it, s',
     'search_memory': 'Memory of the search, B', 'fid': 'FID', 'kid': 'KID',
 }
-"""Names that are no words."""
+"""Names of measures for the reader, where the measure's own name does not say it in words."""
 _SUFFIXES = {'_hard': ', hardest examples', '_rest': ', the rest'}
+"""Words for the ends of measures' names that say on which examples they were measured."""
+# Columns of a comparison beside the number of parameters; each is better where it is lower.
 _COMPARED = (
     'error', 'error_hard', 'error_rest', 'loss', 'macs', 'search_seconds', 'pretraining_seconds', 'search_memory'
 )
@@ -65,25 +68,26 @@ _COMPARED = (
 
 def write_report(run_directory: RunDirectory | str | os.PathLike[str], measures: Mapping[str, float] | None = None,
                  title: str | None = None) -> Path:
-    """Write ``report.html`` from a run's files; what is missing is left out, and the page says so.
+    """Write ``report.html`` from the files of a run; what is missing is left out, and the page says so.
 
     Parameters
     ----------
     run_directory
-        The run.
+        The run, or the path of its folder.
     measures
-        Final measures, as :func:`nni_wcnas.measure.measures.measure` gives them; None takes those in the folder.
+        Final measures, as :func:`nni_wcnas.measure.measures.measure` gives them; None takes those of ``measures.json``.
     title
-        Of the page; the folder's name by default.
+        Title of the page; the folder's name by default.
 
     Returns
     -------
     pathlib.Path
-        The page.
+        Path of the page.
     """
     run = run_directory if isinstance(run_directory, RunDirectory) else RunDirectory(run_directory)
     title = title or f'Search {run.path.resolve().name}'
     found = run.read_measures() if measures is None else measures
+    # In the order in which a reader asks: what was found, how good it is, how it came about, what was told.
     sections = _cells(run), _truth(run), _measures(found), _curves(run), _generated(run), _settings(run)
     write_atomically(run.report, page(title, '\n'.join((f'<h1>{escape(title)}</h1>', *sections))))
     return run.report
@@ -96,13 +100,13 @@ def write_comparison(path: str | os.PathLike[str], runs: Sequence[RunDirectory |
     Parameters
     ----------
     path
-        The page.
+        The page to write.
     runs
-        Folders with ``measures.json``; one without comes last.
+        Runs with a ``measures.json``; a run without one comes last.
     methods
-        Method of each run by the name of its folder; by default the run's setting ``method``.
+        Method of each run, by the name of its folder; by default the run's setting ``method``.
     title
-        Of the page.
+        Title of the page.
 
     Returns
     -------
@@ -112,11 +116,13 @@ def write_comparison(path: str | os.PathLike[str], runs: Sequence[RunDirectory |
     path = Path(path)
     directories = [run if isinstance(run, RunDirectory) else RunDirectory(run) for run in runs]
     results = [(run, run.read_measures()) for run in directories]
+    # False sorts before True: runs without measures come last. An error is at most 1, so 2 stands for a missing one.
     results.sort(key=lambda result: (not result[1], result[1].get('error_hard', 2.0), result[1].get('error', 2.0)))
     columns = [key for key in ('parameters', *_COMPARED) if any(key in measures for _, measures in results)]
     best = {key: min(measures[key] for _, measures in results if key in measures) for key in columns}
     rows = []
     for run, measures in results:
+        # The caller knows a trial's method by its proposal; its settings name the preset and all arguments.
         method = (methods or {}).get(run.path.resolve().name) or run.read_settings().get('method', '–')
         cells = [_emphasised(key, measures.get(key), best[key]) for key in columns]
         rows.append([_link(run, path), escape(method), *cells])
@@ -128,7 +134,7 @@ def write_comparison(path: str | os.PathLike[str], runs: Sequence[RunDirectory |
 
 
 def _cells(run: RunDirectory) -> str:
-    """The drawings of the found cells."""
+    """Write the section with the drawings of the found cells."""
     figures = []
     for name, caption in _CAPTIONS.items():
         if run.cell(name).exists():
@@ -139,7 +145,7 @@ def _cells(run: RunDirectory) -> str:
 
 
 def _view(run: RunDirectory) -> str:
-    """What the network sees of its images, where that was a choice."""
+    """Say what the network sees of its images; empty where the space leaves no choice."""
     architecture = run.read_architecture()
     if architecture is None or architecture.view is None:
         return ''
@@ -147,10 +153,11 @@ def _view(run: RunDirectory) -> str:
 
 
 def _spoken(run: RunDirectory, name: str) -> str:
-    """A cell in words, for those who cannot see it."""
+    """Describe a cell in words, for readers who cannot see its drawing."""
     architecture = run.read_architecture()
     if architecture is None or name not in architecture.cells:
         return 'a drawing'
+    # States count the inputs first: state 0 is c(k-2), in a cell of one input c(k-1).
     inputs = ('c(k-2)', 'c(k-1)')[-architecture.num_inputs :]
     sources = (*inputs, *(f'node {node}' for node in range(architecture.num_nodes)))
     words = [' and '.join(f'{choice.operation} of {sources[choice.source]}' for choice in choices)
@@ -159,8 +166,10 @@ def _spoken(run: RunDirectory, name: str) -> str:
 
 
 def _truth(run: RunDirectory) -> str:
-    """What a table says of the architecture of the last epoch; nothing where the search was given none."""
+    """Write what a table of true values says of the last epoch's architecture; empty where the search had no table."""
+    # The table itself is not read again: value and rank stand in the last row, the size of the table in the settings.
     monitoring, rows = run.read_settings().get('monitoring') or {}, run.read_history()
+    # Percentiles follow from the rank and the number of architectures.
     count, last = int(monitoring.get('true_architectures', 0)), rows[-1] if rows else {}
     found = {name: Standing(last[f'true_{name}'], int(last[f'true_{name}_rank']), count)
              for name in monitoring.get('true_columns', ()) if f'true_{name}' in last}
@@ -174,24 +183,25 @@ def _truth(run: RunDirectory) -> str:
 
 
 def _measures(measures: Mapping[str, float]) -> str:
-    """The table of final measures."""
+    """Write the table of final measures."""
     rows = [[escape(_label(key)), _formatted(key, value)] for key, value in measures.items()]
     body = table((), rows, frozenset({1})) if rows else _note('The network has not been measured yet.')
     return f'<h2>Measures</h2>\n{body}'
 
 
 def _label(key: str) -> str:
-    """A measure for the reader."""
+    """Return the name of a measure for the reader."""
     for suffix, words in _SUFFIXES.items():
         if key.endswith(suffix):
-            return _label(key.removesuffix(suffix)) + words
+            return _label(key.removesuffix(suffix)) + words  # error_hard: "Error, hardest examples".
     return _LABELS.get(key) or key.replace('_', ' ').capitalize()
 
 
 def _curves(run: RunDirectory) -> str:
-    """All charts that have values, and what is left out."""
+    """Draw all charts that have values, and name the columns that have none."""
     rows = run.read_history()
     figures, missing = [], []
+    # Only a retraining's rows have the chance of dropping a path.
     for chart in RETRAINING_CHARTS if any('drop_path' in row for row in rows) else _search_charts(run):
         missing += [column for column in chart.columns if not any(column in row for row in rows)]
         figures.append(draw_chart(chart, rows) or '')
@@ -200,10 +210,13 @@ def _curves(run: RunDirectory) -> str:
 
 
 def _search_charts(run: RunDirectory) -> Iterator[Chart]:
-    """Those of every search, with who judges its images; one for each of B's values, whose names are its tester's; one
-    for each column of a table of true values.
+    """Yield the charts of a search: those of every search, one for each of B's values, one for each true value.
+
+    The names of B's values are the tester's, those of true values the columns of a table; the run's settings list both
+    under ``monitoring``. Charts on generated images say who judges these.
     """
     monitoring = run.read_settings().get('monitoring') or {}
+    # A search whose images were not judged has no extractor in its settings.
     judged = _judged(monitoring) if 'extractor' in monitoring else {}
     for chart in CHARTS:
         remark = next((judged[column] for column in chart.columns if column in judged), '')
@@ -216,8 +229,9 @@ def _search_charts(run: RunDirectory) -> Iterator[Chart]:
 
 
 def _judged(monitoring: Mapping[str, Any]) -> dict[str, str]:
-    """Who judges generated images, and what they compare with, by column."""
+    """Return remarks by column of ``metrics.csv``: who judges generated images, and what the numbers compare with."""
     nets, comparable = '{classifiers} nets of {extractor}', 'within one data set and extractor, not with Inception-v3'
+    # Braces that are doubled in the f-strings are filled in below, like those of the plain strings.
     remarks = {
         'reference_error': f'By the {nets}, on {{generated_images}} images.',
         'inception_score': f'By the {nets}, on {{generated_images}} images; real ones: {{real_inception_score}}. '
@@ -226,12 +240,13 @@ def _judged(monitoring: Mapping[str, Any]) -> dict[str, str]:
                f'{{real_images}} real images; other real ones: {{real_fid}}. Comparable {comparable}.',
         'auxiliary_error': '{generated_images} and {auxiliary_real_images} of them.',
     }
+    # Filled in afterwards, with '?' for what an earlier release did not write down.
     known = defaultdict(lambda: '?', monitoring)
     return {column: remark.format_map(known) for column, remark in remarks.items()}
 
 
 def _generated(run: RunDirectory) -> str:
-    """Grids of generated images, evenly spread over the epochs."""
+    """Show grids of generated images, evenly spread over the epochs, the first and the last among them."""
     grids = list(run.generated().items())
     if not grids:
         return ''
@@ -244,7 +259,7 @@ def _generated(run: RunDirectory) -> str:
 
 
 def _generated_measures(run: RunDirectory) -> str:
-    """What ``nni-wcnas images`` has measured, a column an extractor."""
+    """Write what ``nni-wcnas images`` has measured, with a column for each feature extractor."""
     every = run.read_generated_measures()
     if not every:
         return ''
@@ -255,18 +270,18 @@ def _generated_measures(run: RunDirectory) -> str:
 
 
 def _number(value: Any) -> str:
-    """As it is, in few digits."""
+    """Write a number in four digits, anything else as a dash."""
     return f'{value:,.4g}' if isinstance(value, (int, float)) else '–'
 
 
 def _settings(run: RunDirectory) -> str:
-    """All settings, one a line."""
+    """Write the table of all settings, one on each line."""
     rows = [[f'<code>{escape(key)}</code>', escape(value)] for key, value in _flat(run.read_settings())]
     return '<h2>Settings</h2>\n' + (table((), rows) if rows else _note('This run has no settings.yml.'))
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-    """Nested settings with dotted names."""
+    """Yield nested settings as pairs of a dotted key and a value; an empty map is a value."""
     for key, value in settings.items():
         if isinstance(value, dict) and value:
             yield from _flat(value, f'{prefix}{key}.')
@@ -275,32 +290,33 @@ def _flat(settings: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, 
 
 
 def _formatted(key: str, value: float) -> str:
-    """A measure with its unit."""
+    """Write a measure: errors and accuracies in per cent, large numbers with k, M or G."""
     if key.startswith(('accuracy', 'error')):
         return f'{100 * value:.2f} %'
     if key == 'examples':
         return f'{value:,.0f}'
-    for size, name in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k')):
+    for size, name in ((1e9, 'G'), (1e6, 'M'), (1e3, 'k')):  # The largest unit that the value reaches.
         if value >= size:
             return f'{value / size:.4g} {name}'
     return f'{value:.4g}'
 
 
 def _emphasised(key: str, value: float | None, best: float) -> str:
-    """A measure, bold where it is the best."""
+    """Write a measure, bold where it equals the best; a dash where there is none."""
     if value is None:
         return '–'
     return f'<strong>{_formatted(key, value)}</strong>' if value == best else _formatted(key, value)
 
 
 def _link(run: RunDirectory, page_path: Path) -> str:
-    """The trial's name, linked to its report if there is one."""
+    """Write the name of a trial, linked to its report if there is one."""
     name = escape(run.path.resolve().name)
     if not run.report.exists():
         return name
+    # Relative to the page, so that the folder of an experiment can be moved as a whole.
     return f'<a href="{quote(os.path.relpath(run.report, page_path.parent))}">{name}</a>'
 
 
 def _note(text: str) -> str:
-    """A remark."""
+    """Write a remark, given as plain text."""
     return f'<p class="soft">{escape(text)}</p>'

@@ -12,7 +12,7 @@ __all__ = ['write_architecture', 'write_generated']
 
 
 def write_architecture(run: RunDirectory, architecture: Architecture) -> None:
-    """Write the architecture of a run and the drawings of its cells, if it has any."""
+    """Write ``architecture.json`` of a run, and the drawings of the architecture's cells if it has any."""
     run.write_architecture(architecture)
     for name, cell in architecture.genotype().items():
         outputs = architecture.outputs(name)
@@ -25,14 +25,14 @@ def write_generated(run: RunDirectory, epoch: int, images: Tensor, labels: Tenso
     Parameters
     ----------
     run
-        The run.
+        The run to write to.
     epoch
-        From 0.
+        Number of the epoch; 0 is before the search.
     images
         In [-1, 1], shape ``(N, 3, H, W)``.
     labels
         Shape ``(N,)``; a row of the grid is a class.
     columns
-        Images in a row at most.
+        Largest number of images in a row.
     """
     draw_grid(images, labels, run.grid(epoch), columns)

@@ -1,1 +1,1 @@
-"""Training a found network by a recipe."""
+"""Training a found architecture from scratch: recipes, steps, checkpoints, and several devices."""

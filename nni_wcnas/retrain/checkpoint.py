@@ -21,24 +21,24 @@ __all__ = ['Recorder', 'RetrainingError', 'identity_of', 'read_checkpoint', 'res
 
 _FORMAT = 'nni_wcnas retraining 1'
 _TOLD_BY_SHAPES = ('channels', 'cells', 'stem', 'max_macs')
-"""Numbers of the recipe that are compared as the network's."""
+"""Numbers of the recipe that make the network; they are compared by the shapes of its weights instead."""
 
 
 class RetrainingError(ValueError):
-    """A checkpoint cannot be resumed. One sentence: what, where, and the remedy."""
+    """A checkpoint cannot be resumed; the message is one sentence that names the file, the reason and the remedy."""
 
 
 class Recorder(pl.Callback):
-    """Keeps the history and, if there is a folder, the checkpoint.
+    """Lightning callback that keeps the history of the epochs and, if there is a run folder, the checkpoint.
 
     Parameters
     ----------
     history
         Rows of earlier epochs; later ones are appended.
     run
-        Where to write, if anywhere.
+        The run folder to write to; None writes nothing.
     identity
-        As :func:`identity_of` gives it.
+        What the weights depend on, as :func:`identity_of` gives it.
     """
 
     def __init__(self, history: list[dict[str, float]], run: RunDirectory | None, identity: dict[str, Any]):
@@ -55,32 +55,57 @@ class Recorder(pl.Callback):
         """Record the epoch; the checkpoint first, so that the table never runs ahead of it."""
         module = cast(Retraining, pl_module)
         self.history.append(module.epoch_record())
+        # All processes hold the same weights, and the first one's running averages count: it writes for all.
         if self.run is not None and trainer.is_global_zero:
             state = {'format': _FORMAT, 'identity': self.identity, 'history': self.history,
                      'network': module.network.state_dict(), 'optimizer': trainer.optimizers[0].state_dict()}
-            if module.average is not None:  # What is evaluated is 'network'.
+            # Readers evaluate 'network' and know nothing of averages; 'moving' holds the weights that go on training.
+            if module.average is not None:
                 state |= {'network': module.average.module.state_dict(), 'moving': state['network']}
+            # A kill between the two writes leaves a table without the last row, which the resumed training adds.
             self.run.write_checkpoint(state)
             self.run.write_history(self.history)
 
 
 def identity_of(architecture: Architecture | nn.Module, network: nn.Module, data: RetrainData, recipe: Recipe,
                 part: str, devices: int = 1) -> dict[str, Any]:
-    """All that the trained weights depend on, in plain values; what is compared before a resume.
+    """Return all that the trained weights depend on, in plain values; it is compared before a resume.
 
-    The devices are part of it: each norms its own share of a batch, and draws its own dropped paths.
+    The number of devices is part of it: each takes batch norm's statistics of its own share of a batch, and draws its
+    own dropped paths.
     """
     shapes = {name: list(tensor.shape) for name, tensor in network.state_dict().items()}
     cells = architecture.sample if isinstance(architecture, Architecture) else type(architecture).__qualname__
     numbers = {name: value for name, value in asdict(recipe).items() if name not in _TOLD_BY_SHAPES}
     return {
+        # Two architectures with equal cells but another width or depth differ in the shapes of their weights.
         'architecture': json.dumps([cells, shapes], sort_keys=True), 'part': part, 'devices': devices, **numbers,
         **{f'data.{name}': getattr(data, name, None) for name in ('name', 'seed', 'batch_size')},
     }
 
 
 def read_checkpoint(run: RunDirectory | None, resume: bool, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read and check the checkpoint, if there is one."""
+    """Read the checkpoint of a run and compare it with what is asked for.
+
+    Parameters
+    ----------
+    run
+        The run folder; None for a training that keeps no files.
+    resume
+        Whether a checkpoint may be there to go on from.
+    identity
+        What the training depends on, as :func:`identity_of` gives it.
+
+    Returns
+    -------
+    dict or None
+        The checkpoint; None where there is none.
+
+    Raises
+    ------
+    RetrainingError
+        If there is one and ``resume`` is False, or it is damaged or of another training.
+    """
     if run is None or not run.checkpoint.exists():
         return None
     path = run.checkpoint
@@ -95,7 +120,8 @@ def read_checkpoint(run: RunDirectory | None, resume: bool, identity: Mapping[st
     earlier = state['identity']
     if earlier['architecture'] != identity['architecture']:
         raise RetrainingError(f'{path} is of another architecture: give the same one, or another directory')
-    # Older ones do not name the newer numbers.
+    # Older checkpoints do not name the newer numbers: these had the values of today's defaults, but for the fast cells,
+    # which did not exist.
     earlier = {**asdict(Recipe()), 'fast_cell': False, 'devices': 1, **earlier}
     for key, value in identity.items():
         if earlier.get(key) != value:
@@ -105,8 +131,8 @@ def read_checkpoint(run: RunDirectory | None, resume: bool, identity: Mapping[st
 
 
 def restore(module: Retraining, state: Mapping[str, Any]) -> None:
-    """Give a training the weights, the average and the momentum of a checkpoint."""
+    """Give a training the weights, the moving average and the optimiser's state of a checkpoint."""
     module.network.load_state_dict(state.get('moving', state['network']))
-    module.optimizer_state = state['optimizer']
+    module.optimizer_state = state['optimizer']  # Loaded when Lightning asks for the optimiser.
     if module.average is not None:
         module.average.module.load_state_dict(state['network'])

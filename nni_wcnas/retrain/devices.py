@@ -39,11 +39,11 @@ from nni_wcnas.retrain.step import RetrainData
 __all__ = ['check_devices', 'train_on_devices']
 
 _QUIET = {'PYTHONWARNINGS': 'ignore::RuntimeWarning:nni.nas.nn.pytorch.layers', 'TORCH_CPP_LOG_LEVEL': 'ERROR'}
-"""Environment of new processes: NNI is imported, and torch finds no unused weights, without a warning."""
+"""Environment of new processes: they import NNI, and torch searches for unused weights, without a warning."""
 
 
 def check_devices(devices: int, accelerator: str, data: RetrainData) -> None:
-    """Refuse a number of devices that cannot be.
+    """Refuse a number of devices that this machine or the data cannot serve.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def check_devices(devices: int, accelerator: str, data: RetrainData) -> None:
     Raises
     ------
     ValueError
-        If there are not as many, or the data cannot be shared out over them.
+        If there are fewer devices, or the data cannot be shared out over them.
     """
     if devices < 1:
         raise ValueError(f'devices is {devices}: give at least 1')
@@ -65,40 +65,52 @@ def check_devices(devices: int, accelerator: str, data: RetrainData) -> None:
     if not hasattr(data, 'shared_out'):
         raise ValueError(f'devices is {devices}, but the data have no shared_out to share a batch out by: give data '
                          'with it, or devices=1')
-    data.shared_out(0, devices)  # Tells a batch that is too small.
+    data.shared_out(0, devices)  # Raises a ValueError for a batch that is too small, before a process is started.
 
 
 def train_on_devices(job: Job, devices: int) -> list[dict[str, float]]:
-    """Train with one process a device, from the checkpoint on; as :meth:`Job.train`.
+    """Train with one process a device, from the checkpoint on; else as :meth:`Job.train`.
+
+    Returns
+    -------
+    list of dict
+        The rows of all epochs; the trained weights are in the job's network.
 
     Raises
     ------
     ValueError
-        What a process met of these, or if network or data cannot be handed to another process.
+        If a process raised one, or network or data cannot be handed to another process.
     KeyboardInterrupt
         On Ctrl-C.
     """
     with TemporaryDirectory() as scratch:
+        # The checkpoint is how the trained network comes back, so there has to be one, without a run in a scratch
+        # folder.
         job = replace(job, run=job.run or RunDirectory(scratch))
+        # torch hands on an exception as the text of its traceback; this queue keeps a ValueError as what it is.
         errors = get_context('spawn').SimpleQueue()
         with _started(job, devices, errors) as processes:
             try:
+                # Returns as each process ends, True after the last. Without a period of grace: those that are left wait
+                # in a collective operation for the one that failed.
                 while not processes.join(grace_period=0):
                     pass
             except ProcessException as error:
                 if not errors.empty():
                     raise errors.get() from None
+                # Ctrl-C reaches all processes of the terminal, and may end a child before this one takes notice.
                 if isinstance(error, ProcessExitedException) and error.signal_name == 'SIGINT':
                     raise KeyboardInterrupt from None
                 raise
         state = job.read()
-    job.network.load_state_dict(state['network'])
+    job.network.load_state_dict(state['network'])  # What is to be evaluated: the moving average, if any.
     return state['history']
 
 
 @contextmanager
 def _started(job: Job, devices: int, errors: SimpleQueue[ValueError]) -> Iterator[ProcessContext]:
-    """The processes of a training, none of which outlives the context."""
+    """Start the processes of a training; none of them outlives the context."""
+    # On the CPU the processes share its threads; many in each would only get into one another's way.
     share = _Share(devices, find_free_network_port(), max(1, torch.get_num_threads() // devices),
                    get_start_method(allow_none=True))
     logger = logging.getLogger('torch.multiprocessing.spawn')
@@ -109,7 +121,8 @@ def _started(job: Job, devices: int, errors: SimpleQueue[ValueError]) -> Iterato
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise ValueError(f'the network and data go to one process a device, but cannot be pickled ({error}): define '
                          'their classes at the top of a module, or give devices=1') from error
-    logger.setLevel(logging.ERROR)  # Which processes torch has to end is no news beside the error.
+    # Which processes torch has to end is no news beside the error.
+    logger.setLevel(logging.ERROR)
     try:
         yield processes
     finally:
@@ -121,8 +134,13 @@ def _started(job: Job, devices: int, errors: SimpleQueue[ValueError]) -> Iterato
 
 @contextmanager
 def _surroundings() -> Iterator[None]:
-    """Start processes that are quiet, and deaf to Ctrl-C while they import what they need."""
+    """Give processes that are started inside the context a quiet environment, and block Ctrl-C until they settle.
+
+    New processes inherit the environment and the mask of blocked signals. Ctrl-C during their imports would print the
+    traceback of a library; they unblock it in :meth:`_Share.settle`.
+    """
     before = dict(os.environ)
+    # The user's own filters stay.
     os.environ |= {**_QUIET, 'PYTHONWARNINGS': ','.join(
         filter(None, (before.get('PYTHONWARNINGS'), _QUIET['PYTHONWARNINGS'])))}
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -136,7 +154,7 @@ def _surroundings() -> Iterator[None]:
 
 
 class _Share(NamedTuple):
-    """What each process is told."""
+    """What each process of a training is told beside its job: settings that are the same for all of them."""
 
     devices: int
     port: int
@@ -144,10 +162,22 @@ class _Share(NamedTuple):
     start_method: str | None
 
     def settle(self, rank: int, accelerator: str) -> None:
-        """Make this process one of them; it ends at once on Ctrl-C, and when the one that started it is no more."""
+        """Make this process one of the training's: set its place, signals and threads.
+
+        It ends at once on Ctrl-C, and when the process that started it is gone: torch then sends it the same signal.
+
+        Parameters
+        ----------
+        rank
+            Which of the processes this is, from 0.
+        accelerator
+            Lightning's name of the devices.
+        """
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        set_start_method(self.start_method, force=True)  # Those that load data would be slow to spawn in each epoch.
+        # Workers that load data are started in each epoch, by the caller's method: to spawn them would be slow.
+        set_start_method(self.start_method, force=True)
+        # What Lightning's environment reads: with these it joins the processes instead of starting its own.
         os.environ |= {
             'LOCAL_RANK': str(rank), 'NODE_RANK': '0', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(self.port)}
         if accelerator == 'cpu':
@@ -155,11 +185,13 @@ class _Share(NamedTuple):
 
 
 def _train_share(rank: int, job: Job, share: _Share, errors: SimpleQueue[ValueError]) -> None:
-    """What one process does."""
+    """Train with one device's share of each batch: what each started process does."""
     share.settle(rank, job.accelerator)
-    network = copy.deepcopy(job.network)  # What came here lies in memory that all processes share.
+    # torch passes tensors between processes as shared memory: without a copy all would write to the same weights.
+    network = copy.deepcopy(job.network)
     data = job.data.shared_out(rank, share.devices)  # type: ignore[attr-defined]
     try:
+        # Only the first process shows a bar; it alone writes, too (see `Recorder`).
         replace(job, network=network, data=data, progress=job.progress and rank == 0).train(share.devices)
     except ValueError as error:
         errors.put(error)

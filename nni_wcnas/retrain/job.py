@@ -17,18 +17,18 @@ __all__ = ['Job']
 
 @dataclass(frozen=True)
 class Job:
-    """One retraining.
+    """One retraining: the network, its data and recipe, and where its checkpoint is kept.
 
     Parameters
     ----------
     network
-        Trained in place.
+        The network, which is trained in place.
     data, recipe, part, accelerator, progress
         As in :func:`nni_wcnas.retrain.retraining.retrain`; all numbers are the recipe's.
     run
-        Where its checkpoint is, if it keeps one.
+        The run folder that holds the checkpoint; None keeps none.
     identity
-        As :func:`nni_wcnas.retrain.checkpoint.identity_of` gives it.
+        What the trained weights depend on, as :func:`nni_wcnas.retrain.checkpoint.identity_of` gives it.
     """
 
     network: nn.Module
@@ -41,15 +41,16 @@ class Job:
     progress: bool
 
     def read(self) -> dict[str, Any]:
-        """The checkpoint; empty where there is none."""
+        """Read and check the checkpoint of the run; an empty dictionary where there is none."""
         return read_checkpoint(self.run, True, self.identity) or {}
 
     def train(self, devices: int = 1) -> list[dict[str, float]]:
-        """Train from the checkpoint on, as one of so many processes; leaves the weights that are to be evaluated.
+        """Train from the checkpoint on, as one of ``devices`` processes; the network ends with the weights to evaluate.
 
         Returns
         -------
-        The rows of all epochs.
+        list of dict
+            The rows of all epochs, those before the checkpoint included.
 
         Raises
         ------
@@ -58,18 +59,22 @@ class Job:
         KeyboardInterrupt
             On Ctrl-C.
         """
+        # Before the checkpoint is loaded: the moving average is a copy of the network, and is restored after it.
         module, state = Retraining(self.network, self.data, self.recipe), self.read()
         if state:
             restore(module, state)
         history = state.get('history', [])
         start = len(history)
+        # A finished training only loads its weights, and fetches no data.
         if start < self.recipe.epochs:
-            self.data.set_epoch(start)  # Lightning may fetch the first batch before the first hook.
+            # Lightning may fetch the first batch before the hook that would tell the data their epoch.
+            self.data.set_epoch(start)
             loader = self.data.full_train_dataloader() if self.part == 'train' else self.data.train_dataloader()
             recorder = Recorder(history, self.run, self.identity)
             fit(module, loader, recorder, start=start, accelerator=self.accelerator, progress=self.progress,
                 devices=devices)
-        if len(history) < self.recipe.epochs:  # Lightning stops without a word where there is nothing to train on.
+        # The recorder appends to this same list. Lightning stops without a word where there is nothing to train on.
+        if len(history) < self.recipe.epochs:
             raise ValueError(f'part {self.part!r} of the data has no batches: give data with training examples')
         if module.average is not None:
             self.network.load_state_dict(module.average.module.state_dict())

@@ -1,10 +1,10 @@
-"""What moves the weights of a retraining: the papers' SGD, or any of timm's optimisers by name.
+"""The optimiser of a retraining: the papers' SGD, or any of timm's optimisers by name.
 
 ``'sgd'`` is SGD with plain momentum, as in the papers. timm calls that ``'momentum'``; by ``'sgd'`` it means
-Nesterov's, which is ``'nesterov'`` here and there. Each of timm's gets the recipe's learning rate of the epoch, its
-``weight_decay`` on all weights, biases and norms included, and, if timm's table says that it has one, its ``momentum``.
-All else, such as Adam's betas, is timm's default. ``'lookahead_adamw'`` is AdamW under timm's Lookahead. Those that
-need second derivatives are left out.
+Nesterov's, which is ``'nesterov'`` here and there. Each of timm's optimisers gets the recipe's learning rate of the
+epoch, its ``weight_decay`` on all weights, biases and norms included, and, if timm's table says that it has one, its
+``momentum``. All else, such as Adam's betas, is timm's default. ``'lookahead_adamw'`` is AdamW under timm's Lookahead.
+Optimisers that need second derivatives are left out.
 """
 
 from __future__ import annotations
@@ -23,23 +23,25 @@ if TYPE_CHECKING:
 __all__ = ['check_optimizer', 'make_optimizer', 'optimizer_names']
 
 _LOOKAHEAD = 'lookahead_'
+"""Prefix by which timm wraps an optimiser in Lookahead."""
 
 
 @cache
 def optimizer_names() -> tuple[str, ...]:
-    """What can be asked for by name, each but ``'sgd'`` also behind ``'lookahead_'``."""
-    from timm.optim import get_optimizer_info, list_optimizers  # Here, as reading the command line must be fast.
+    """Return the names of timm's optimisers that can be asked for, each but ``'sgd'`` also behind ``'lookahead_'``."""
+    # Imported here, as the command line reads recipes and must be fast.
+    from timm.optim import get_optimizer_info, list_optimizers
 
     return tuple(name for name in map(str, list_optimizers()) if not get_optimizer_info(name).second_order)
 
 
 def check_optimizer(recipe: Recipe) -> None:
-    """Make the optimiser of a recipe once, for what only timm knows.
+    """Make the optimiser of a recipe once, so that a mistake which only timm knows of is told before the training.
 
     Raises
     ------
     ValueError
-        If there is none of its name, or it cannot be made here with these numbers.
+        If there is no optimiser of that name, or it cannot be made here with these numbers.
     """
     name = recipe.optimizer
     if name == 'sgd':
@@ -51,6 +53,7 @@ def check_optimizer(recipe: Recipe) -> None:
     from torch import nn
 
     try:
+        # A matrix and a vector: some of timm's optimisers treat the two in different ways.
         make_optimizer(nn.Linear(2, 2).parameters(), recipe)
     except (ImportError, AssertionError, RuntimeError, ValueError, TypeError) as error:
         reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
@@ -58,7 +61,15 @@ def check_optimizer(recipe: Recipe) -> None:
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Build what a recipe names; its learning rate is set at the start of each epoch."""
+    """Build the optimiser that a recipe names; its learning rate is set at the start of each epoch.
+
+    Parameters
+    ----------
+    parameters
+        The weights to train.
+    recipe
+        Gives the optimiser's name, rate, momentum and weight decay.
+    """
     import torch
 
     if recipe.optimizer == 'sgd':
@@ -66,5 +77,6 @@ def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.
             parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, foreach=True)
     from timm.optim import create_optimizer_v2
 
+    # Given parameters rather than a module, timm decays all of them; given a module, it would leave biases out.
     return create_optimizer_v2(list(parameters), recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay,
                                momentum=recipe.momentum)

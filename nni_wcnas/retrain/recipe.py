@@ -38,13 +38,14 @@ from nni_wcnas.retrain.optimizer import check_optimizer
 __all__ = ['RECIPES', 'RECIPE_CHOICES', 'NamedRecipe', 'Recipe', 'RecipeNumbers', 'named_recipe', 'recipe_numbers']
 
 _LAST = 5
-"""Epochs at the end of the linear decay, that share out the last rate of the others."""
+"""Epochs at the end of the linear decay, in which the rate falls from that of the epoch before them towards 0."""
 _MOBILE_MACS = 600_000_000
+"""Multiply-adds of one image at most in the mobile setting of ImageNet."""
 
 
 RECIPE_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {'decay': ('cosine', 'linear'), 'stem': ('cifar', 'imagenet'), 'precision': ('fp32', 'bf16')})
-"""The fields of :class:`Recipe` that are names."""
+"""What each field of :class:`Recipe` that is a name may be."""
 
 
 class RecipeNumbers(TypedDict, total=False):
@@ -77,7 +78,7 @@ class RecipeNumbers(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; the defaults are DARTS's for CIFAR-10.
+    """How to train a network from scratch; the defaults are DARTS's for CIFAR-10 (papers/wcnas, table 33).
 
     Parameters
     ----------
@@ -90,29 +91,30 @@ class Recipe:
     decay
         ``'cosine'``, or ``'linear'`` (see :meth:`lr_at`).
     warmup
-        Epochs in which the rate rises linearly to ``lr``; the decay goes on beneath.
+        Epochs at the start in which the rate rises linearly to ``lr``. The decay counts them too: its first epoch after
+        them has the rate that it would have without a warm-up.
     optimizer
         ``'sgd'``, or one of timm's: see :mod:`nni_wcnas.retrain.optimizer`.
     momentum, weight_decay
-        Of the optimiser; one that has no momentum is given none.
+        Momentum and weight decay of the optimiser; one that has no momentum is given none.
     gradient_clip
         Largest norm of the gradient; 0 for no limit.
     auxiliary_weight
-        Of the auxiliary tower's loss; 0 for no tower.
+        Weight of the auxiliary tower's loss; 0 for no tower.
     drop_path
-        What the chance of dropping a path would reach after the last epoch; it grows linearly from 0.
+        Chance of dropping a path that would be reached after the last epoch; it grows linearly from 0.
     label_smoothing
         Share of the target that is spread over all classes.
     ema_decay
-        Of the exponential moving average of the weights that is evaluated instead of them; 0 for none.
+        Decay of an exponential moving average of the weights, which is evaluated instead of them; 0 for none.
     adversarial_steps
-        Of PGD on each training batch; 0 trains on the images as they are.
+        Steps of PGD on each training batch; 0 trains on the images as they are.
     stem
-        Of the network; None for the one that the architecture was searched with.
+        Stem of the network; None for the one that the architecture was searched with.
     max_macs
-        Multiply-adds of one image at most; 0 for no limit.
+        Multiply-adds that the network may take for one image; 0 for no limit.
     precision
-        ``'bf16'``: autocast, with weights in float32.
+        ``'fp32'``, or ``'bf16'``: autocast to bfloat16, with weights in float32.
     channels_last
         Whether weights and images are laid out channels last.
     compile
@@ -120,7 +122,7 @@ class Recipe:
     fast_cell
         Whether cells compute what their edges share once; only on a CPU in float32. Same numbers up to rounding.
     seed
-        Of the initial weights and of drop path.
+        Seed of the initial weights, of drop path and of the starts of attacks.
     """
 
     epochs: int = 600
@@ -152,6 +154,7 @@ class Recipe:
             raise ValueError(f'epochs is {self.epochs}: give at least 1')
         if not 0 <= self.drop_path < 1:
             raise ValueError(f'drop_path is {self.drop_path}, but it is a chance: give a number from 0 to below 1')
+        # Only the upper ends are checked here; the next loop refuses negative numbers, infinities and NaN for all.
         for name in ('momentum', 'label_smoothing', 'ema_decay'):
             if getattr(self, name) >= 1:
                 raise ValueError(f'{name} is {getattr(self, name)}: give a number from 0 to below 1')
@@ -167,13 +170,15 @@ class Recipe:
                 raise ValueError(f'{name} is {getattr(self, name)!r}: give one of {", ".join(map(repr, known))}')
         if self.decay == 'linear' and self.epochs <= _LAST:
             raise ValueError(f'epochs is {self.epochs}, but the linear decay has {_LAST} last ones: give more')
+        # Last, as it makes an optimiser from the numbers above.
         check_optimizer(self)
 
     def lr_at(self, epoch: int) -> float:
-        """Learning rate of an epoch e of E, counted from 0.
+        """Return the learning rate of epoch e of E, counted from 0.
 
-        The cosine is ``(1 + cos(pi e / E)) / 2``. The linear decay is ``(E - 5 - e) / (E - 5)``, and in the last 5
-        epochs ``(E - e) / (5 (E - 5))``.
+        The rate is ``min_lr + (lr - min_lr) s`` with a share s. For the cosine s is ``(1 + cos(pi e / E)) / 2``. For
+        the linear decay it is ``(E - 5 - e) / (E - 5)``, and in the last 5 epochs ``(E - e) / (5 (E - 5))``. In a
+        warm-up of w epochs the rate is ``lr (e + 1) / w`` instead.
         """
         if epoch < self.warmup:
             return self.lr * (epoch + 1) / self.warmup
@@ -181,26 +186,27 @@ class Recipe:
         if self.decay == 'cosine':
             share = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
         else:
+            # The sixth epoch from the end has 1 / (E - 5), as has the fifth; from there on it falls in fifths of that.
             share = (left - _LAST if left > _LAST else left / _LAST) / (self.epochs - _LAST)
         return self.min_lr + (self.lr - self.min_lr) * share
 
     def drop_path_at(self, epoch: int) -> float:
-        """Chance of dropping a path in an epoch, counted from 0."""
+        """Return the chance of dropping a path in an epoch, counted from 0: ``drop_path * epoch / epochs``."""
         return self.drop_path * epoch / self.epochs
 
 
 @dataclass(frozen=True)
 class NamedRecipe:
-    """One of the papers' recipes.
+    """One of the papers' recipes: numbers of the training, and arguments of the data.
 
     Parameters
     ----------
     description
         What it is for, on one line.
     numbers
-        Where it differs from :class:`Recipe`'s defaults.
+        The numbers that differ from :class:`Recipe`'s defaults.
     data
-        Arguments of the data: ``ImageData(..., **data)``.
+        Arguments that the recipe gives the data set: ``ImageData(..., **data)``.
     """
 
     description: str
@@ -209,25 +215,30 @@ class NamedRecipe:
 
 
 RECIPES: Mapping[str, NamedRecipe] = MappingProxyType({
+    # Cutout of 16 of 32 pixels. The tables of CIFAR differ from one another in the batch size alone.
     'darts': NamedRecipe('CIFAR, cells of DARTS, DARTS+ and DARTS- (table 33)', {}, {'batch_size': 96, 'cutout': 16}),
     'p_darts': NamedRecipe('CIFAR, cells of P-DARTS (table 34)', {}, {'batch_size': 128, 'cutout': 16}),
     'pc_darts': NamedRecipe('CIFAR, cells of PC-DARTS (table 34)', {}, {'batch_size': 128, 'cutout': 16}),
     'pr_darts': NamedRecipe('CIFAR, cells of PR-DARTS (table 35)', {}, {'batch_size': 96, 'cutout': 16}),
+    # Batch size and drop path are those of the text beside table 15; 7 steps are Madry's, as the paper names none.
     'adversarial': NamedRecipe('CIFAR, on attacked images (table 15)', {'drop_path': 0.3, 'adversarial_steps': 7},
                                {'batch_size': 128, 'cutout': 16}),
     'imagenet': NamedRecipe(
         'ImageNet, mobile setting (table 36)',
+        # Table 36, but for the linear decay and the warm-up, which are those of section D.2 and of P-DARTS's code.
         {'epochs': 250, 'channels': 48, 'cells': 14, 'lr': 0.5, 'decay': 'linear', 'warmup': 5, 'weight_decay': 3e-5,
          'drop_path': 0.0, 'label_smoothing': 0.1, 'stem': 'imagenet', 'max_macs': _MOBILE_MACS},
+        # 0.875 = 224 / 256: the test sees the centre of an image of 256 pixels. The jitter is of brightness, contrast,
+        # saturation and hue.
         {'batch_size': 1024, 'image_size': 224, 'crop': 'resized', 'crop_pct': 0.875,
          'color_jitter': (0.4, 0.4, 0.4, 0.2)}),
     'stl10': NamedRecipe('STL-10, transfer of a cell (table 17)', {}, {'batch_size': 96, 'cutout': 32}),
 })
-"""The papers' recipes by name."""
+"""The papers' recipes by name, in the order of the papers' tables."""
 
 
 def named_recipe(name: str) -> NamedRecipe:
-    """Look a recipe up.
+    """Look up one of the papers' recipes by its name.
 
     Raises
     ------
@@ -246,5 +257,11 @@ def named_recipe(name: str) -> NamedRecipe:
 
 
 def recipe_numbers(name: str | None, numbers: RecipeNumbers) -> RecipeNumbers:
-    """The numbers of a named recipe, or of none, with others in their place."""
+    """Return the numbers of a named recipe with those of ``numbers`` in their place; with no name, only the latter.
+
+    Raises
+    ------
+    ValueError
+        If there is no recipe of that name.
+    """
     return {**(named_recipe(name).numbers if name is not None else {}), **numbers}  # type: ignore[typeddict-item]

@@ -38,17 +38,17 @@ __all__ = ['Recipe', 'RetrainData', 'Retrained', 'Retraining', 'RetrainingError'
 
 @dataclass(frozen=True)
 class Retrained:
-    """What a retraining leaves.
+    """The result of a retraining.
 
     Parameters
     ----------
     network
-        Trained, in evaluation mode.
+        The trained network, in evaluation mode.
     history
         One row an epoch: ``epoch``, ``loss`` and ``accuracy`` (mean over the epoch, in training mode), ``lr``,
         ``drop_path``.
     directory
-        Where the run keeps its files, if it does.
+        The run folder, if the retraining keeps files.
     """
 
     network: nn.Module
@@ -81,13 +81,13 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
     accelerator
         As in Lightning's Trainer.
     devices
-        How many share the batch, on this machine: GPUs, or processes with ``accelerator='cpu'``. More than one ask for
+        How many devices share each batch, on this machine: GPUs, or processes with ``accelerator='cpu'``. More than one
         data with ``shared_out``, as ours, and a script that keeps its calls behind ``if __name__ == '__main__'``: see
         :mod:`nni_wcnas.retrain.devices`.
     progress
         Whether to show a progress bar.
     numbers
-        In place of the recipe's: the fields of :class:`Recipe`.
+        Fields of :class:`Recipe`, in the place of the recipe's own.
 
     Returns
     -------
@@ -104,17 +104,20 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
     KeyboardInterrupt
         On Ctrl-C; the last whole epoch is in the checkpoint.
     """
-    chosen = Recipe(**recipe_numbers(recipe, numbers))
+    chosen = Recipe(**recipe_numbers(recipe, numbers))  # Refuses impossible numbers.
     if part not in ('train', 'weights'):
         raise ValueError(f"part is {part!r}: give 'train' or 'weights'")
     if resume and directory is None:
         raise ValueError('resume is True, but there is no directory to resume from: give one')
     check_devices(devices, accelerator, data)
     run = None if directory is None else RunDirectory(directory)
+    # Weights are drawn from a state that depends on the seed alone, and the caller's comes back afterwards.
     with _forked_random_state():
         torch.manual_seed(epoch_seed(chosen.seed, 0))
         network = build_network(architecture, data, chosen)
         identity = identity_of(architecture, network, data, chosen, part, devices)
+        # Read before the training starts, so that a refusal comes before any work. With `resume` it may be finished:
+        # then no further processes are needed to load it.
         state = read_checkpoint(run, resume, identity)
         job = Job(network, data, chosen, part, run, identity, accelerator, progress)
         is_finished = state is not None and len(state['history']) == chosen.epochs
@@ -123,14 +126,14 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
 
 
 def with_stem(architecture: Architecture, stem: str | None) -> Architecture:
-    """The same cells behind another stem, ``'cifar'`` or ``'imagenet'``; None keeps the one they have."""
+    """Return the same cells behind another stem, ``'cifar'`` or ``'imagenet'``; None keeps the one they have."""
     if stem is None or architecture.arguments.get('stem', 'cifar') == stem:
         return architecture
     return dataclasses.replace(architecture, arguments={**architecture.arguments, 'stem': stem})
 
 
 def build_network(architecture: Architecture | nn.Module, data: RetrainData, recipe: Recipe) -> nn.Module:
-    """The network that a recipe trains, with weights drawn from torch's random state; a given one as it is.
+    """Build the network that a recipe trains, with weights drawn from torch's random state; a given one stays as it is.
 
     Raises
     ------
@@ -141,6 +144,7 @@ def build_network(architecture: Architecture | nn.Module, data: RetrainData, rec
         network = architecture
     else:
         network = CellNetwork(with_stem(architecture, recipe.stem), recipe.channels, recipe.cells, data.num_classes,
+                              # The chance is set at the start of each epoch.
                               recipe.auxiliary_weight > 0, drop_path=0.0)
     if recipe.max_macs:
         if not hasattr(data, 'image_size'):
@@ -150,11 +154,12 @@ def build_network(architecture: Architecture | nn.Module, data: RetrainData, rec
         if macs > recipe.max_macs:
             raise ValueError(f'the network takes {macs / 1e6:.1f} million multiply-adds for an image, more than '
                              f'max_macs={recipe.max_macs} allows: lower channels or cells, or give max_macs=0')
+    # Only the layout in memory changes: shapes, names and values stay.
     return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
 
 
 @contextmanager
 def _forked_random_state() -> Iterator[None]:
-    """Put torch's random states back afterwards."""
+    """Put torch's random states, of the CPU and of all GPUs, back at the end of the context."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         yield

@@ -1,4 +1,8 @@
-"""What an epoch and a step of a retraining are, as a Lightning module, and the fitting of it."""
+"""One epoch and one step of a retraining as a Lightning module, and the function that runs the epochs.
+
+Lightning serves for its loop, devices, precision and progress bar. Rates, drop path and seeds are set
+here at the start of each epoch as functions of the epoch alone, so that a resumed training needs no state of them.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +33,9 @@ from nni_wcnas.retrain.recipe import Recipe
 __all__ = ['RetrainData', 'Retraining', 'epoch_seed', 'fit']
 
 _ATTACKS = 1 << 40
-"""Where the seeds of attacks begin, beyond those of epochs."""
+"""Added to the number of a seed that starts an attack, which keeps it apart from those of epochs."""
 _DEVICES = 1 << 50
-"""Where the seeds of each further device begin."""
+"""Added to the number of a seed once for each device before this one, so that each draws numbers of its own."""
 
 
 class RetrainData(Protocol):
@@ -55,16 +59,17 @@ class RetrainData(Protocol):
 
 
 class Retraining(pl.LightningModule):
-    """Training with everything that changes set at the start of each epoch.
+    """The training of one network, in which everything that changes is set at the start of each epoch.
 
     Parameters
     ----------
     network
-        Maps images to logits or, in training, to a pair of logits, the second an auxiliary tower's.
+        Maps images ``(N, 3, H, W)`` to logits ``(N, C)`` or, in training, to a pair of them, the second an auxiliary
+        tower's.
     data
-        Told each epoch before its batches are fetched.
+        The data set, which is told each epoch before its batches are fetched.
     recipe
-        How to train.
+        The numbers of the training.
 
     Raises
     ------
@@ -81,87 +86,111 @@ class Retraining(pl.LightningModule):
         self.data = data
         self.recipe = recipe
         self.average = ModelEmaV3(network, decay=recipe.ema_decay) if recipe.ema_decay else None
-        """The moving average of the network, where there is one."""
+        """Exponential moving average of the network's weights and buffers; None where the recipe has none."""
         self.optimizer_state: dict[str, Any] | None = None
-        """Set before fitting to go on with earlier momentum."""
-        self._totals = torch.zeros(3)  # Loss times examples, correct ones, examples.
-        self._call: Callable[[Tensor], Any] = lambda images: self.network(images)  # No module: that would be one twice.
+        """State of an optimiser to go on with, such as momentum; set it before fitting."""
+        # Sum of the losses, correct examples, examples; on the device, read once an epoch.
+        self._totals = torch.zeros(3)
+        # A function, not a module: a compiled module as an attribute would register the network's weights twice.
+        self._call: Callable[[Tensor], Any] = lambda images: self.network(images)
         if recipe.compile:
+            # Before compilation: otherwise the chance of each epoch would be a constant of the compiled code.
             for module in network.modules():
                 if isinstance(module, DropPath):
                     module.keep_as_data()
             self._call = torch.compile(self._call)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build the recipe's; its learning rate is set at the start of each epoch."""
+        """Build the recipe's optimiser, with earlier state if there is some.
+
+        There is no scheduler: the learning rate is set at the start of each epoch.
+        """
         optimizer = make_optimizer(self.network.parameters(), self.recipe)
+        # Restored here rather than by Lightning, whose checkpoints are not used.
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)
         return optimizer
 
     def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None,
                                     gradient_clip_algorithm: Any = None) -> None:
-        """Limit the norm, of all gradients at once."""
+        """Scale all gradients so that their common norm is at most the recipe's ``gradient_clip``."""
         del optimizer, gradient_clip_val, gradient_clip_algorithm  # Unused: the signature is Lightning's.
         if self.recipe.gradient_clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip, foreach=True)
 
     def on_train_epoch_start(self) -> None:
-        """Set what depends on the epoch."""
+        """Set what depends on the epoch: batches, random state, drop path and learning rate."""
         epoch = self.current_epoch
         self.data.set_epoch(epoch)
-        torch.manual_seed(self._seed(epoch + 1))  # Drop path draws from it. 0 was the network's.
+        # Drop path draws from the global state. Number 0 seeded the initial weights, so epochs begin at 1.
+        torch.manual_seed(self._seed(epoch + 1))
         _set_drop_path(self.network, self.recipe.drop_path_at(epoch))
+        # All groups have one rate: a recipe knows no rates by layer.
         for group in self.optimizers(use_pl_optimizer=False).param_groups:  # type: ignore[union-attr]
             group['lr'] = self.recipe.lr_at(epoch)
         self._totals = torch.zeros(3, device=self.device)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Cross-entropy, plus the weighted one of the auxiliary tower."""
+        """Return the loss of a batch, shape ``()``: the cross-entropy, plus the weighted one of the auxiliary tower.
+
+        The totals of the epoch count the cross-entropy alone, so that trainings with and without a tower compare.
+        """
         recipe, labels = self.recipe, batch.labels
         images = self._attacked(batch, index) if recipe.adversarial_steps else batch.images
         if recipe.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        output = self._call(images)
+        output = self._call(images)  # A pair only in training with an auxiliary tower.
         logits, auxiliary = output if isinstance(output, tuple) else (output, None)
         loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         correct = (logits.detach().argmax(dim=1) == labels).sum()
+        # No `.item()`: reading a number would make the processor wait for the GPU at each step.
         self._totals += torch.stack([loss.detach() * len(logits), correct, torch.full_like(loss, len(logits))])
         if auxiliary is not None:
             loss = loss + recipe.auxiliary_weight * F.cross_entropy(
                 auxiliary, labels, label_smoothing=recipe.label_smoothing)
+        # For the progress bar only; the size is given as Lightning would have to guess it from the batch.
         self.log('loss', loss, prog_bar=True, logger=False, batch_size=len(logits))
+        # DDP averages the devices' gradients with equal weights, whatever the sizes of their shares.
         return loss * self._weight(len(logits)) if self.trainer.world_size > 1 else loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Move the average."""
+        """Move the moving average of the weights after each step."""
         if self.average is not None:
             self.average.update(self.network)
 
     def epoch_record(self) -> dict[str, float]:
-        """What to remember of the epoch: its number, rates, and mean loss and accuracy in training mode."""
+        """Return the epoch's row: its number, rates, and mean loss and accuracy in training mode, over all devices."""
         loss, correct, count = self.trainer.strategy.reduce(self._totals, reduce_op='sum').tolist()
         epoch = self.current_epoch
         return {'epoch': epoch, 'loss': loss / max(count, 1), 'accuracy': correct / max(count, 1),
                 'lr': self.recipe.lr_at(epoch), 'drop_path': self.recipe.drop_path_at(epoch)}
 
     def _seed(self, number: int) -> int:
-        """A seed of this device."""
+        """Return a seed for something that has a number of its own in this training, different on each device."""
         return epoch_seed(self.recipe.seed, number + _DEVICES * self.global_rank)
 
     def _weight(self, count: int) -> Tensor:
-        """What a mean over this device's share counts in the mean over the batch, times the number of devices.
+        """Return the factor by which the mean loss over this device's share enters the mean over the whole batch.
 
-        The devices' gradients are averaged, and their shares need not be of one size.
+        With n_d examples on device d of D, it is ``n_d / mean(n)``: the average of the D gradients is then
+        ``sum_d n_d g_d / sum_d n_d``, the gradient of the mean over the batch. All devices have to call it at each
+        step.
         """
         share = torch.tensor(float(count), device=self.device)
+        # The reduction writes into its argument.
         return share / self.trainer.strategy.reduce(share.clone(), reduce_op='mean')
 
     def _attacked(self, batch: Batch, index: int) -> Tensor:
-        """Normalised images that PGD led the network astray with, in evaluation mode."""
+        """Return the batch's images after PGD, normalised, shape ``(N, 3, H, W)``; the network is in evaluation mode.
+
+        The attack finds pixels in [0, 1] that the network errs on, from a random start (papers/wcnas, table 15).
+        """
+        # A generator of its own, seeded by epoch and batch: the attack takes nothing from the state that drop path
+        # draws from, and a resumed training starts its attacks from the same points. There is room for 2**20 batches.
         generator = torch.Generator().manual_seed(self._seed(_ATTACKS + (self.current_epoch << 20) + index))
         mean, std = self.data.mean, self.data.std  # type: ignore[attr-defined]
         model = on_pixels(self.network, mean, std)
+        # Without drop path the attack sees one network in all its steps, and running averages do not move.
         with evaluation_mode(self.network):
             pixels = adversarial_examples(model, model.pixels(batch.images), batch.labels, generator=generator,
                                           steps=self.recipe.adversarial_steps)
@@ -170,22 +199,22 @@ class Retraining(pl.LightningModule):
 
 def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, start: int, accelerator: str,
         progress: bool, devices: int = 1) -> None:
-    """Run the epochs from ``start`` on.
+    """Train a module from the epoch ``start`` on, up to the recipe's last epoch.
 
     Parameters
     ----------
     module
-        What is trained.
+        The training, with its network and recipe.
     loader
         Batches of an epoch.
     recorder
-        Told of the end of each epoch; its ``interrupted`` says whether an exit was Ctrl-C.
+        Callback that is told of the end of each epoch; its ``interrupted`` says whether an exit was Ctrl-C.
     start
         The first epoch.
     accelerator, progress
         As in :func:`nni_wcnas.retrain.retraining.retrain`.
     devices
-        How many processes train; this is one of them, as the environment tells.
+        Number of processes that train; this is one of them, as the environment tells.
 
     Raises
     ------
@@ -193,18 +222,22 @@ def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, s
         On Ctrl-C.
     """
     recipe = module.recipe
+    # Fast cells serve float32 on a CPU only, and a compiled network keeps the code that it was traced to.
     is_fast = recipe.fast_cell and recipe.precision == 'fp32' and not recipe.compile
     with _quiet(), fast_cells(module.network) if is_fast else nullcontext():
         trainer = pl.Trainer(
             max_epochs=recipe.epochs, accelerator=accelerator, devices=devices, callbacks=[recorder],
+            # No distributed sampler: `shared_out` data hold this device's share of each batch already.
             strategy=_together() if devices > 1 else 'auto', use_distributed_sampler=False,
             precision='bf16-mixed' if recipe.precision == 'bf16' else '32-true', enable_progress_bar=progress,
             logger=False, enable_checkpointing=False, enable_model_summary=False)
+        # Lightning counts the earlier epochs as done and begins at `start`, without a checkpoint of its own.
         done = {'ready': start, 'started': start, 'processed': start, 'completed': start}
         trainer.fit_loop.epoch_progress.current.load_state_dict(done)
-        module.train()
+        module.train()  # Lightning keeps the mode that it finds a module in.
         try:
             trainer.fit(module, loader)
+        # Lightning turns Ctrl-C into an exit, so that the caller would be gone, too.
         except SystemExit:
             if recorder.interrupted:  # type: ignore[attr-defined]
                 raise KeyboardInterrupt from None
@@ -212,7 +245,7 @@ def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, s
 
 
 def _together() -> DDPStrategy:
-    """Lightning's, for processes that are there already.
+    """Return Lightning's DDP strategy for processes that are there already.
 
     A cell may leave an input unused, and with it weights without a gradient; a search for these at each step also
     keeps the gradients in the same buckets, so that a resumed training adds them up in the same order.
@@ -221,12 +254,15 @@ def _together() -> DDPStrategy:
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed of its own for each epoch."""
+    """Return a seed for each pair of a training's seed and a number, such as an epoch.
+
+    Numbers below 2**20 of one seed never meet those of another; the result is below 2**63, as torch asks.
+    """
     return ((seed << 20) + epoch) % (1 << 63)
 
 
 def _set_drop_path(network: nn.Module, probability: float) -> None:
-    """Tell our networks and NNI hub's; another network has no drop path."""
+    """Tell a network its chance of dropping a path: ours or one of NNI's hub; any other network has no drop path."""
     for name in ('set_drop_path', 'set_drop_path_prob'):
         if hasattr(network, name):
             setter: Callable[[float], None] = getattr(network, name)
@@ -236,14 +272,16 @@ def _set_drop_path(network: nn.Module, probability: float) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice to itself; real warnings pass."""
+    """Silence Lightning's advice and known harmless warnings inside the context; all other warnings pass."""
     loggers = [logging.getLogger(name) for name in ('pytorch_lightning', 'lightning_fabric')]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='.*does not have many workers')
         warnings.filterwarnings('ignore', message='.*GPU available but not used')
-        warnings.filterwarnings('ignore', message='.*LeafSpec', module='pytorch_lightning')  # Its own use of torch.
-        warnings.filterwarnings('ignore', message='Grad strides do not match')  # Those of 1x1 kernels.
+        # Lightning's own use of a torch function that is deprecated.
+        warnings.filterwarnings('ignore', message='.*LeafSpec', module='pytorch_lightning')
+        # DDP's buckets hold the gradients of 1x1 kernels in other strides: the same memory, as the sides are 1.
+        warnings.filterwarnings('ignore', message='Grad strides do not match')
         try:
             for logger in loggers:
                 logger.setLevel(logging.WARNING)

@@ -1,1 +1,1 @@
-"""From a settings file to a trial: every mistake found, all told at once, everything built."""
+"""From a settings file to the parts of a trial: every mistake is found, all are told at once, everything is built."""

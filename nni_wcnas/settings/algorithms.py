@@ -1,4 +1,7 @@
-"""NNI's tuners and assessors: made once before an experiment starts, as its manager would make them."""
+"""Checks of NNI's tuners and assessors: each is made once before an experiment starts, as NNI's manager makes it.
+
+NNI itself makes them in a process that it has started already: a mistake there would only stand in a log.
+"""
 
 from __future__ import annotations
 
@@ -24,33 +27,36 @@ def check_algorithms(config: Any, path: object) -> None:
     Raises
     ------
     CommandError
-        In one sentence.
+        Naming the file, the key, the mistake and the remedy in one sentence.
     """
     for kind in ('tuner', 'assessor'):
         algorithm = getattr(config, kind)
         if algorithm is None or algorithm.name is None:
             continue
+        # An advisor is a tuner and an assessor in one, and is given in the place of a tuner.
         kinds = (kind, 'advisor') if kind == 'tuner' else (kind,)
         metas = [meta for meta in get_all_algo_meta() if meta.algo_type in kinds]
+        # NNI takes either name, in capitals or not.
         names = {name.lower(): meta for meta in metas for name in (meta.name, meta.alias) if name}
         meta = names.get(algorithm.name.lower())
         if meta is None:
             known = did_you_mean(algorithm.name, [meta.name for meta in metas])
             raise CommandError(f'{path}: {kind}.name: {algorithm.name!r} is not a known {kind}; {known}')
-        if meta.algo_type == kind:
+        if meta.algo_type == kind:  # An advisor is no tuner that can be made alone.
             _make(algorithm, kind, path)
 
 
 def is_batch(tuner: Any) -> bool:
-    """Whether the tuner goes through a list of proposals."""
+    """Tell whether a tuner is BatchTuner, which goes through a list of proposals."""
     return tuner is not None and str(tuner.name).lower() in ('batchtuner', 'batch')
 
 
 def _make(algorithm: Any, kind: Any, path: object) -> None:
-    """Make the algorithm, and forget it."""
+    """Make a tuner or assessor from its arguments and drop it; what goes wrong is a :class:`CommandError`."""
     try:
         create_builtin_class_instance(algorithm.name, algorithm.class_args, f'{kind}s')  # type: ignore[arg-type]
-    except Exception as error:  # Each of them checks its arguments in its own way.
+    # Each algorithm checks its arguments in its own way, and may raise anything.
+    except Exception as error:
         reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
         raise CommandError(
             f'{path}: {kind}.classArgs: {algorithm.name} cannot be made ({reason}); correct its classArgs, or take '

@@ -1,4 +1,4 @@
-"""Every part of a search built once, for what only its factory knows: which values are possible."""
+"""Builds every part of a search once, to find the mistakes that only its factory knows: which values are possible."""
 
 from __future__ import annotations
 
@@ -22,32 +22,40 @@ from nni_wcnas.tester import make_auxiliary
 __all__ = ['SECTIONS', 'check_values']
 
 SECTIONS = ('method', 'data', 'difficulty', 'space', 'truth', 'tester', 'auxiliary')
-"""Those whose parts can be built."""
+"""Sections of the settings whose parts are built to check them."""
 
 
 def check_values(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
-    """Build each part once: its factory knows which values are possible.
+    """Build each part of a search once, and collect what their factories refuse.
 
     Parameters
     ----------
     document
-        Where the settings were written.
+        The settings as they were written, with file and line of each value.
     settings
         The settings, with stand-ins for what is broken.
     broken
         Sections to leave alone, such as those that were refused already.
+
+    Returns
+    -------
+    list of Problem
+        All problems, in the order in which the parts are built; empty where everything can be built.
     """
     problems: list[Problem] = []
 
     def attempt(section: str, make: Callable[[], Any]) -> Any:
+        """Make a part; what goes wrong becomes a problem of the section, and the part None."""
         try:
             return None if section in broken else make()
-        except Exception as error:  # The spaces are NNI's: they check little, and fail in many ways.
+        # The spaces are NNI's: they check little, and fail in many ways.
+        except Exception as error:
             problems.append(document.problem(_sentence(error), *_blamed(document, section, str(error))))
             return None
 
     with assembly.untouched_random_state():
         strategy = attempt('method', lambda: assembly.make_strategy(settings))
+        # On the CPU: a check shall not fill a GPU with images.
         data = attempt('data', lambda: assembly.make_data(settings.model_copy(update={'device': 'cpu'})))
         objective = None if strategy is None else strategy.objective
         if objective is not None and objective.needs_generator and 'tester' not in broken:
@@ -56,6 +64,7 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
             attempt('difficulty', lambda: assembly.check_difficulty(settings, data))
             if isinstance(objective, GroupWorstCase):
                 attempt('method', lambda: objective.check_examples(len(data.images.train)))
+        # Later parts are checked even where the data are broken, with whatever shape of the images suits them.
         shape = data if data is not None else _any_data(settings)
         space = attempt('space', lambda: assembly.make_space(settings, shape))
         if 'space' not in broken:
@@ -65,8 +74,10 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
         if cell_options and name not in SPACES_WITH_CELLS:
             for key in cell_options:
                 problems.append(document.problem(f'acts on cells, and {name} has none; leave it out', 'method', key))
+        # Not also where an option that acts on cells was told above: it would be the same mistake twice.
         elif strategy is not None and space is not None:
             attempt('method', lambda: check_space(strategy, space))
+        # A tester is checked even if the objective has no use for it: a mistake in the file stays a mistake.
         if settings.tester is not None or (objective is not None and objective.needs_tester):
             tester = attempt('tester', lambda: assembly.make_tester(settings, shape))
             is_judged = space is not None and tester is not None and tester.has_hyperparameters
@@ -76,7 +87,7 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
 
 
 def _without_generator(document: Document, settings: Settings, objective: str) -> list[Problem]:
-    """What an objective says that needs a generator and has none."""
+    """Return the problem of an objective that needs a generator, where the tester is none; else nothing."""
     if settings.tester is None:
         return [document.problem(f'{objective} needs a tester; add `tester: fq_gan`', 'method')]
     name = settings.tester['name']
@@ -86,24 +97,45 @@ def _without_generator(document: Document, settings: Settings, objective: str) -
 
 
 def _any_data(settings: Settings) -> Any:
-    """What space and tester ask of the data, where the data themselves cannot be had: whatever these expect."""
+    """Make a stand-in for data that cannot be built, with whatever classes and resolution the other parts expect."""
     tester = settings.tester or {}
     classes = tester.get('num_classes', settings.space.get('num_classes', settings.space.get('num_labels', 10)))
     return SimpleNamespace(name='the data', num_classes=classes, image_size=tester.get('image_size', 32))
 
 
 def _blamed(document: Document, section: str, message: str) -> tuple[str | int, ...]:
-    """The file that a message speaks of, else the argument that it speaks of first, else the section."""
+    """Find the key that an error message is about.
+
+    It is ``pretrained`` where the message names that file, else the written argument that the message names first, else
+    the section as a whole.
+
+    Parameters
+    ----------
+    document
+        The settings as they were written.
+    section
+        Section whose part could not be built.
+    message
+        Text of the error.
+
+    Returns
+    -------
+    tuple
+        Path of keys.
+    """
+    # A message about a file names its path as a word of its own.
     whole = document.values.get(section)
     if isinstance(whole, dict) and str(whole.get('pretrained', AUTO)) in message.split():
         return section, 'pretrained'
+    # The keys that name an option are words such as 'name', which any message may hold.
     written = [path for path in _paths(whole) if path[-1] not in ('name', 'preset')]
+    # Whole words only: `lr` is not found in `min_lr`, since an underscore is a letter of a word.
     found = [(match.start(), path) for path in written if (match := re.search(rf'\b{path[-1]}\b', message))]
     return (section, *min(found, key=lambda place: place[0])[1]) if found else (section,)
 
 
 def _paths(value: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Paths of all keys below a value."""
+    """Yield the paths of all keys below a value, those inside of lists included."""
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in parts:
         if isinstance(value, dict):
@@ -113,7 +145,7 @@ def _paths(value: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str 
 
 
 def _sentence(error: Exception) -> str:
-    """Our own messages as they are; any other with a remedy."""
+    """Return the message for an error: our own as it is, any other one with a remedy."""
     text = for_settings(error)
     if isinstance(error, (ValueError, TypeError, OSError)) and text:
         return text

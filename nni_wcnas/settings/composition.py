@@ -1,4 +1,4 @@
-"""How a settings file spells members that hold others: ``{name: skip_count, limit: 4, inner: progressive}``."""
+"""Members that hold others, as a settings file spells them: ``{name: skip_count, limit: 4, inner: progressive}``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from nni_wcnas.options import AXES, build
 __all__ = ['MEMBERS', 'innermost', 'make_member', 'make_transforms', 'spell_out']
 
 MEMBERS = (*AXES, 'transforms')
-"""Keys of the method that name members."""
+"""Keys of the method's section that name members."""
 
 
 def spell_out(method: dict[str, Any]) -> None:
-    """Make every member a map with a name, in place; a single transform a list."""
+    """Spell every member of a method as a map with a name, and a single transform as a list of one; in place.
+
+    What is neither a name nor a map stays as it is: the checks tell it later.
+    """
     for axis in AXES:
         if axis in method:
             method[axis] = _spelled_out(method[axis])
@@ -24,6 +27,7 @@ def spell_out(method: dict[str, Any]) -> None:
 
 
 def _spelled_out(section: Any) -> Any:
+    """Return a member as a map with a name, those that it holds included."""
     if isinstance(section, str):
         return {'name': section}
     if isinstance(section, dict) and 'inner' in section:
@@ -32,14 +36,23 @@ def _spelled_out(section: Any) -> Any:
 
 
 def innermost(section: Any, path: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
-    """The member that holds no other, and the keys that lead to it."""
+    """Return the innermost member of a section, which holds no other, and the path of keys that leads to it.
+
+    Parameters
+    ----------
+    section
+        A member, spelt out.
+    path
+        Keys that lead to it.
+    """
+    # A stop rule around a stop rule around a schedule, for example.
     while isinstance(section, dict) and 'inner' in section:
         section, path = section['inner'], (*path, 'inner')
     return section, path
 
 
 def make_member(axis: str, section: dict[str, Any]) -> Any:
-    """One member, after those that it holds."""
+    """Build a member of an axis, and before it the one that it holds."""
     arguments = {key: value for key, value in section.items() if key != 'name'}
     if 'inner' in arguments:
         arguments['inner'] = make_member(axis, arguments['inner'])
@@ -47,5 +60,5 @@ def make_member(axis: str, section: dict[str, Any]) -> Any:
 
 
 def make_transforms(sections: list[dict[str, Any]]) -> tuple[Any, ...]:
-    """All of them, in their order."""
+    """Build transforms in the order in which they are written."""
     return tuple(make_member('transform', section) for section in sections)

@@ -1,4 +1,4 @@
-"""Numbers of several keys that do not go together, and keys that would do nothing."""
+"""Checks across keys: numbers that do not go together, and keys that would do nothing."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ from nni_wcnas.settings.schema import AuxiliaryNumbers, Settings
 __all__ = ['LENGTHS', 'OF_B', 'inconsistent_numbers', 'is_without_b']
 
 LENGTHS = ('epochs', 'warmup')
-"""Keys of the search that a schedule may have too."""
+"""Lengths that stand in the search section, and that a schedule may have, too."""
 OF_B = ('trade_off', 'hyperparameter_lr')
-"""Keys of an objective that act on the tester's hyper-parameters alone."""
+"""Keys of an objective that act on B, the tester's hyper-parameters, alone."""
 
 
 def inconsistent_numbers(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
-    """What does not go together.
+    """Find numbers that do not go together, and keys that do nothing beside the others.
 
     Parameters
     ----------
     document
-        Where the settings were written.
+        The settings as they were written, with file and line of each value.
     settings
         The settings, with stand-ins for what is broken.
     broken
-        Sections to leave alone.
+        Sections that were refused already; their stand-ins are not checked.
+
+    Returns
+    -------
+    list of Problem
+        All problems; empty where there are none.
     """
     problems: list[Problem] = []
     search = settings.search
@@ -53,6 +58,7 @@ def inconsistent_numbers(document: Document, settings: Settings, broken: set[str
     problems += _check_lengths(document) + _check_difficulty(document, settings) + _check_retraining(document, settings)
     problems += _check_auxiliary(document, settings.auxiliary) + _check_without_b(document)
     for name, section in (('auxiliary', settings.auxiliary), ('pretraining', settings.pretraining)):
+        # Two lengths of one training: none of them can be told to be the one that is meant.
         if section.steps is not None and section.epochs is not None:
             message = f'is {section.epochs}, and steps are {section.steps}: two lengths; keep one of them'
             problems.append(document.problem(message, name, 'epochs'))
@@ -62,9 +68,10 @@ def inconsistent_numbers(document: Document, settings: Settings, broken: set[str
 
 
 def _check_auxiliary(document: Document, auxiliary: AuxiliaryNumbers) -> list[Problem]:
-    """A name that there is, and a rate that falls."""
+    """Check that the auxiliary model's name is known, and that its learning rate does not rise."""
     problems, name = [], auxiliary.name
     if not assembly.is_auxiliary(name):
+        # The section may be a bare name, which then has no key of its own.
         path = ('auxiliary', 'name') if ('auxiliary', 'name') in document.places else ('auxiliary',)
         message = f'{name!r} is neither tied nor small_resnet nor a classifier of timm; use tied'
         problems.append(document.problem(message, *path))
@@ -75,7 +82,7 @@ def _check_auxiliary(document: Document, auxiliary: AuxiliaryNumbers) -> list[Pr
 
 
 def _check_without_b(document: Document) -> list[Problem]:
-    """What is B's alone, beside a tester that has none."""
+    """Find what acts on the tester's hyper-parameters B alone, beside a tester that has none."""
     tester: Any = document.values.get('tester')
     if not is_without_b(tester):
         return []
@@ -87,21 +94,22 @@ def _check_without_b(document: Document) -> list[Problem]:
         for key in OF_B
         if isinstance(section, dict) and section.get(key)
     ]
-    if not document.places.get(('auxiliary',), 'preset').startswith('preset'):  # Else a recipe's numbers.
+    # The place is not a file's where a preset's recipe wrote the section: the user need not know of that.
+    if not document.places.get(('auxiliary',), 'preset').startswith('preset'):
         idle.append(('auxiliary',))
     message = f'does nothing with {tester["name"]}, which has no hyper-parameters to learn; leave it out'
     return [document.problem(message, *path) for path in idle]
 
 
 def is_without_b(tester: dict[str, Any] | None) -> bool:
-    """Whether the section names a tester that has no hyper-parameters."""
+    """Tell whether a section names a tester that has no hyper-parameters; an unknown name or None does not."""
     name = tester.get('name') if isinstance(tester, dict) else None
     kind: Any = next((row.factory for row in OPTIONS if (row.axis, row.name) == ('tester', name)), None)
     return kind is not None and not kind.has_hyperparameters
 
 
 def _check_lengths(document: Document) -> list[Problem]:
-    """The same length given twice, in the schedule and in the search section."""
+    """Find lengths that the schedule and the search section give in different ways."""
     method, search = document.values.get('method'), document.values.get('search')
     schedule, path = innermost(method.get('schedule') if isinstance(method, dict) else None, ('method', 'schedule'))
     if not isinstance(schedule, dict) or not isinstance(search, dict):
@@ -116,7 +124,7 @@ def _check_lengths(document: Document) -> list[Problem]:
 
 
 def _check_difficulty(document: Document, settings: Settings) -> list[Problem]:
-    """What says how to read a file, without a file."""
+    """Find keys that say how to read the difficulty file, where there is no file."""
     source = settings.difficulty
     useless = {'kind': source.kind != 'scores', 'models': source.models is not None}
     return [
@@ -127,10 +135,11 @@ def _check_difficulty(document: Document, settings: Settings) -> list[Problem]:
 
 
 def _check_retraining(document: Document, settings: Settings) -> list[Problem]:
-    """What only the recipe knows, whose errors begin with a name."""
+    """Find what the recipe of the retraining refuses."""
     try:
         Recipe(**settings.retrain.numbers())
     except ValueError as error:
+        # Every message of a recipe is `<number> is <value> ...`: the number is the key.
         key, _, rest = str(error).partition(' is ')
         return [document.problem(f'is {rest}', 'retrain', key)]
     return []

@@ -1,4 +1,4 @@
-"""A YAML file as plain values that remember the file and line they came from."""
+"""A YAML file as plain values, each of which has the file and line that it came from."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ from nni_wcnas.settings.problems import CommandError, Problem, SettingsError
 __all__ = ['Document', 'parse_value', 'read_document']
 
 Path_ = tuple[str | int, ...]
+"""Keys and indices that lead to a value."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the numbers people write: 1e-3 is a float, a date is text."""
+    """YAML with the numbers that people write: 1e-3 is a float, a date is text.
+
+    YAML 1.1 takes 1e-3, which has no point, for text, and 2024-01-01 for a date.
+    """
 
 
 _Loader.yaml_implicit_resolvers = {
+    # A table of its own: changing that of SafeLoader would change YAML for the whole process.
     first: [
         (tag, pattern)
         for tag, pattern in resolvers
@@ -31,6 +36,7 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(
     'tag:yaml.org,2002:float',
     re.compile(
+        # Digits with a point, a point before digits, digits with an exponent alone, infinity; and not a number.
         r'^[-+]?(\d[\d_]*\.[\d_]*([eE][-+]?\d+)?|\.\d[\d_]*([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+|\.(inf|Inf|INF))$'
         r'|^\.(nan|NaN|NAN)$'
     ),
@@ -39,34 +45,50 @@ _Loader.add_implicit_resolver(
 
 
 class Document:
-    """Nested plain values, and where each of them was written.
+    """Nested plain values, and the place where each of them was written.
 
     Parameters
     ----------
     values
-        Maps, lists and scalars.
+        Maps, lists and scalars, nested.
     places
-        ``file:line`` by path of keys; a value without a place of its own has its parent's.
+        ``file:line`` by path of keys, or the argument or preset that gave a value; a value without a place has its
+        parent's.
     folder
-        What relative paths in the document are relative to.
+        Folder that relative paths in the document start from.
     """
 
     def __init__(self, values: dict[str, Any], places: dict[Path_, str], folder: Path) -> None:
         self.values, self.places, self.folder = values, places, folder
 
     def place(self, *path: str | int) -> str:
-        """Where the value at ``path`` was written, or the nearest thing around it."""
+        """Return the place where the value at ``path`` was written, or else the nearest thing around it."""
         for length in range(len(path), -1, -1):
-            if path[:length] in self.places:
+            if path[:length] in self.places:  # From the value itself outwards to the file.
                 return self.places[path[:length]]
         return ''
 
     def problem(self, message: str, *path: str | int) -> Problem:
-        """A problem with the value at ``path``."""
+        """Make a problem with the value at ``path``, at its place."""
         return Problem(self.place(*path), '.'.join(map(str, path)), message)
 
     def replace(self, path: Path_, value: Any, place: str) -> None:
-        """Put a value somewhere, with the maps on its way; earlier places below it are forgotten."""
+        """Put a value at a path, and make the maps on the way to it.
+
+        Parameters
+        ----------
+        path
+            Keys that lead to the value.
+        value
+            Plain value.
+        place
+            Where it comes from, for messages.
+
+        Raises
+        ------
+        SettingsError
+            When something on the way is no map.
+        """
         at = self.values
         for depth, key in enumerate(path[:-1], start=1):
             if key not in at:
@@ -76,11 +98,12 @@ class Document:
                 message = f'{key} holds {at!r} and no keys; set {key} as a whole'
                 raise SettingsError([Problem(place, '.'.join(map(str, path)), message)])
         at[str(path[-1])] = value
+        # What stood below the old value is gone, and with it the lines of its keys.
         self.places = {known: there for known, there in self.places.items() if known[: len(path)] != path}
         self.places[path] = place
 
     def merge(self, parameters: Mapping[str, Any], place: str, *, path: Path_ = ()) -> None:
-        """Write parameters over the values, map by map."""
+        """Write nested parameters over the values: a map adds to the map that is there, anything else replaces."""
         for key, value in parameters.items():
             if isinstance(value, Mapping):
                 self.merge(value, place, path=(*path, key))
@@ -88,13 +111,13 @@ class Document:
                 self.replace((*path, key), value, place)
 
     def include(self, key: str, other: Document) -> None:
-        """Put another document under a key."""
+        """Put another document under a key, with the places of its values in its own file."""
         self.replace((key,), other.values, self.place(key))
         self.places |= {(key, *path): place for path, place in other.places.items() if path}
 
 
 def read_document(path: str | Path) -> Document:
-    """Read a YAML file.
+    """Read a YAML file of settings.
 
     Raises
     ------
@@ -103,6 +126,7 @@ def read_document(path: str | Path) -> Document:
     """
     path = Path(path)
     try:
+        # As a tree of nodes first: these know their lines and both of two equal keys, which a dictionary does not.
         node = yaml.compose(path.read_text(encoding='utf-8'), Loader=_Loader)
     except OSError as error:
         raise SettingsError([Problem(str(path), '', f'cannot be read ({error.strerror}); check the path')]) from error
@@ -121,11 +145,13 @@ def read_document(path: str | Path) -> Document:
     places: dict[Path_, str] = {(): str(path)}
     problems: list[Problem] = []
     for keys, line, duplicate in _walk(node):
+        # YAML lets the second of two equal keys win without a word.
         if duplicate:
             problems.append(Problem(f'{path}:{line}', '.'.join(map(str, keys)), 'is written twice; keep one of them'))
         places[keys] = f'{path}:{line}'
     if problems:
         raise SettingsError(problems)
+    # The same tree becomes values; a tag that names a Python class is refused by the safe loader.
     loader = _Loader('')
     try:
         values = loader.construct_document(node)
@@ -137,7 +163,7 @@ def read_document(path: str | Path) -> Document:
 
 
 def parse_value(text: str) -> Any:
-    """Read one value as YAML does.
+    """Read one value as a settings file would spell it.
 
     Examples
     --------
@@ -151,13 +177,13 @@ def parse_value(text: str) -> Any:
 
 
 def _walk(node: yaml.Node, path: Path_ = ()) -> Iterator[tuple[Path_, int, bool]]:
-    """Path and line of everything below a node, and whether the key was there before."""
+    """Yield path and line of everything below a node, and whether its map has had the same key before."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             name = str(key.value)
             here = (*path, name)
-            yield here, key.start_mark.line + 1, name in seen
+            yield here, key.start_mark.line + 1, name in seen  # Marks count from 0.
             seen.add(name)
             yield from _walk(value, here)
     elif isinstance(node, yaml.SequenceNode):
@@ -168,11 +194,12 @@ def _walk(node: yaml.Node, path: Path_ = ()) -> Iterator[tuple[Path_, int, bool]
 
 
 def _with_text_keys(value: Any) -> Any:
-    """Keys as text: a key that looks like a number is still a key."""
+    """Convert all keys below a value to text: a key that looks like a number is still a key."""
     if isinstance(value, dict):
         return {str(key): _with_text_keys(item) for key, item in value.items()}
     return [_with_text_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def _first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or else the name of its class."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

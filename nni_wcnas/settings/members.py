@@ -1,4 +1,4 @@
-"""Options by name, with arguments checked against the signature of their factory before anything is built."""
+"""Arguments of options, checked against the signature of their factory before anything is built."""
 
 from __future__ import annotations
 
@@ -19,24 +19,38 @@ from nni_wcnas.settings.problems import Problem, did_you_mean
 __all__ = ['Strict', 'arguments_of', 'check_arguments', 'defaults_of', 'validate']
 
 Arguments = dict[str, tuple[Any, Any]]
-"""Annotation and default (``...`` where there is none) by argument."""
+"""Annotation and default of each argument; the default is ``...`` where there is none."""
 
 
 class Strict(BaseModel):
-    """A map with known keys and no conversion of types."""
+    """A pydantic model of a map with known keys, without conversion of types."""
 
     model_config = ConfigDict(extra='forbid', strict=True, frozen=True)
 
 
 @cache
 def arguments_of(factory: Callable[..., Any]) -> Arguments:
-    """The keyword arguments of a factory, those of a typed ``**options`` included."""
+    """Return the keyword arguments of a factory, those of a typed ``**options`` included.
+
+    Parameters
+    ----------
+    factory
+        A class or function; wrappers of NNI around it are seen through.
+
+    Returns
+    -------
+    dict
+        Annotation and default by name. The result is cached: do not change it.
+    """
     found: Arguments = {}
     init = _own_init(factory)
+    # Annotations are text, as every module has `from __future__ import annotations`; they are evaluated with the names
+    # of the module that wrote them.
     for name, parameter in inspect.signature(
         init, eval_str=True, globals=_module_of(init), locals={'Unpack': Unpack}
     ).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
+            # Unpack[Options] of a TypedDict; none of its keys has to be given.
             for options in get_args(parameter.annotation):
                 found |= {key: (hint, None) for key, hint in get_type_hints(options).items()}
         elif name != 'self':
@@ -45,7 +59,7 @@ def arguments_of(factory: Callable[..., Any]) -> Arguments:
 
 
 def defaults_of(factory: Callable[..., Any]) -> dict[str, Any]:
-    """Plain default values, as a settings file would spell them."""
+    """Return the default values of a factory's arguments that a settings file can spell; a tuple is a list there."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, (_, value) in arguments_of(factory).items()
@@ -60,24 +74,31 @@ def check_arguments(
     arguments: Arguments,
     supplied: Iterable[str] = (),
 ) -> list[Problem]:
-    """Check names and types of the arguments written at ``path``.
+    """Check the names and types of the arguments that are written at ``path``.
 
     Parameters
     ----------
     document
-        Where they were written.
+        The document that they were written in.
     path
         Keys that lead to the map of arguments.
     given
-        The arguments.
+        The arguments as written.
     arguments
-        What the factory takes.
+        The arguments that the factory takes, as :func:`arguments_of` gives them.
     supplied
-        Arguments that need not be given: they are filled in from elsewhere.
+        Arguments that need not be given, as they are filled in from elsewhere.
+
+    Returns
+    -------
+    list of Problem
+        Unknown and missing arguments, and wrong types; empty where there are none.
     """
     fields: dict[str, Any] = {}
     for name, (annotation, default) in arguments.items():
+        # An argument that takes an object is left to its factory; pydantic could not check it.
         plain = annotation if _is_plain(annotation) else Any
+        # A name with an underscore is a private attribute to pydantic; the factory's own is no key of a settings file.
         fields[f'_{name}' if name.startswith('_') else name] = (
             plain,
             ... if default is ... and name not in supplied else None,
@@ -91,16 +112,35 @@ def check_arguments(
 def validate(
     model: type[BaseModel], document: Document, path: tuple[str | int, ...], given: Mapping[str, Any]
 ) -> tuple[Any, list[Problem]]:
-    """Run a pydantic model over plain values; its errors become problems with a place."""
+    """Run a pydantic model over plain values; its errors become problems with a place.
+
+    Parameters
+    ----------
+    model
+        The model.
+    document
+        The document that the values were written in.
+    path
+        Keys that lead to them.
+    given
+        The values.
+
+    Returns
+    -------
+    tuple
+        The model of the values, None where there are problems; and the problems.
+    """
     try:
-        # Through JSON: strict, but with lists for tuples and text for paths.
+        # Through JSON: pydantic is strict there too, but takes lists for tuples and text for paths, which YAML cannot
+        # tell apart either.
         return model.model_validate_json(json.dumps(given)), []
     except ValidationError as error:
         problems = [_problem(model, document, path, detail) for detail in error.errors(include_url=False)]
-        # Of a value that may be of several types, pydantic says for each why it is not.
+        # Of a value that may be of several types, pydantic says for each why it is not that. The first reason stays.
         return None, list({problem.key: problem for problem in reversed(problems)}.values())[::-1]
 
 
+# By pydantic's type of error: what was expected, in the user's words.
 _EXPECTED = {
     'int_type': 'a whole number',
     'int_from_float': 'a whole number',
@@ -116,6 +156,7 @@ _EXPECTED = {
     'none_required': 'empty',
     'model_attributes_type': 'a map of keys',
 }
+# By pydantic's type of error: how the limit is put in words.
 _LIMITS = {
     'greater_than': 'more than',
     'greater_than_equal': 'at least',
@@ -125,7 +166,7 @@ _LIMITS = {
 
 
 def _problem(model: type[BaseModel], document: Document, path: tuple[str | int, ...], detail: Any) -> Problem:
-    """One sentence for one of pydantic's errors."""
+    """Put one of pydantic's errors in a sentence, with its place."""
     kind, value, context = detail['type'], detail['input'], detail.get('ctx', {})
     where = (*path, *_known_part(document, path, detail['loc']))
     if kind == 'extra_forbidden':
@@ -140,6 +181,7 @@ def _problem(model: type[BaseModel], document: Document, path: tuple[str | int, 
         limit = next(iter(context.values()))
         return document.problem(f'must be {_LIMITS[kind]} {limit}, not {value!r}; change it', *where)
     if kind == 'literal_error':
+        # pydantic writes the known values as `'a', 'b' or 'c'`.
         known = context['expected'].replace("'", '').replace(' or ', ', ').split(', ')
         return document.problem(f'{value!r} is not one of {", ".join(known)}; {did_you_mean(value, known)}', *where)
     return document.problem(f'{detail["msg"][:1].lower()}{detail["msg"][1:]}, not {value!r}; change it', *where)
@@ -148,7 +190,17 @@ def _problem(model: type[BaseModel], document: Document, path: tuple[str | int, 
 def _known_part(
     document: Document, path: tuple[str | int, ...], location: tuple[int | str, ...]
 ) -> tuple[int | str, ...]:
-    """Pydantic's location without the names of union members that it appends."""
+    """Return pydantic's location of an error without the names of union members that pydantic appends to it.
+
+    Parameters
+    ----------
+    document
+        The document; only what was written has a place in it.
+    path
+        Keys that lead to the model's values.
+    location
+        Pydantic's location below them.
+    """
     for length in range(len(location), 0, -1):
         if (*path, *location[:length]) in document.places:
             return location[:length]
@@ -156,7 +208,7 @@ def _known_part(
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """Known keys of the model at a location."""
+    """Return the known keys of the model at a location inside another model."""
     for key in location:
         annotation = model.model_fields[str(key)].annotation
         models = [
@@ -164,12 +216,13 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
             for part in (annotation, *get_args(annotation))
             if inspect.isclass(part) and issubclass(part, BaseModel)
         ]
-        model = models[0]
+        model = models[0]  # An optional section is a union with None.
     return list(model.model_fields)
 
 
 def _own_init(factory: Callable[..., Any]) -> Callable[..., Any]:
-    """The signature that the author wrote, under the wrappers of ``nni.trace`` and NNI's model spaces."""
+    """Return the callable with the signature that the author wrote, under the wrappers of ``nni.trace`` and NNI."""
+    # NNI's model spaces keep the original `__init__` under this name; a traced class has a `__wrapped__`.
     inner = getattr(factory, '_init_wrapped', None)
     if inner is not None:
         return inner
@@ -177,7 +230,7 @@ def _own_init(factory: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _module_of(factory: Callable[..., Any]) -> dict[str, Any]:
-    """Where the author's annotations have their meaning.
+    """Return the names of the module in which a factory's annotations were written.
 
     Not the globals of the function: to unpickle an object of a class that NNI traces gives the class new functions, and
     those know no names that only annotations use.
@@ -187,10 +240,11 @@ def _module_of(factory: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _is_plain(annotation: Any) -> bool:
-    """Whether pydantic can check a value that a settings file holds against this."""
+    """Tell whether pydantic can check a value of a settings file against an annotation: plain types and unions."""
     if annotation in (bool, int, float, str, Path, type(None), Any):
         return True
     if get_origin(annotation) is Literal:
         return True
+    # The arguments of a union, list, map or tuple; `...` is that of tuple[int, ...].
     parts = [part for part in get_args(annotation) if part is not ...]
     return bool(parts) and all(_is_plain(part) for part in parts)

@@ -1,4 +1,4 @@
-"""Numbers that no setting can have, wherever they are written."""
+"""Numbers that no setting can have, wherever in the settings they are written."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ __all__ = ['impossible_numbers']
 
 
 def impossible_numbers(document: Document, problems: list[Problem]) -> list[Problem]:
-    """Add what is infinite, no number at all, or negative where the factories are NNI's and do not look.
+    """Add the problems of numbers that are infinite, not a number, or negative in a model space.
+
+    Model spaces may be NNI's, which do not look at the sign of a number.
 
     Parameters
     ----------
     document
-        The settings.
+        The settings as they were written.
     problems
-        What is known already; a key is blamed once, so what was said of an infinite value is replaced.
+        Problems that are known already. A key is blamed once, so what was said of an infinite value is replaced.
     """
     found = []
     for path, value in _numbers(document.values):
@@ -33,7 +35,7 @@ def impossible_numbers(document: Document, problems: list[Problem]) -> list[Prob
 
 
 def _numbers(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], float]]:
-    """Every number below a value, with its path of keys."""
+    """Yield every number below a value with its path of keys; true and false are no numbers."""
     if isinstance(value, dict):
         for key, part in value.items():
             yield from _numbers(part, (*path, key))

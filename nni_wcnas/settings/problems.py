@@ -1,4 +1,4 @@
-"""What is wrong with a user's input: all of it at once, each with its place and remedy."""
+"""Mistakes in a user's input: each has its place and remedy, and all are told at once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class CommandError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong."""
+    """One mistake in the settings: where, which key, and what to do."""
 
     place: str
-    """File and line, or the argument that the value came from."""
+    """File and line of the value, or the argument that it came from."""
     key: str
-    """Dotted key; empty for the file as a whole."""
+    """Dotted key of the value; empty for the file as a whole."""
     message: str
     """What is wrong, and what to do."""
 
@@ -34,7 +34,7 @@ class SettingsError(CommandError):
     Parameters
     ----------
     problems
-        At least one.
+        The problems, at least one; equal ones are told once.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -43,7 +43,7 @@ class SettingsError(CommandError):
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The nearest known name as a question, else all of them.
+    """Return the nearest known name as a question, or all of them where none is near.
 
     Examples
     --------
@@ -51,6 +51,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     'did you mean width?'
     """
     known = list(known)
+    # Names that are less alike than this are no likely misspelling: then the reader gets all of them.
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.55)
     if near:
         return f'did you mean {near[0]}?'
@@ -58,7 +59,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 
 def for_settings(error: Exception) -> str:
-    """The message of an error of the package on one line; arguments of Python also as settings spell them.
+    """Return an error's message on one line, with arguments of Python also as settings spell them.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """The tuner's search space, checked against the settings before anything starts.
 
-Every key, every choice and the ends of every range are proposed once, and read as a trial reads a proposal. NNI's
-BatchTuner has no space but a list of proposals under any key, each of which is read.
+Every key, every choice and the ends of every range are proposed once, and read as a trial reads a proposal. The space
+of NNI's BatchTuner is a list of proposals under any key, each of which is read.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ __all__ = ['check_form', 'check_proposals', 'refuse_overridden']
 
 
 def check_form(space: Any, place: str, *, is_list: bool = False) -> None:
-    """Refuse what is no search space of NNI's.
+    """Refuse what does not have the form of an NNI search space.
 
     Parameters
     ----------
     space
-        The space.
+        The space, as it was read from its file.
     place
-        The file that it is written in.
+        Name of the file that it is written in.
     is_list
-        It is BatchTuner's list of proposals.
+        Whether it is BatchTuner's list of proposals.
 
     Raises
     ------
@@ -45,20 +45,20 @@ def check_form(space: Any, place: str, *, is_list: bool = False) -> None:
 def check_proposals(
     space: Mapping[str, Any], place: str, settings: Path, overrides: list[str], *, is_list: bool = False
 ) -> None:
-    """Refuse a space whose proposals hold a mistake.
+    """Refuse a space with proposals that a trial would refuse.
 
     Parameters
     ----------
     space
         NNI's search space, of the right form.
     place
-        The file that it is written in.
+        Name of the file that it is written in.
     settings
         The settings file of a trial, which is right without proposals.
     overrides
-        ``key=value`` of the trial's command.
+        Overrides ``key=value`` of the trial's command.
     is_list
-        It is BatchTuner's list of proposals.
+        Whether it is BatchTuner's list of proposals.
 
     Raises
     ------
@@ -67,15 +67,19 @@ def check_proposals(
     """
     problems: list[Problem] = []
     built: set[str] = set()
+    # Read just as a trial reads what its tuner proposes, so that what passes here does not fail there.
     for proposal in _listed(space) if is_list else _proposals(space):
-        # Data and spaces take a while: those that were built once are not built again.
+        # Data and spaces take a while to build: a section that was built once with these values is not built again.
         touched = {name: repr(proposal[name]) for name in _SLOW if name in proposal}
         new = [name for name, value in touched.items() if f'{name} {value}' not in built]
         built |= {f'{name} {touched[name]}' for name in new}
         if 'data' not in new and _is_pretrained(proposal.get('tester')):
-            new.append('data')  # Whose images the file must be for.
+            # The file has to be for images of these data, so these are needed to check it.
+            new.append('data')
         if 'space' in new:
-            new.append('truth')  # Whose table must have its architectures.
+            # The table of true values must have all architectures of the space.
+            new.append('truth')
+        # Method and tester are cheap to build, so they are built for every proposal.
         try:
             load_settings(settings, overrides, proposal, build=('method', 'tester', *new), proposer=place)
         except SettingsError as error:
@@ -85,17 +89,18 @@ def check_proposals(
 
 
 def _is_pretrained(tester: Any) -> bool:
+    """Tell whether a proposed tester names a file of pre-training."""
     return isinstance(tester, Mapping) and tester.get('pretrained') not in (None, AUTO)
 
 
 _SLOW = ('data', 'difficulty', 'space', 'auxiliary')
-"""Sections that are built if a proposal has them: the settings file's own were tried already."""
+"""Sections that are built only if a proposal has them: the settings file's own were tried already."""
 
 
 def refuse_overridden(
     space: Mapping[str, Any], place: str, overrides: list[str], *, is_list: bool = False
 ) -> None:
-    """Refuse a ``--set`` on what the tuner proposes: it would silently do nothing.
+    """Refuse a ``--set`` on a key that the tuner proposes: it would silently do nothing.
 
     Raises
     ------
@@ -106,6 +111,7 @@ def refuse_overridden(
     for text in overrides:
         key = text.partition('=')[0]
         for proposed in written:
+            # Also a section of which a part is proposed, and a part of what is proposed as a whole.
             if key == proposed or proposed.startswith(f'{key}.') or key.startswith(f'{proposed}.'):
                 raise CommandError(
                     f'--set {text}: the tuner proposes {proposed} and would override it; leave --set out, or remove '
@@ -114,13 +120,13 @@ def refuse_overridden(
 
 
 def _malformed(space: Any, place: str, above: str = '') -> Iterator[Problem]:
-    """What is not of NNI's form, nested choices included."""
+    """Yield what is not of NNI's form ``{key: {_type, _value}}`` in a space, nested choices included."""
     if not isinstance(space, dict):
         yield Problem(place, above, f'is {space!r}; write keys of the settings, each with _type and _value')
         return
     for name, spec in space.items():
         key = f'{above}.{name}' if above else str(name)
-        if name == '_name' and above:
+        if name == '_name' and above:  # The name of a nested choice, which is no parameter.
             continue
         if not isinstance(spec, dict) or not {'_type', '_value'} <= spec.keys():
             yield Problem(place, key, f'is {spec!r}; write a map of _type and _value')
@@ -128,6 +134,7 @@ def _malformed(space: Any, place: str, above: str = '') -> Iterator[Problem]:
             known = did_you_mean(spec['_type'], common_search_space_types)
             yield Problem(place, key, f'has the unknown _type {spec["_type"]!r}; {known}')
         elif spec['_type'] == 'choice' and isinstance(spec['_value'], list) and spec['_value']:
+            # An option with a name may have parameters of its own, which are a space again.
             for value in filter(_is_option, spec['_value']):
                 yield from _malformed(value, place, key)
         elif spec['_type'] == 'choice' or not _is_range(spec):
@@ -135,7 +142,7 @@ def _malformed(space: Any, place: str, above: str = '') -> Iterator[Problem]:
 
 
 def _malformed_list(space: Any, place: str) -> Iterator[Problem]:
-    """What is not of the form ``{any key: {_type: choice, _value: [map, ...]}}``."""
+    """Yield a problem if a space is not of the form ``{any key: {_type: choice, _value: [map, ...]}}``."""
     specs = list(space.values()) if isinstance(space, dict) else []
     is_choice = len(specs) == 1 and isinstance(specs[0], dict) and specs[0].get('_type') == 'choice'
     rows = specs[0].get('_value') if is_choice else None
@@ -146,13 +153,13 @@ def _malformed_list(space: Any, place: str) -> Iterator[Problem]:
 
 
 def _listed(space: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The proposals of BatchTuner's list."""
+    """Return the proposals of BatchTuner's list."""
     (spec,) = space.values()
     return list(spec['_value'])
 
 
 def _keys_of_list(space: Mapping[str, Any]) -> Iterator[str]:
-    """Dotted keys of the settings that the proposals of a list write."""
+    """Yield the dotted keys of the settings that the proposals of a list write; keys may come several times."""
     for row in _listed(space):
         for key, value in row.items():
             if not _is_option(value):
@@ -163,11 +170,16 @@ def _keys_of_list(space: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_option(value: Any) -> bool:
+    """Tell whether a choice is an option with a name and perhaps parameters."""
     return isinstance(value, dict) and '_name' in value
 
 
 def _is_range(spec: Mapping[str, Any]) -> bool:
-    """Whether the values are the numbers that a type of NNI asks for."""
+    """Tell whether the values are the numbers that a type of NNI asks for.
+
+    ``randint`` has a lower and an upper end, ``uniform`` and ``loguniform`` too; the normal ones have mean and
+    deviation; those with a ``q`` in front have a step as well.
+    """
     name, values = spec['_type'], spec['_value']
     count = 3 if name.startswith('q') else 2
     kind: Any = int if name == 'randint' else (int, float)
@@ -177,14 +189,19 @@ def _is_range(spec: Mapping[str, Any]) -> bool:
         return False
     if name.endswith('normal'):
         return values[1] > 0
+    # A logarithm needs a positive lower end.
     return values[0] < values[1] and ('log' not in name or values[0] > 0)
 
 
 def _proposals(space: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The first example of every key, then each other example in its place."""
+    """Yield proposals that hold every example of every key once.
+
+    The first has the first example of each key, every other one differs from it in one key: as many as there are
+    examples, not as many as there are combinations.
+    """
     examples = {key: _examples(spec) for key, spec in space.items() if key != '_name'}
     first = {key: values[0] for key, values in examples.items()}
-    if '_name' in space:
+    if '_name' in space:  # A nested choice proposes its own name with its parameters.
         first = {'_name': space['_name'], **first}
     yield first
     for key, values in examples.items():
@@ -192,19 +209,20 @@ def _proposals(space: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _examples(spec: Mapping[str, Any]) -> list[Any]:
-    """Every choice, or the ends of a range."""
+    """Return the examples of one parameter: every choice, or the ends of a range."""
     kind, values = spec['_type'], spec['_value']
     if kind == 'choice':
         return [example for value in values for example in (_proposals(value) if _is_option(value) else [value])]
     if kind == 'randint':
-        return [values[0], values[1] - 1]
+        return [values[0], values[1] - 1]  # NNI's upper end is not drawn.
     if kind.endswith('normal'):
+        # A normal range has no ends: its middle stands for it. NNI gives a lognormal's in logarithms.
         return [math.exp(values[0]) if 'log' in kind else float(values[0])]
     return [float(values[0]), float(values[1])]
 
 
 def _keys(space: Mapping[str, Any], above: str = '') -> Iterator[str]:
-    """Dotted keys of the settings that proposals write."""
+    """Yield the dotted keys of the settings that proposals of a space write."""
     for name, spec in space.items():
         key = f'{above}{name}'
         options = [value for value in spec['_value'] if _is_option(value)] if spec['_type'] == 'choice' else []

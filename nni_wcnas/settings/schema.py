@@ -47,17 +47,21 @@ __all__ = [
 ]
 
 Device = Literal['auto', 'cpu', 'cuda']
+"""Where a search computes; ``'auto'`` is the GPU if there is one."""
 
 AUTO = 'auto'
-"""In the place of a pre-trained file: one that is made before the search, once for all that it serves."""
+"""Stands in the place of a pre-trained file for one that is made before the search, and shared by all it serves."""
 
 
+# Limits that one key has by itself stand here; those between keys are in `consistency`, those that a factory sets in
+# `building`.
 class SearchNumbers(Strict):
-    """The supernet's training; names and defaults of ``SearchEvaluator``."""
+    """Section ``search``: numbers of the supernet's training, with the names and defaults of ``SearchEvaluator``."""
 
     epochs: int = Field(default=50, ge=1)
     warmup: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=0.025, gt=0)
+    # Rates, momentum and weight decay are those of table 25 of papers/wcnas, by default.
     min_learning_rate: float = Field(default=0.001, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=3e-4, ge=0)
@@ -65,11 +69,12 @@ class SearchNumbers(Strict):
 
 
 class AuxiliaryNumbers(Strict):
-    """The auxiliary model and its SGD; names and defaults of ``make_auxiliary``."""
+    """Section ``auxiliary``: the auxiliary model V and its SGD, with the names and defaults of ``make_auxiliary``."""
 
     name: str | None = None
+    # The stem of a small ResNet is half as wide as its first stage.
     width: int | None = Field(default=None, ge=2)
-    """Of a small_resnet; without it what fits the space."""
+    """Width of a ``small_resnet``; without it the width that fits the space."""
     lr: float = Field(default=0.025, gt=0)
     min_lr: float = Field(default=1e-3, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -77,51 +82,55 @@ class AuxiliaryNumbers(Strict):
     gradient_clip_val: float | None = Field(default=None, gt=0)
     pretrained: str | None = None
     steps: int | None = Field(default=None, ge=1)
-    """Of its pre-training; without steps and epochs those of ``pretraining``, or 1000."""
+    """Steps of its pre-training; without steps and epochs those of ``pretraining``, or 1000."""
     epochs: int | None = Field(default=None, ge=1)
 
     def arguments(self) -> AuxiliaryOptions:
-        """As ``SearchEvaluator`` takes them; a file that is still to be made is none."""
+        """Return the arguments as ``SearchEvaluator`` takes them; a file that is still to be made is None."""
         found = self.model_dump(exclude={'steps', 'epochs'})
         return cast(AuxiliaryOptions, {**found, 'pretrained': None if self.pretrained == AUTO else self.pretrained})
 
 
 class PretrainingNumbers(Strict):
-    """Of the generator, or beside none of the auxiliary model; names and defaults of ``nni_wcnas.tester.pretrain``.
+    """Section ``pretraining``: how the generator is pre-trained, or where there is none the auxiliary model.
 
-    Batch size and seed, of which an auxiliary model has the same, are the search's where they are not given; trials of
-    several seeds share one file if it has a seed of its own.
+    Names and defaults are those of ``nni_wcnas.tester.pretrain``. Batch size and seed, which hold for the auxiliary
+    model as well, are the search's where they are not given. Trials of several seeds share one file if it has a seed of
+    its own.
     """
 
     steps: int | None = Field(default=None, ge=1)
     epochs: int | None = Field(default=None, ge=1)
     lr: float | None = Field(default=None, gt=0)
+    # None leaves the number to the generator's authors.
     discriminator_steps: int | None = Field(default=None, ge=1)
     top_k: bool = False
     core_set: int = Field(default=1, ge=1)
-    batch_size: int | None = Field(default=None, ge=2)
+    batch_size: int | None = Field(default=None, ge=2)  # Batch norm needs two examples.
     seed: int | None = Field(default=None, ge=0, lt=2**31)
 
     def numbers(self) -> dict[str, Any]:
-        """As keyword arguments of ``pretrain``."""
-        return self.model_dump(exclude={'batch_size', 'seed'})
+        """Return the numbers as keyword arguments of ``pretrain``."""
+        return self.model_dump(exclude={'batch_size', 'seed'})  # These two are the data's.
 
     def seed_of(self, settings: Settings) -> int:
-        """Its own, or that of the trial."""
+        """Return the seed of the pre-training: its own, or that of the trial."""
         return settings.seed if self.seed is None else self.seed
 
 
 class RetrainNumbers(Strict):
-    """The short training of the found cell: the fields of ``evaluation.retraining_recipe.Recipe``, sizes for a trial.
+    """Section ``retrain``: the short training of the found cell, with smaller sizes than the papers' by default.
 
-    A recipe's numbers go before the defaults here, and those that are written before a recipe's. The data are the
-    search's, so a recipe's batch size and cutout are not taken; nor is there a seed but the trial's.
+    The keys are the fields of :class:`nni_wcnas.retrain.recipe.Recipe`. The numbers of a named recipe replace the
+    defaults here, and numbers that are written replace the recipe's. The data are the search's, so a recipe's batch
+    size and cutout are not taken; nor is there a seed but the trial's.
     """
 
     recipe: Literal['darts', 'p_darts', 'pc_darts', 'pr_darts', 'adversarial', 'imagenet', 'stl10'] | None = None
+    # Minutes instead of days: the papers train for 600 epochs, with 36 channels and 20 cells.
     epochs: int = Field(default=10, ge=1)
-    channels: int = Field(default=16, ge=2)
-    cells: int = Field(default=8, ge=3)
+    channels: int = Field(default=16, ge=2)  # A reduction splits them in two.
+    cells: int = Field(default=8, ge=3)  # Two of them reduce.
     lr: float = Field(default=0.025, gt=0)
     min_lr: float = Field(default=0.0, ge=0)
     decay: Literal['cosine', 'linear'] = 'cosine'
@@ -143,12 +152,12 @@ class RetrainNumbers(Strict):
     fast_cell: bool = True
 
     def numbers(self) -> dict[str, Any]:
-        """As keyword arguments of ``retrain``."""
+        """Return the numbers as keyword arguments of ``retrain``; those of a named recipe are in them already."""
         return self.model_dump(exclude={'recipe'})
 
 
 class DifficultySource(Strict):
-    """How hard each training example is: a file, or (without a path) the data set's fixed reference models."""
+    """Section ``difficulty``: how hard each training example is, by a file or, without one, by reference models."""
 
     path: str | None = None
     kind: Literal['scores', 'votes', 'agreement'] = 'scores'
@@ -157,15 +166,16 @@ class DifficultySource(Strict):
 
 
 class TruthSource(Strict):
-    """A table that judges what the search finds: its file, and which of its columns are shown; all, if not given."""
+    """Section ``truth``: a table that judges what the search finds, and the columns of it that are shown."""
 
     table: str
     columns: list[str] | None = Field(default=None, min_length=1)
 
 
 class Settings(Strict):
-    """All that a trial is told; sections that name an option hold its arguments as plain values."""
+    """All settings of a trial; sections that name an option hold its arguments as plain values."""
 
+    # Maps rather than models: which keys they may have depends on the option that they name.
     data: dict[str, Any]
     space: dict[str, Any]
     method: dict[str, Any]
@@ -181,24 +191,25 @@ class Settings(Strict):
     directory: str = 'runs'
     versions: dict[str, str] = Field(default_factory=dict)
     monitoring: dict[str, Any] | None = None
-    """What a run has written of its own measures; nothing reads it from a settings file."""
+    """What a run has written about its own measures; nothing reads it from a settings file."""
     pretrained: dict[str, Any] | None = None
-    """What a run has written of the files that it began with, and of their seconds; only the run itself reads it."""
+    """Pre-trained files that a run began with and their seconds, written and read by the run itself only."""
 
     def plain(self) -> dict[str, Any]:
-        """Everything as a settings file spells it, empty sections left out."""
+        """Return all settings as a settings file spells them, empty sections left out."""
         found = {name: _plain(getattr(self, name)) for name in type(self).model_fields}
         return {name: value for name, value in found.items() if value is not None}
 
 
 def versions() -> dict[str, str]:
-    """What the result depends on besides the settings."""
+    """Return the versions of Python and of the packages on which a result depends besides the settings."""
+    # Those whose releases may change numbers, by other kernels, other defaults or other random draws.
     packages = ('nni_wcnas', 'nni', 'torch', 'torchvision', 'pytorch_lightning', 'timm', 'numpy')
     return {'python': platform.python_version(), **{name: version(name) for name in packages}}
 
 
 def _plain(value: Any) -> Any:
-    """A model as a map without its empty keys."""
+    """Convert a section's model to a map without its empty keys; anything else stays as it is."""
     if isinstance(value, BaseModel):
         return value.model_dump(exclude_none=True)
     return value

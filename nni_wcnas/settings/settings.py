@@ -1,4 +1,9 @@
-"""From a settings file to checked settings: every mistake in it is found, and all are told at once."""
+"""From a settings file to checked settings: every mistake in it is found, and all are told at once.
+
+The file is read as a document of plain values with their places, completed with the papers' numbers, and checked in
+four rounds: names and types, numbers that are impossible, numbers that do not go together, and what the factories of
+the parts refuse. What one round refuses gets a stand-in, so that the later rounds can check the rest.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +30,17 @@ from nni_wcnas.strategy import Search
 
 __all__ = ['differing_key', 'load_settings', 'resolved']
 
+# Keys whose values are paths, which are made absolute.
 _PATHS = (
     ('data', 'root'), ('tester', 'pretrained'), ('auxiliary', 'pretrained'), ('difficulty', 'path'), ('truth', 'table'),
     ('directory',), ('method', 'objective', 'groups'),
 )
+# By section, the arguments that are filled in from the data.
 _SUPPLIED = {'data': (), 'space': ('num_classes', 'num_labels'), 'tester': ('num_classes', 'image_size')}
 _NOT_NUMBERS = (*MEMBERS, 'mutation_hooks')
+"""Arguments of ``Search`` that are members or functions, which a settings file cannot hold as plain numbers."""
 _TYPED = ('search.', 'retrain.', 'difficulty.', 'auxiliary.', 'pretraining.')
-"""Sections of plain values: a mistake in one key leaves the others sound."""
+"""Beginnings of keys in sections of plain values, where a mistake in one key leaves the others sound."""
 
 
 def load_settings(
@@ -56,9 +64,14 @@ def load_settings(
         ``{'method': {'_name': 'wcnas', 'trade_off': 0.5}}``. A choice of another name than the file's keeps those of
         the section's arguments that the new option takes too.
     build
-        Which sections' parts to build once, to check the values of their arguments.
+        Sections whose parts are built once, to check the values of their arguments.
     proposer
         Who is blamed for mistakes in ``parameters``.
+
+    Returns
+    -------
+    Settings
+        Complete and checked.
 
     Raises
     ------
@@ -69,21 +82,29 @@ def load_settings(
     _normalise(document, document.folder)
     for text in overrides:
         _override(document, text)
+    # Paths that are absolute already stay: only those of the command line are relative here.
     _normalise(document, Path.cwd())
     if parameters:
         _propose(document, parameters, proposer)
-        _normalise(document, document.folder)  # Of a trial, the folder that it runs in.
+        # A tuner's relative paths start from the folder of the settings, in which a trial runs.
+        _normalise(document, document.folder)
+    # After all that the user says, as a recipe fills in only what nobody has said.
     fill_in(document)
+    # Round one: keys and types of all sections, then names and arguments of the options that these name.
     settings, problems = validate(Settings, document, (), document.values)
     problems = impossible_numbers(document, problems + _check_sections(document))
+    # From here on `settings` is what is returned, and `sound` what can be checked further.
     settings = None if problems else settings
     keys = {problem.key for problem in problems}
+    # A section whose option or argument was refused cannot be built; one of plain values keeps its sound keys.
     broken = {key.split('.')[0] for key in keys if not key.startswith(_TYPED)}
     sound = settings or _sound_part(document, broken, keys)
     wrong_numbers = inconsistent_numbers(document, sound, broken)
-    if wrong_numbers:  # Told once: the parts below are checked with other numbers.
+    # Told once: the parts below are checked with other numbers.
+    if wrong_numbers:
         problems += wrong_numbers
         sound = sound.model_copy(update=_stand_ins(wrong_numbers))
+    # Last, as it takes longest, and as building parts from values of wrong types would tell every mistake twice.
     problems += check_values(document, sound, broken | (set(SECTIONS) - set(build)))
     if problems or settings is None:
         raise SettingsError(problems)
@@ -91,10 +112,13 @@ def load_settings(
 
 
 def resolved(settings: Settings) -> dict[str, Any]:
-    """Everything that a run depends on, defaults and versions included; a settings file again."""
+    """Spell out everything that a run depends on, defaults and versions included; the result is a settings file again.
+
+    A resumed run compares this with what it wrote before. So numbers that do nothing are left out: they may change.
+    """
     plain, strategy = settings.plain(), assembly.make_strategy(settings)
     for name in ('monitoring', 'pretrained'):
-        plain.pop(name, None)  # Of the run that wrote the file.
+        plain.pop(name, None)  # They belong to the run that wrote the file.
     if strategy.objective.needs_tester:
         plain.setdefault('tester', dict(assembly.DEFAULT_TESTER))
     if 'tester' in plain and not is_without_b(plain['tester']):
@@ -102,21 +126,23 @@ def resolved(settings: Settings) -> dict[str, Any]:
         chosen = {key: arguments[key] for key in ('name', 'width') if arguments[key] is not None}
         plain['auxiliary'] = {**chosen, **plain['auxiliary']}
         if AUTO not in (plain['tester'].get('pretrained'), plain['auxiliary'].get('pretrained')):
-            del plain['pretraining']  # It does nothing.
+            del plain['pretraining']  # Nothing is pre-trained, so it does nothing.
     else:
-        del plain['auxiliary'], plain['pretraining']  # Nothing would be theirs.
+        del plain['auxiliary'], plain['pretraining']  # There is no B, and so no V.
     for kind in ('data', 'space', 'tester'):
         if kind in plain:
             defaults = defaults_of(option(kind, plain[kind]['name']).factory)
-            supplied = _SUPPLIED[kind]  # The data's, not the factory's.
+            supplied = _SUPPLIED[kind]  # These values are the data's, not the factory's.
             plain[kind] = {**{key: value for key, value in defaults.items() if key not in supplied}, **plain[kind]}
     plain['data'].setdefault('seed', settings.seed)
     method = {name: getattr(strategy, name) for name in arguments_of(Search) if name not in _NOT_NUMBERS}
     method = {key: value for key, value in method.items() if value is not None}
     preset = settings.method.get('preset')
+    # Numbers of the built strategy go over the preset's own defaults, for which it may take its data set's.
     if preset is not None:
         method = {**_preset_numbers(preset, settings, strategy), **method}
     plain['method'] = {**method, **settings.method, **_members(settings, strategy)}
+    # Keys that act on B alone do nothing here.
     if is_without_b(plain.get('tester')):
         for section in (plain['method'], plain['method'].get('objective', {})):
             for key in OF_B:
@@ -125,7 +151,10 @@ def resolved(settings: Settings) -> dict[str, Any]:
 
 
 def _preset_numbers(preset: str, settings: Settings, strategy: Search) -> dict[str, Any]:
-    """Arguments of a preset that are not those of ``Search``, as far as they act."""
+    """Return the arguments of a preset that act, with the values that its objective has.
+
+    Where the settings name another objective, the arguments of the preset's own one do nothing and are left out.
+    """
     arguments, objective = arguments_of(option('preset', preset).factory), arguments_of(WorstCase)
     numbers = defaults_of(option('preset', preset).factory)
     if 'objective' in settings.method:
@@ -134,9 +163,10 @@ def _preset_numbers(preset: str, settings: Settings, strategy: Search) -> dict[s
 
 
 def _members(settings: Settings, strategy: Search) -> dict[str, Any]:
-    """The members that the settings name, or without a preset those of all axes, with their defaults."""
+    """Spell out the members that the settings name, or without a preset those of all axes, with their defaults."""
     sections = {axis: settings.method[axis] for axis in AXES if axis in settings.method}
     if 'preset' not in settings.method:
+        # The registry backwards: from the class of a neutral member to its name.
         names = {(row.axis, row.factory): row.name for row in OPTIONS}
         sections = {axis: {'name': names[axis, type(getattr(strategy, axis))]} for axis in AXES} | sections
     found: dict[str, Any] = {axis: _with_defaults(axis, section) for axis, section in sections.items()}
@@ -146,7 +176,7 @@ def _members(settings: Settings, strategy: Search) -> dict[str, Any]:
 
 
 def _with_defaults(axis: str, section: dict[str, Any]) -> dict[str, Any]:
-    """A member with its default numbers, but for lengths, which are the search's."""
+    """Spell out a member with its default numbers, except for lengths, which are the search's."""
     defaults = defaults_of(option(axis, section['name']).factory)
     found = {**{key: value for key, value in defaults.items() if key not in LENGTHS}, **section}
     if 'inner' in section:
@@ -155,10 +185,18 @@ def _with_defaults(axis: str, section: dict[str, Any]) -> dict[str, Any]:
 
 
 def differing_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
-    """The first dotted key in which two resolved settings differ, of those that change the result."""
+    """Return the first dotted key that changes the result of a search and differs between two resolved settings.
+
+    Returns
+    -------
+    str or None
+        None where the settings give the same search.
+    """
+    # What the retraining, the judging and the files of a run are told may change between two starts of a search.
     free = ('versions', 'directory', 'device', 'retrain', 'truth', 'monitoring', 'pretrained')
     before, after = _flat(old), _flat(new)
     for key in dict.fromkeys([*before, *after]):
+        # A key that only one of them has differs, too.
         if key.split('.')[0] not in free and before.get(key) != after.get(key):
             return key
     return None
@@ -168,7 +206,15 @@ def differing_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
 
 
 def _normalise(document: Document, folder: Path) -> None:
-    """Spell a bare name as a section, take in a space's file, make paths absolute."""
+    """Spell bare names as sections, include a space's file, and make paths absolute; in place.
+
+    Parameters
+    ----------
+    document
+        The settings.
+    folder
+        Folder that relative paths start from.
+    """
     values = document.values
     space = values.get('space')
     if isinstance(space, str) and space.endswith(('.yml', '.yaml')):
@@ -176,11 +222,12 @@ def _normalise(document: Document, folder: Path) -> None:
     for key in ('data', 'space', 'tester', 'auxiliary', 'method'):
         if isinstance(values.get(key), str):
             values[key] = {'preset' if key == 'method' else 'name': values[key]}
-    if values.get('auxiliary', {}) is None:
+    if values.get('auxiliary', {}) is None:  # An empty section is none.
         del values['auxiliary']
     method = values.get('method')
     if isinstance(method, dict):
         spell_out(method)
+        # After the members are spelt out, as a schedule may be a bare name.
         _share_lengths(values, method.get('schedule'))
     for path in _PATHS:
         section: Any = values
@@ -194,7 +241,7 @@ def _normalise(document: Document, folder: Path) -> None:
 
 
 def _share_lengths(values: dict[str, Any], schedule: Any) -> None:
-    """Lengths that only the schedule gives are those of the search."""
+    """Copy lengths that only the schedule gives to the search section, whose numbers the whole search follows."""
     search, (schedule, _) = values.get('search', {}), innermost(schedule, ())
     lengths = {key: schedule[key] for key in LENGTHS if key in schedule} if isinstance(schedule, dict) else {}
     if lengths and isinstance(search, dict):
@@ -202,15 +249,26 @@ def _share_lengths(values: dict[str, Any], schedule: Any) -> None:
 
 
 def _override(document: Document, text: str) -> None:
-    """One ``key=value`` of the command line."""
+    """Write one ``key=value`` of the command line over the settings."""
     key, equals, value = text.partition('=')
     if not equals or not key:
         raise CommandError(f'--set {text}: write key=value, e.g. --set search.epochs=3')
+    # Its place is the argument itself, so a mistake in it is told as `--set ...` and not as a line of the file.
     document.replace(tuple(key.split('.')), parse_value(value), f'--set {text}')
 
 
 def _propose(document: Document, parameters: Mapping[str, Any], place: str) -> None:
-    """What a tuner proposes."""
+    """Write what a tuner proposes over the settings.
+
+    Parameters
+    ----------
+    document
+        The settings.
+    parameters
+        The proposal: values by dotted key, and nested choices with a ``_name``.
+    place
+        Who is blamed for a mistake in it.
+    """
     for key, value in parameters.items():
         path = tuple(key.split('.'))
         if isinstance(value, Mapping) and '_name' in value:
@@ -218,6 +276,7 @@ def _propose(document: Document, parameters: Mapping[str, Any], place: str) -> N
             _drop_foreign(document, path, name_key, value['_name'])
             for part, chosen in _chosen(value, name_key).items():
                 document.replace((*path, part), chosen, place)
+        # A map without a name changes some keys of a section, and leaves the others.
         elif isinstance(value, Mapping):
             for part, chosen in value.items():
                 document.replace((*path, part), chosen, place)
@@ -226,7 +285,7 @@ def _propose(document: Document, parameters: Mapping[str, Any], place: str) -> N
 
 
 def _chosen(option: Mapping[str, Any], name_key: str = 'name') -> dict[str, Any]:
-    """NNI's nested choices, as a settings file spells them."""
+    """Spell one of NNI's nested choices as a settings file does: ``_name`` becomes ``name`` or ``preset``."""
     return {
         name_key if key == '_name' else key: _chosen(value) if isinstance(value, Mapping) else value
         for key, value in option.items()
@@ -234,16 +293,30 @@ def _chosen(option: Mapping[str, Any], name_key: str = 'name') -> dict[str, Any]
 
 
 def _drop_foreign(document: Document, path: tuple[str, ...], name_key: str, name: Any) -> None:
-    """Before a section takes another option: drop the arguments that the new one does not know."""
+    """Drop the arguments that a new option does not know, before a section takes it in the place of another.
+
+    Parameters
+    ----------
+    document
+        The settings.
+    path
+        Keys of the section.
+    name_key
+        Key of the option's name in it: ``'name'`` or ``'preset'``.
+    name
+        The new option.
+    """
     current: Any = document.values
     for part in path:
         current = current.get(part, {}) if isinstance(current, dict) else {}
+    # The same option again: its arguments stay.
     if not isinstance(current, dict) or current.get(name_key) == name:
         return
     try:
         accepted = set(arguments_of(option('preset' if name_key == 'preset' else path[-1], name).factory))
     except ValueError:
-        return  # Unknown: said later, with everything else.
+        return  # An unknown name is told later, with everything else.
+    # The numbers of `Search` suit every preset.
     if name_key == 'preset':
         accepted |= {*arguments_of(Search)}
     for key in [key for key in current if key not in accepted]:
@@ -254,7 +327,7 @@ def _drop_foreign(document: Document, path: tuple[str, ...], name_key: str, name
 
 
 def _check_sections(document: Document) -> list[Problem]:
-    """Names of options, and names and types of their arguments."""
+    """Check the names of options, and the names and types of their arguments, in all sections."""
     problems: list[Problem] = []
     for kind, supplied in _SUPPLIED.items():
         if isinstance(document.values.get(kind), dict):
@@ -268,7 +341,19 @@ def _check_sections(document: Document) -> list[Problem]:
 def _check_member(
     document: Document, path: tuple[str | int, ...], kind: str, supplied: Iterable[str] = ()
 ) -> list[Problem]:
-    """One section ``{name: ..., arguments}``, and the member that it holds."""
+    """Check one section ``{name: ..., argument: ...}``, and the member that it holds.
+
+    Parameters
+    ----------
+    document
+        The settings.
+    path
+        Keys that lead to the section.
+    kind
+        Axis of the option in the registry.
+    supplied
+        Arguments that need not be given.
+    """
     section: Any = document.values
     for key in path:
         section = section[key]
@@ -289,17 +374,20 @@ def _check_member(
 
 
 def _check_method(document: Document, method: dict[str, Any]) -> list[Problem]:
-    """A preset with its arguments, any axis overridden, and the numbers of ``Search``."""
+    """Check the method: a preset with its arguments, any member in its place, and the numbers of ``Search``."""
     problems: list[Problem] = []
     arguments = {name: argument for name, argument in arguments_of(Search).items() if name not in _NOT_NUMBERS}
     if 'preset' in method:
         try:
             preset = arguments_of(option('preset', method['preset']).factory)
+            # A preset that is applied to another one hands that one's arguments on.
             base = PRESETS.get(str(method.get('base'))) if 'base' in preset else None
+            # Later ones win: an argument of `Search` has its type whatever a preset calls so.
             arguments = (arguments_of(base) if base is not None else {}) | preset | arguments
         except ValueError as error:
             problems.append(document.problem(str(error), 'method', 'preset'))
-            for name in list_options('preset'):  # Whichever is meant, its arguments are no mistake.
+            # Whichever preset is meant, its arguments are no mistake.
+            for name in list_options('preset'):
                 arguments = arguments_of(option('preset', name).factory) | arguments
     known = {**arguments, 'preset': (str, None), **dict.fromkeys(MEMBERS, (Any, None))}
     found = check_arguments(document, ('method',), method, known)
@@ -311,7 +399,7 @@ def _check_method(document: Document, method: dict[str, Any]) -> list[Problem]:
 
 
 def _of_another_preset(document: Document, problem: Problem) -> Problem:
-    """Where ``--set`` gave the preset alone, say what replaces the keys that the file wrote for its own."""
+    """Add a remedy to a problem with an unknown key of the file, where ``--set`` replaced the file's preset alone."""
     place = document.places.get(('method', 'preset'), '')
     if place.startswith('--set') and 'is not a known key' in problem.message and not problem.place.startswith('--set'):
         preset = document.values['method']['preset']
@@ -320,7 +408,7 @@ def _of_another_preset(document: Document, problem: Problem) -> Problem:
 
 
 def _check_transforms(document: Document, sections: Any) -> list[Problem]:
-    """A list of members."""
+    """Check a list of transforms, member by member."""
     if not isinstance(sections, list):
         message = f'must be a list of names or maps, not {sections!r}; change it'
         return [document.problem(message, 'method', 'transforms')]
@@ -332,22 +420,34 @@ def _check_transforms(document: Document, sections: Any) -> list[Problem]:
 
 
 def _sound_part(document: Document, broken: set[str], keys: set[str]) -> Settings:
-    """The settings with defaults in the place of what is broken, so that the rest can be checked too."""
+    """Make settings with defaults in the place of what is broken, so that the rest can be checked too.
+
+    Parameters
+    ----------
+    document
+        The settings.
+    broken
+        Sections to replace as a whole.
+    keys
+        Dotted keys that were refused; in sections of plain values only these are replaced.
+    """
     kept = {key: value for key, value in document.values.items() if key not in broken and key in Settings.model_fields}
     for section in kept.keys() & {name.rstrip('.') for name in _TYPED}:
         kept[section] = {key: value for key, value in kept[section].items() if f'{section}.{key}' not in keys}
+    # The smallest options, at hand on every machine. They stand only where the file's own cannot.
     stand_ins = {'data': {'name': 'digits'}, 'space': {'name': 'darts'}, 'method': {'preset': 'darts'}}
     return Settings(**{**stand_ins, **kept})
 
 
 def _stand_ins(problems: Iterable[Problem]) -> dict[str, Any]:
-    """Sections in the place of those whose numbers do not go together."""
+    """Return default sections for those whose numbers do not go together."""
+    # The search section always, as the parts are built with its numbers; the auxiliary one only if it is at fault.
     is_auxiliary = any(problem.key.startswith('auxiliary') for problem in problems)
     return {'search': SearchNumbers(), **({'auxiliary': AuxiliaryNumbers()} if is_auxiliary else {})}
 
 
 def _flat(value: Any, prefix: str = '') -> dict[str, Any]:
-    """Dotted keys to scalars and lists."""
+    """Flatten nested maps to scalars and lists by dotted key."""
     if not isinstance(value, Mapping):
         return {prefix: value}
     found: dict[str, Any] = {}

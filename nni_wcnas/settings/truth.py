@@ -1,4 +1,4 @@
-"""``truth`` of a settings file: the table in which a search looks up what it would export."""
+"""Section ``truth`` of a settings file: the table in which a search looks up the architecture it would export."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ _SPACES = ' or '.join(BENCHMARK_SPACES)
 
 
 def make_truth(settings: Settings) -> TruthTable | None:
-    """The table of the settings, with every architecture that the search can find; None where there is none.
+    """Load the table that the settings name, and check that it has every architecture that the search can find.
+
+    Returns
+    -------
+    TruthTable or None
+        The table, with the chosen columns; None where the settings name none.
 
     Raises
     ------
     TruthError
-        When it cannot be read, or not all of the space is in it.
+        When the table cannot be read, or not all of the space is in it.
     """
     source = settings.truth
     if source is None:
@@ -32,10 +37,12 @@ def make_truth(settings: Settings) -> TruthTable | None:
     table = load_truth(Path(source.table))
     if source.columns is not None:
         table = table.select(source.columns)
+    # The history gets the columns true_<name> and true_<name>_rank, which must not be the same for two names.
     twice = [name for name in table.columns if f'{name}_rank' in table.columns]
     if twice:
         raise TruthError(f'columns {twice[0]} and {twice[0]}_rank of {table.path} would both be true_{twice[0]}_rank; '
                          'list those to show in `columns`, without one of them')
+    # Checked before the search, which would end at the first epoch whose architecture is missing.
     missing = table.missing(settings.space.get('operations', BENCHMARK_PRIMITIVES))
     if missing:
         raise TruthError(f'{table.path} lacks {len(missing)} architectures that the search can find, such as '
@@ -44,7 +51,7 @@ def make_truth(settings: Settings) -> TruthTable | None:
 
 
 def _check_space(space: Mapping[str, Any]) -> None:
-    """Refuse what no table of the benchmark can have."""
+    """Refuse spaces and operations that no table of the benchmark can have."""
     name = space['name']
     if name not in BENCHMARK_SPACES:
         raise TruthError(f'the table is of NAS-Bench-201, and the space is {name}; use {_SPACES}, or leave truth out')
