@@ -13,6 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# Type checkers and editors read these imports; at run time `__getattr__` makes them, one by one.
 if TYPE_CHECKING:
     from nni_wcnas import data, presets, spaces
     from nni_wcnas.papers import citation
@@ -158,18 +159,22 @@ _HOMES = {
     'load_architecture': 'spaces.architecture',
     'save_architecture': 'spaces.architecture',
 }
+"""Module of each public name, without the package's own; modules themselves are not listed."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562)."""
+    # The one name that is called otherwise in its own module.
     if name == 'published_architecture':
         return import_module('nni_wcnas.spaces.published').load
     if name in _HOMES:
         return getattr(import_module(f'nni_wcnas.{_HOMES[name]}'), name)
+    # What is public and has no home is a module: data, presets, spaces.
     if name in __all__:
         return import_module(f'nni_wcnas.{name}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def __dir__() -> list[str]:
+    """Return the public names, imported or not."""
     return __all__

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Write a file whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes) -> None
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # In the same folder, as a file can be renamed atomically within one file system
+    # only; hidden, so that no pattern finds it.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
     try:
         with os.fdopen(handle, 'wb') as file:
             file.write(content.encode() if isinstance(content, str) else content)
         os.chmod(temporary, 0o644)  # Temporary files are private; a result is not.
         os.replace(temporary, path)
+    # Also after Ctrl-C: a half-written temporary file must not stay behind.
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -73,19 +73,25 @@ class Batch(NamedTuple):
     indices: Tensor | None = None
     """Position of each example in the training set, shape ``(N,)``, dtype int64; None with a stock evaluator."""
     clean: Tensor | None = None
-    """The same images without augmentation, in [-1, 1], shape ``(N, 3, H, W)``; with a stock evaluator None, or to an
-    objective with a tester the augmented ones in [-1, 1]."""
+    """The same images without augmentation, in [-1, 1], shape ``(N, 3, H, W)``.
+
+    With a stock evaluator it is None, or the augmented images in [-1, 1] for an objective with a tester.
+    """
 
 
 @dataclass(frozen=True)
 class SGDStep:
-    """The numbers of one step of ``torch.optim.SGD`` (no dampening, no Nesterov momentum)."""
+    """The numbers of one step of ``torch.optim.SGD`` (no dampening, no Nesterov momentum).
+
+    The fields are named as the arguments of :func:`nni_wcnas.functional.hypergradient.sgd_step`, which takes them as
+    ``**vars(step)``.
+    """
 
     lr: float
     momentum: float = 0.0
     weight_decay: float = 0.0
     buffers: Parameters = field(default_factory=dict)
-    """Momentum buffer by parameter name; empty before the first step."""
+    """Momentum buffers by parameter name; empty before the first step."""
 
 
 # ----------------------------------------------------------------------------------------------------------------
@@ -99,16 +105,17 @@ class Moment(NamedTuple):
     """
 
     epoch: int = 0
-    """Of the stage, from 0."""
+    """Epoch of the stage, from 0."""
     epochs: int = 1
-    """Of the stage."""
+    """Number of epochs of the stage."""
     warmup: int = 0
     """Epochs at the start of the stage that leave the architecture alone."""
     stage: int = 0
     seed: int = 0
-    """Changes with every resampling of a stochastic relaxation."""
+    """Seed of the random numbers; a stochastic relaxation changes it with every resampling."""
     run: tuple[int, int] | None = None
-    """Epoch and number of epochs since the weights began, over all stages that go on with them; None: of the stage."""
+    """Epoch and number of epochs since the weights began, over all stages that go on with them; None stands for the
+    stage's."""
 
     @property
     def age(self) -> int:
@@ -117,20 +124,22 @@ class Moment(NamedTuple):
 
     @property
     def span(self) -> int:
-        """Epochs for which the weights are searched with, in all."""
+        """Number of epochs for which the weights are searched with, in all."""
         return self.epochs if self.run is None else self.run[1]
 
     @property
     def progress(self) -> float:
-        """Share of :attr:`span` that is over, in [0, 1]; 1 in its last epoch."""
+        """Share of :attr:`span` that is over, in [0, 1]: 0 in its first epoch, 1 in its last if there are several."""
         return self.age / (self.span - 1) if self.span > 1 else 0.0
 
     def of(self, label: str) -> Moment:
-        """The same moment with random numbers of its own, as each type of cell has."""
+        """Return the same moment with random numbers of its own for a label, as each type of cell has."""
+        # crc32, as Python's `hash` of a string changes from process to process. The odd constant (2^64 over the golden
+        # ratio) spreads nearby checksums over the seeds; generators take 63 bits.
         return self._replace(seed=(self.seed + zlib.crc32(label.encode()) * 0x9E3779B97F4A7C15) % 2**63)
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """The random numbers of this moment."""
+        """Return a generator of this moment's random numbers; two calls give the same numbers."""
         return torch.Generator(device).manual_seed(self.seed)
 
 
@@ -147,7 +156,10 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True)
 class CellLayout:
-    """The graph of one type of cell: E edges with K candidate operations each."""
+    """The graph of one type of cell: E edges with K candidate operations each.
+
+    Edges are the rows of the architecture matrix, candidates its columns.
+    """
 
     operations: tuple[str, ...]
     """Names of the K candidate operations; an explicit ``'none'`` among them is never selected."""
@@ -157,31 +169,33 @@ class CellLayout:
     label: str = 'normal'
     is_reduction: bool = False
     keeps_all_edges: bool = False
-    """Every edge stays, with one operation (NAS-Bench-201), ``'none'`` included."""
+    """Whether every edge stays, with one operation, ``'none'`` included, as in NAS-Bench-201."""
 
     @property
     def edges(self) -> tuple[Edge, ...]:
-        """Rows of the architecture matrix, ordered by node and source state."""
+        """The E edges in the order of the rows: by target node, then by source state."""
         first = self.num_predecessors
         return tuple(
             Edge(source, target) for target in range(first, first + self.num_nodes) for source in range(target)
         )
 
     def edges_into(self, node: int) -> range:
-        """Rows of the edges that enter intermediate ``node`` (0-based), ordered by source state."""
+        """Return the rows of the edges that enter intermediate ``node`` (from 0), ordered by source state."""
+        # Node n has an edge from each predecessor and each earlier node, so the
+        # rows before it are a sum of such counts.
         start = sum(self.num_predecessors + earlier for earlier in range(node))
         return range(start, start + self.num_predecessors + node)
 
 
 @dataclass(frozen=True)
 class CellScores:
-    """What a selection sees of one relaxed cell."""
+    """What a selection is told of one relaxed cell."""
 
     logits: Tensor
     """Raw architecture parameters, shape ``(E, K)`` or ``(E, K + 1)`` when the relaxation carries a hidden 'none' in
     the last column; minus infinity for a candidate that was pruned."""
     probabilities: Tensor
-    """What the relaxation says of each candidate, same shape as ``logits``; 0 for a candidate that was pruned."""
+    """Strength of each candidate by the relaxation, same shape as ``logits``; 0 for a candidate that was pruned."""
     layout: CellLayout
 
 
@@ -197,11 +211,17 @@ CellGenotype = tuple[tuple[Choice, ...], ...]
 
 
 class Selection(ABC):
-    """How a discrete cell is read off the relaxed one. Pure: same scores, same genotype."""
+    """How a discrete cell is read off the relaxed one. Pure: the same scores give the same genotype."""
 
     @abstractmethod
     def select(self, scores: CellScores) -> CellGenotype:
-        """Choose ``num_ops_per_node`` edges for each node, or one operation for each edge where all edges are kept."""
+        """Choose ``num_ops_per_node`` edges for each node, or one operation for each edge where all edges are kept.
+
+        Raises
+        ------
+        ValueError
+            When a score is not finite: a diverged search has no cell.
+        """
 
 
 class Weighting(ABC):
@@ -211,37 +231,44 @@ class Weighting(ABC):
     """
 
     is_stochastic: bool = False
-    """Whether it draws random numbers: a new moment is then made for each architecture and each weight step."""
+    """Whether it draws random numbers: a new moment is then made for each architecture step and each weight step."""
     on_simplex: bool = True
     """Whether each row of weights is a distribution, so that a smoothing can perturb it."""
     is_twice_differentiable: bool = True
-    """Whether Hessians in the logits can be taken. A product with weights, as in ``Unrolled``, differentiates once."""
+    """Whether Hessians in the logits can be taken. Products with weights, as in ``Unrolled``, differentiate in them
+    once."""
     is_penalised: bool = False
     """Whether :meth:`penalty` is part of the architecture's loss."""
     is_sparse: bool = False
-    """Whether weights of exactly zero, which have no gradient, are many: these operations are not computed then."""
+    """Whether many weights are exactly zero and have no gradient: these operations are not computed then."""
     needs_cells: bool = False
     """Whether it works on cells alone, not on single layer choices."""
 
     @abstractmethod
     def weights(self, alpha: Tensor, moment: Moment) -> Tensor:
-        """Map logits of shape ``(E, K)`` to mixing weights of shape ``(E, K)``."""
+        """Map logits of shape ``(E, K)`` to mixing weights of shape ``(E, K)``; the same moment gives the same
+        weights."""
 
     def strengths(self, alpha: Tensor, moment: Moment) -> Tensor:
-        """What a selection sees, shape ``(E, K)``: the weights, without randomness."""
+        """Return what a selection sees, shape ``(E, K)``: by default the weights, without randomness."""
         return self.weights(alpha, moment)
 
     def penalty(self, alpha: Tensor, layout: CellLayout, moment: Moment) -> Tensor:
-        """What the architecture pays beside its loss for one type of cell, a scalar."""
+        """Return what the architecture pays beside its loss for one type of cell, a scalar."""
+        # By default nothing is charged; a scalar of the logits' device and type, so that it can be added to others.
         del layout, moment  # Unused: there is no penalty.
         return alpha.new_zeros(())
 
 
 class Transform:
-    """What is done to the edges of a cell beside mixing their candidates. Transforms stack."""
+    """What is done to the edges of a cell beside mixing their candidates. Transforms stack.
+
+    A transform describes and wraps; the cells of ``nni_wcnas.supernet`` do what ``share``, ``normalises_edges`` and
+    ``extra`` say.
+    """
 
     share: int = 1
-    """Operations see the first of so many equal parts of the channels; the others bypass them."""
+    """Into how many equal parts channels are split: operations see the first part, the others bypass them."""
     normalises_edges: bool = False
     """Whether each edge has an architecture parameter of its own, whose softmax over a node's edges weights them."""
     extra: str | None = None
@@ -250,17 +277,17 @@ class Transform:
     """Whether passes draw random numbers from torch's global state."""
 
     def extra_weight(self, moment: Moment) -> float:
-        """Weight of the extra operation."""
+        """Return the weight of the extra operation at a moment."""
         del moment  # Unused: there is none.
         return 0.0
 
     def wrap(self, operation: str, module: nn.Module) -> nn.Module:
-        """Replace a candidate operation of an edge."""
+        """Return what takes the place of a candidate operation of an edge; by default the operation itself."""
         del operation  # Unused: operations stay as they are.
         return module
 
     def update(self, module: nn.Module, moment: Moment) -> None:
-        """Tell a module that :meth:`wrap` has made which moment it is."""
+        """Tell a module that :meth:`wrap` has made which moment it is; called before each epoch."""
         del module, moment  # Unused: nothing changes with time.
 
 
@@ -268,13 +295,13 @@ class Smoothing(ABC):
     """What the architecture is while the weights learn. Acts in the weight step only."""
 
     perturbs: bool = True
-    """False for the one that does nothing."""
+    """Whether it changes anything; False for the member that does nothing."""
 
     @abstractmethod
     def perturbed(
         self, weights: Parameters, loss: Callable[[Parameters], Tensor], moment: Moment
     ) -> Parameters | None:
-        """Mixing weights for the weight step.
+        """Return the mixing weights of the weight step.
 
         Parameters
         ----------
@@ -284,11 +311,11 @@ class Smoothing(ABC):
         loss
             Training loss of this batch under other mixing weights, differentiable in them; changes no statistics.
         moment
-            When.
+            The moment of the search, from whose epoch a radius may follow.
 
         Returns
         -------
-        Weights of the same shapes; None leaves the architecture alone.
+        Weights of the same shapes by label; None leaves the architecture as it is.
         """
 
 
@@ -298,20 +325,21 @@ class Smoothing(ABC):
 
 @dataclass(frozen=True)
 class Stage:
-    """One supernet to train."""
+    """One supernet to train, or one that goes on under other rules."""
 
     epochs: int | None
-    """None takes what the evaluator has left."""
+    """Length of the stage; None takes the evaluator's ``max_epochs``."""
     warmup: int = 0
-    """The first epochs train neither A nor B, nor an adversary that :attr:`Objective.rests_in_warmup`."""
+    """Epochs at the start that train neither A nor B, nor an adversary that :attr:`Objective.rests_in_warmup`."""
     num_cells: int | None = None
     """Depth of the supernet; None leaves it as it is."""
     share: int | None = None
-    """:attr:`Transform.share` of this stage; None leaves it as it is. Operations are widened, keeping their weights."""
+    """The :attr:`Transform.share` of this stage; None leaves it as it is. Operations are widened, keeping their
+    weights."""
     is_fresh: bool = False
-    """Weights, architecture and their optimisers start anew; else they go on."""
+    """Whether weights, architecture and their optimisers start anew; else they go on."""
     learning_rate_factor: float = 1.0
-    """Of the weights' learning rate; other than 1, its annealing starts anew with the stage."""
+    """Factor of the weights' learning rate; where it is not 1, the annealing starts anew with the stage."""
 
 
 class Supernet(ABC):
@@ -322,15 +350,15 @@ class Supernet(ABC):
 
     @abstractmethod
     def scores(self) -> dict[str, CellScores]:
-        """What a selection sees, by label of the cell."""
+        """Return what a selection sees, by label of the cell."""
 
     @abstractmethod
     def select(self, label: str) -> CellGenotype:
-        """What the selection would choose now for one cell."""
+        """Return what the selection would choose now for one cell."""
 
     @abstractmethod
     def export(self) -> dict[str, Any]:
-        """What the search would return now: NNI's sample."""
+        """Return what the search would return now: NNI's sample."""
 
     @abstractmethod
     def prune(self, label: str, candidates: Iterable[tuple[int, int]]) -> None:
@@ -342,18 +370,19 @@ class Supernet(ABC):
 
     @abstractmethod
     def validate(self, label: str, without: Iterable[tuple[int, int]]) -> tuple[float, float]:
-        """Mean loss and accuracy on the architecture's half while candidates of one cell have no weight.
+        """Return mean loss and accuracy on the architecture's half while candidates of one cell have no weight.
 
-        The weights of the others stay as they are. Statistics are those of each batch, and none is moved.
+        The weights of the others stay as they are. Passes are normalised by the statistics of their batch, and move
+        none.
         """
 
     @abstractmethod
     def largest_eigenvalue(self) -> float:
-        """Of the Hessian of the validation loss by the architecture, on the last validation batch."""
+        """Return the largest eigenvalue of the Hessian of the validation loss by A, on the last validation batch."""
 
     @abstractmethod
     def draw(self, count: int) -> int:
-        """A random number below ``count``, from the search's random state."""
+        """Return a random number below ``count``, from the search's random state."""
 
 
 class Schedule(ABC):
@@ -368,16 +397,27 @@ class Schedule(ABC):
 
     @abstractmethod
     def stages(self, cells: Sequence[CellLayout]) -> Sequence[Stage]:
-        """The stages in order, for a space of these types of cells."""
+        """Return the stages in order, for a space of these types of cells.
+
+        An empty sequence stands for a space that is not known yet: of its answer, only lengths may differ from the real
+        one.
+        """
 
     def pruned(self, stage: int, scores: CellScores) -> set[tuple[int, int]]:
-        """Candidates (row, column) of one cell to take out before the given stage, from the scores at the end of the
-        stage before."""
+        """Return candidates (row, column) of one cell to take out before a stage.
+
+        Parameters
+        ----------
+        stage
+            The stage that begins, from 1.
+        scores
+            The cell at the end of the stage before.
+        """
         del stage, scores  # Unused: all stay.
         return set()
 
     def begin_epoch(self, supernet: Supernet, moment: Moment) -> None:
-        """Act before an epoch."""
+        """Act before an epoch, as by pruning; by default nothing happens."""
         del supernet, moment  # Unused: nothing happens.
 
     def end_epoch(self, supernet: Supernet, moment: Moment) -> dict[str, Any] | None:
@@ -391,11 +431,14 @@ class Schedule(ABC):
 
 
 class Noise(NamedTuple):
-    """What images are made from: kept and passed again, it gives the same ones."""
+    """What images are made from: kept and passed again, it gives the same images."""
 
     latent: Any
-    """Of a generator: a tensor of shape ``(N, D)``, standard normal: the latent, and behind it the noise of a generator
-    that has more. Of a tester that changes real images: these, and the random draws."""
+    """What a tester makes its images from, beside their labels.
+
+    For a generator: a tensor of shape ``(N, D)``, standard normal; the latent and, behind it, the noise of a generator
+    that has more. For a tester that changes real images: these images and the random draws.
+    """
     labels: Tensor
     """Classes, shape ``(N,)``, dtype int64."""
 
@@ -410,9 +453,12 @@ class Tester(nn.Module, ABC):
     num_classes: int
     image_size: int
     pretrained: str | Path | None = None
-    """File of pre-training that it was made with; an auxiliary model takes its state from there."""
+    """File of pre-training that the tester was made with; an auxiliary model takes its state from there."""
     has_hyperparameters: bool = True
-    """False where there is no B: nothing ascends then, and no auxiliary model, whose judgement is B's alone, learns."""
+    """Whether there is a B.
+
+    Where there is none, nothing ascends, and no auxiliary model learns, as its judgement is of use to B alone.
+    """
     changes_validation: bool = False
     """Whether the real images that it changes are those of the validation batch, not of the training batch."""
 
@@ -420,32 +466,34 @@ class Tester(nn.Module, ABC):
     def noise(self, count: int, source: Batch | None = None) -> Noise:
         """Draw what ``count`` images are made from, on the tester's device, from torch's global random state.
 
-        ``source`` are real images; a tester that changes real images draws from them, a generator needs none.
+        ``source`` holds real images; a tester that changes real images draws from them, a generator needs none.
         """
 
     @abstractmethod
     def generate(self, noise: Noise, generator: Parameters | None = None) -> Tensor:
-        """f(G) or f(B): images in [-1, 1] of shape ``(N, 3, image_size, image_size)``, differentiable in ``generator``
-        (default: the live :meth:`generator_parameters`); changes nothing."""
+        """Return images f(G) or f(B) in [-1, 1], shape ``(N, 3, image_size, image_size)``; changes nothing.
+
+        They are differentiable in ``generator``, by default the live :meth:`generator_parameters`.
+        """
 
     def attack(self, images: Tensor, noise: Noise, logits: Callable[[Tensor], Tensor]) -> Tensor:
-        """What the architecture sees of images that :meth:`generate` made of ``noise``; draws nothing.
+        """Return what the architecture sees of images that :meth:`generate` made of ``noise``; draws nothing.
 
-        ``logits`` are the learner's, one step ahead, of images in [-1, 1]; they are not differentiable in W' and A.
+        ``logits`` maps images in [-1, 1] to the learner's logits one step ahead; it is not differentiable in W' and A.
         """
         del noise, logits  # Unused: images are hard by B, not by the learner at hand.
         return images
 
     @abstractmethod
     def hyperparameters(self) -> Parameters:
-        """B: the live, unconstrained hyper-parameters; none where :attr:`has_hyperparameters` says so."""
+        """Return B: the live, unconstrained hyper-parameters; empty where :attr:`has_hyperparameters` is False."""
 
     @abstractmethod
     def values(self) -> dict[str, float]:
-        """B in its physical units, or what sums it up, by name, for logs."""
+        """Return B in its physical units, or what sums it up, by name, for logs."""
 
     def generator_parameters(self) -> Parameters:
-        """What images are differentiable in: B, or a generator's parameters G, live."""
+        """Return what images are differentiable in: B, or the live parameters G of a generator."""
         return self.hyperparameters()
 
     @property
@@ -459,7 +507,7 @@ class Tester(nn.Module, ABC):
         return {}
 
     def optimizers(self, epochs: int, *, learns_b: bool = True) -> list[NamedOptimizer]:
-        """Build the optimisers of :meth:`adversary_step` (not of B, if the search learns it), and remember them."""
+        """Build the optimisers of :meth:`adversary_step` and remember them; B's is the search's, where ``learns_b``."""
         del epochs, learns_b  # Unused: there is nothing but B.
         return []
 
@@ -469,7 +517,7 @@ class GenerativeTester(Tester):
 
     @abstractmethod
     def generator_parameters(self) -> Parameters:
-        """G: the live parameters of the generator."""
+        """Return G: the live parameters of the generator."""
 
     @abstractmethod
     def generation_loss(
@@ -479,7 +527,7 @@ class GenerativeTester(Tester):
         hyperparameters: Parameters | None = None,
         statistics: Any = None,
     ) -> tuple[Tensor, Any]:
-        """L_dg(G, B), differentiable in both; never changes the tester.
+        """Return L_dg(G, B), differentiable in both, and the statistics that it held fixed; never changes the tester.
 
         ``statistics`` are the batch statistics that the loss holds fixed; pass those that an earlier call returned to
         evaluate the *same* function at perturbed parameters.
@@ -492,12 +540,12 @@ class GenerativeTester(Tester):
 
     @abstractmethod
     def optimizers(self, epochs: int, *, learns_b: bool = True) -> list[NamedOptimizer]:
-        """Build the optimisers of G and S (not of B, if the search learns it), and remember them for
-        :meth:`adversary_step`."""
+        """Build the optimisers of G and S and remember them for :meth:`adversary_step`; B's is the search's, where
+        ``learns_b``."""
 
     @abstractmethod
     def generator_step(self) -> SGDStep:
-        """The numbers of the generator's next optimiser step."""
+        """Return the numbers of the generator's next optimiser step."""
 
 
 class Auxiliary(nn.Module, ABC):
@@ -508,23 +556,23 @@ class Auxiliary(nn.Module, ABC):
 
     @abstractmethod
     def learnable(self) -> Parameters:
-        """V: the live parameters that this model trains (not those it shares with the tester)."""
+        """Return V: the live parameters that this model trains, not those it shares with the tester."""
 
     @abstractmethod
     def loss(self, images: Tensor, labels: Tensor, parameters: Parameters | None = None) -> Tensor:
-        """Cross-entropy, differentiable in ``images`` and ``parameters``; never changes the model."""
+        """Return the cross-entropy, differentiable in ``images`` and ``parameters``; never changes the model."""
 
     @abstractmethod
     def train_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One optimiser step on detached images; returns the loss, detached."""
+        """Take one optimiser step on detached images; return the loss, detached."""
 
     @abstractmethod
     def optimizers(self, epochs: int) -> list[NamedOptimizer]:
-        """Build V's optimiser; remembers it for :meth:`train_step`."""
+        """Build V's optimiser over so many epochs; remember it for :meth:`train_step`."""
 
     @abstractmethod
     def sgd_step(self) -> SGDStep:
-        """The numbers of V's next optimiser step."""
+        """Return the numbers of V's next optimiser step."""
 
 
 class NamedOptimizer(NamedTuple):
@@ -535,8 +583,8 @@ class NamedOptimizer(NamedTuple):
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
 
 
-# ------------------------------------------------------------------------------------------------------------------ one
-# search iteration
+# ----------------------------------------------------------------------------------------------------------------
+# one search iteration
 
 
 class Learner(ABC):
@@ -545,12 +593,12 @@ class Learner(ABC):
     @property
     @abstractmethod
     def weights(self) -> Parameters:
-        """W, live."""
+        """W, the live parameters by name."""
 
     @property
     @abstractmethod
     def alphas(self) -> Parameters:
-        """A, live."""
+        """A, the live parameters by name."""
 
     @abstractmethod
     def loss(
@@ -562,25 +610,34 @@ class Learner(ABC):
         *,
         moves_statistics: bool = False,
     ) -> Tensor:
-        """L_tgt: mean loss; the supernet's running statistics stay untouched unless told otherwise."""
+        """Return L_tgt, the mean loss of a batch, at given weights and architecture or the live ones.
+
+        Running statistics stay untouched, unless ``moves_statistics``.
+        """
 
     @abstractmethod
     def logits(self, images: Tensor, weights: Parameters | None = None, alphas: Parameters | None = None) -> Tensor:
-        """Scores of shape ``(N, classes)``, likewise."""
+        """Return scores of shape ``(N, classes)``, at given weights and architecture or the live ones."""
 
     @abstractmethod
     def loss_and_features(
         self, images: Tensor, labels: Tensor, weights: Parameters | None = None, alphas: Parameters | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The same, with the penultimate features of shape ``(N, F)``."""
+        """Return the mean loss and the penultimate features, shape ``(N, F)``, of one pass."""
 
     @abstractmethod
     def renormalise(self, images: Tensor) -> Tensor:
-        """From the tester's [-1, 1] to the statistics of the learner's input."""
+        """Map images from the tester's [-1, 1] to the statistics of the learner's input."""
 
     @abstractmethod
     def sgd_step(self) -> SGDStep:
-        """The numbers of the weight optimiser's next step. Raises ValueError when it is not plain SGD."""
+        """Return the numbers of the weight optimiser's next step.
+
+        Raises
+        ------
+        ValueError
+            When it is not plain SGD.
+        """
 
 
 class TrainingPass(NamedTuple):
@@ -589,39 +646,44 @@ class TrainingPass(NamedTuple):
     gradients: Parameters
     """dL_tr / dW by name."""
     loss: Tensor
-    """Detached."""
+    """The training loss, detached."""
 
 
 class Lookahead(NamedTuple):
     """The learner one step ahead."""
 
     weights: Parameters
-    """W', leaves."""
+    """W' by name, leaves that require gradients."""
     indirect: Callable[[Parameters], Parameters]
-    """``dL/dW' -> -lr_w (d2 L_tr / dA dW) . dL/dW'``, by name of A: what leads to A through W'. To be called once."""
+    """The map ``dL/dW' -> -lr_w (d2 L_tr / dA dW) . dL/dW'``, by name of A: what leads to A through W'.
+
+    To be called once: an exact product frees its graph.
+    """
     training: TrainingPass | None
-    """The pass behind W', where there was one."""
+    """The training pass behind W'; None where there was none."""
 
 
 class Hypergradient(ABC):
     """How the inner problem of the learner enters dA."""
 
     unrolls: bool
+    """Whether W' depends on A, so that gradients by W' are of use."""
 
     @abstractmethod
     def ahead(self, step: Step, *, reuse: bool = False) -> Lookahead:
-        """W', and the way back from it.
+        """Return W', and the way back from it to A.
 
         With ``reuse`` its training pass stands for the weight step's own: running statistics move in it.
         """
 
     @abstractmethod
     def inner(self, loss: Loss, parameters: Parameters, targets: Parameters) -> InnerGradient:
-        """The gradient of another inner problem, of the tester's chain, and its product by this member's method."""
+        """Return the gradient of another inner problem, as in the tester's chain, and its product by this member's
+        method."""
 
     @abstractmethod
     def product(self, loss: Loss, parameters: Parameters, targets: Parameters, vector: Parameters) -> Parameters:
-        """The implicit product alone."""
+        """Return the product (d2 L / d targets d parameters) . vector alone, by this member's method."""
 
 
 @dataclass
@@ -640,9 +702,9 @@ class Step:
     memory: Parameters = field(default_factory=dict)
     """Tensors that the objective keeps from step to step; saved in checkpoints."""
     index: int = 0
-    """Of the batch in its epoch, from 0."""
+    """Number of the batch in its epoch, from 0."""
     gradient_clip_val: float | None = None
-    """Largest norm of the gradient of a weight step; None for no clip."""
+    """Largest norm of the gradient of a weight step; None does not clip."""
 
 
 class HyperparameterUpdate(NamedTuple):
@@ -660,19 +722,20 @@ class ArchitectureUpdate(NamedTuple):
     """dA, to descend."""
     losses: Losses
     ascent: Callable[[], HyperparameterUpdate] | None = None
-    """Makes dB, where B learns: to be called once, after A has moved."""
+    """Makes dB, where B learns; to be called once, after A has moved."""
     weight_gradient: Parameters | None = None
-    """The training gradient at W, if this batch's weight step shall reuse it."""
+    """The training gradient at W, which this batch's weight step shall reuse; None where it computes its own."""
 
 
 class Objective(ABC):
-    """What the architecture minimises."""
+    """What the architecture minimises, and which parts of the tester learn for it."""
 
     reuse_gradient: bool = False
     """Whether the weight step of an architecture batch takes the lookahead's gradient."""
     every: int
     """A (and B, and the generator) are updated on every ``every``-th batch."""
     needs_tester: bool = False
+    """Whether the objective learns from a tester's images."""
     needs_generator: bool = False
     """Whether the tester must be a :class:`GenerativeTester`; an augmentation policy stands in for any other."""
     trains_generator: bool = True
@@ -680,7 +743,7 @@ class Objective(ABC):
     rests_in_warmup: bool = False
     """Whether nothing but the weights learns in the warm-up."""
     needs_unrolling: bool = False
-    """Whether the hypergradient must unroll."""
+    """Whether the hypergradient must unroll the weights."""
     needs_auxiliary: bool = False
     """Whether an auxiliary model learns from the tester's images."""
     hyperparameter_lr: float = 0.0
@@ -688,10 +751,10 @@ class Objective(ABC):
 
     @abstractmethod
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """Compute the gradient of A, and how to compute that of B. Changes nothing."""
+        """Return the gradient of A, and what computes that of B. Changes nothing but the step's memory."""
 
     def weight_loss(self, step: Step) -> Tensor:
-        """What the weights minimise."""
+        """Return what the weights minimise: by default the evaluator's loss on the training batch."""
         return step.evaluator_loss(step.train)
 
     def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:

@@ -33,7 +33,7 @@ class LearnerModule(LightningModule):
     data
         Gives the normalisation and, on resume, is told the epoch.
     tester, auxiliary
-        None for an average-case search.
+        The adversary's networks; None for an average-case search.
     learning_rate, min_learning_rate, momentum, weight_decay
         SGD with cosine annealing per epoch.
     hard
@@ -58,15 +58,23 @@ class LearnerModule(LightningModule):
         self.learning_rate, self.min_learning_rate = learning_rate, min_learning_rate
         self.momentum, self.weight_decay = momentum, weight_decay
         self.annealing: tuple[int, float] | None = None
-        """Length of the cosine in epochs, and factor of the learning rate; None is the whole training, 1."""
+        """Length of the cosine in epochs, and factor of the learning rate; None is the whole training, and 1."""
         self.set_epoch, self.num_classes = data.set_epoch, data.num_classes
+        # Buffers move with the module to its device. They are not persistent, as they follow from the arguments; their
+        # shape broadcasts over images (N, 3, H, W).
         self.register_buffer('mean', torch.tensor(data.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(data.std).view(1, 3, 1, 1), persistent=False)
         self.register_buffer('hard', torch.empty(0, dtype=torch.long) if hard is None else hard, persistent=False)
         self._validation: list[tuple[Tensor, Tensor]] = []
 
     def set_model(self, model: nn.Module) -> None:
-        """Take the network in; refuses one with fewer classes than the data, whose loss would fail on a label."""
+        """Take the network in; refuse one with fewer classes than the data, whose loss would fail on a label.
+
+        Raises
+        ------
+        ValueError
+            When the last linear layer has too few outputs.
+        """
         layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
         if layers and layers[-1].out_features < self.num_classes:
             raise ValueError(
@@ -76,11 +84,12 @@ class LearnerModule(LightningModule):
         super().set_model(model)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, shape ``(N, classes)``."""
+        """Return logits, shape ``(N, classes)``."""
         return self.model(images)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """SGD on the learner's parameters, and on nothing else."""
+        """Return SGD on the learner's parameters, with a cosine over the epochs of :attr:`annealing`."""
+        # NNI's default would optimise all parameters of this module, the tester's included: `self.model` alone is W.
         epochs, factor = self.annealing or (self.trainer.max_epochs, 1.0)
         rate = factor * self.learning_rate
         optimizer = torch.optim.SGD(self.model.parameters(), rate, self.momentum, weight_decay=self.weight_decay)
@@ -89,7 +98,8 @@ class LearnerModule(LightningModule):
         return {'optimizer': optimizer, 'lr_scheduler': cosine}
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Cross-entropy of one batch."""
+        """Return the cross-entropy of one batch; log loss and accuracy."""
+        # A batch is (images, labels, indices, clean images); this step needs the first two.
         images, labels = batch[:2]
         logits = self(images)
         loss = self.criterion(logits, labels)
@@ -99,14 +109,16 @@ class LearnerModule(LightningModule):
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Collect whether each example is right, and which it is."""
+        """Log the loss; collect which examples are classified correctly, with their indices."""
         batch = Batch(*batch)
         logits = self(batch.images)
         self.log('val_loss', self.criterion(logits, batch.labels), batch_size=len(batch.labels))
         self._validation.append((logits.argmax(1) == batch.labels, batch.indices))
 
     def on_validation_epoch_end(self) -> None:
-        """Accuracy on all validation examples and on the hard ones."""
+        """Log the accuracy on all validation examples and on the hard ones."""
+        # Both of shape (N_val,), over all batches: a mean of the batches' means
+        # would weigh a small last batch too much.
         right, indices = (torch.cat(parts) for parts in zip(*self._validation))
         self._validation.clear()
         self.log('val_accuracy', right.float().mean(), prog_bar=True)
@@ -138,7 +150,7 @@ class SearchEvaluator(Lightning):
     learning_rate, min_learning_rate, momentum, weight_decay
         SGD on the weights with cosine annealing per epoch (papers/wcnas, table 25).
     hard
-        Indices (positions in the training set) of the validation examples whose accuracy is logged apart as
+        Indices (positions in the training set), int64, of the validation examples whose accuracy is logged apart as
         ``val_accuracy_hard``.
     checkpoint_directory
         Write ``last.ckpt`` there after each epoch, atomically; None writes none.
@@ -149,7 +161,7 @@ class SearchEvaluator(Lightning):
         adversary's steps under autocast; everything that is unrolled, perturbed or generated for the architecture stays
         in float32. Faster on GPUs and processors with bfloat16 units, slower elsewhere. ``'64-true'`` is for checks.
     **trainer_kwargs
-        For Lightning's ``Trainer``.
+        Further arguments of Lightning's ``Trainer``.
 
     Raises
     ------
@@ -190,6 +202,7 @@ class SearchEvaluator(Lightning):
             hard=hard,
         )
         callbacks = [*trainer_kwargs.pop('callbacks', []), *_checkpoints(checkpoint_directory)]
+        # NNI's traced Trainer. The caller's arguments come last and win over these defaults.
         trainer = Trainer(
             **{
                 'max_epochs': max_epochs,
@@ -218,9 +231,9 @@ class SearchEvaluator(Lightning):
         Parameters
         ----------
         has_auxiliary
-            Whether it is.
+            Whether the objective trains an auxiliary model.
         learner
-            Weights of the space's convolutions.
+            Number of weights of the space's convolutions, which the width of a small auxiliary model follows.
         """
         module, data = self.module, self.data
         if module.tester is None:
@@ -229,14 +242,15 @@ class SearchEvaluator(Lightning):
             module.auxiliary = _auxiliary_model(self._auxiliary, module.tester, learner)
 
     def validation_dataloader(self) -> Any:
-        """The architecture half without augmentation, in order."""
+        """Return the architecture's half without augmentation, in order."""
         return self.data.evaluation_dataloader('architecture')
 
 
 def _checkpoints(directory: str | Path | None) -> list[ModelCheckpoint]:
-    """What writes ``last.ckpt`` after each epoch, if it is wanted."""
+    """Return the callback that writes ``last.ckpt`` after each epoch, or nothing."""
     if directory is None:
         return []
+    # `enable_version_counter` would write last-v1.ckpt beside an earlier file, which a resumed run has.
     return [
         ModelCheckpoint(
             directory, 'last', save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
@@ -247,7 +261,13 @@ def _checkpoints(directory: str | Path | None) -> list[ModelCheckpoint]:
 def _early_auxiliary(
     auxiliary: str | AuxiliaryOptions | Auxiliary | None, tester: Tester | None
 ) -> Auxiliary | None:
-    """The auxiliary model, unless it is to be built when the tester is known, or the space."""
+    """Return the auxiliary model, unless it must wait for the tester or the space to be known.
+
+    Raises
+    ------
+    ValueError
+        When there is one beside a tester without hyper-parameters.
+    """
     if tester is not None and not tester.has_hyperparameters:
         if auxiliary is not None:
             raise ValueError(
@@ -265,10 +285,13 @@ def _early_auxiliary(
 def _auxiliary_model(
     auxiliary: str | AuxiliaryOptions | Auxiliary | None, tester: Tester, learner: int | None = None
 ) -> Auxiliary:
+    """Return the module that was given, or make the auxiliary model that was described."""
     return auxiliary if isinstance(auxiliary, nn.Module) else make_auxiliary(auxiliary, tester, learner=learner)
 
 
 def _check_tester(tester: Tester, data: ImageData) -> None:
+    """Refuse a tester for images of another size, or of another number of classes, than the data's."""
+    # A tester that changes images may have size 0, which takes any.
     if tester.image_size not in (0, data.image_size):
         raise ValueError(
             f'The tester makes images of {tester.image_size} pixels and {data.name} has images of {data.image_size}: '
@@ -282,6 +305,7 @@ def _check_tester(tester: Tester, data: ImageData) -> None:
 
 
 def _check_precision(precision: str) -> None:
+    """Refuse a precision that hypergradients are not made for."""
     if precision not in get_args(Precision):
         raise ValueError(
             f'precision must be one of {", ".join(get_args(Precision))}, not {precision}: float16 needs scaled losses, '
@@ -292,6 +316,7 @@ def _check_precision(precision: str) -> None:
 def _check_numbers(
     max_epochs: int, learning_rate: float, min_learning_rate: float, momentum: float, weight_decay: float
 ) -> None:
+    """Refuse numbers that are out of range."""
     if max_epochs < 1:
         raise ValueError(f'max_epochs must be at least 1, not {max_epochs}')
     if not 0 < learning_rate < math.inf:
@@ -307,7 +332,9 @@ def _check_numbers(
 
 
 def _resume_arguments(checkpoint: str | Path | None) -> dict[str, Any]:
+    """Return the arguments of Lightning's ``fit`` that continue from a checkpoint, once it is found whole."""
     if checkpoint is None:
         return {}
     check_checkpoint(checkpoint)
+    # `weights_only` loads without executing pickled code.
     return {'ckpt_path': str(checkpoint), 'weights_only': True}

@@ -35,7 +35,11 @@ __all__ = ['Option', 'OPTIONS', 'AXES', 'list_options', 'option', 'build']
 
 @dataclass(frozen=True)
 class Option:
-    """One row of the registry."""
+    """One row of the registry.
+
+    ``axis`` and ``name`` are what settings files say, ``factory`` makes the member, ``description`` is a line of
+    ``nni-wcnas options``, ``paper`` its source.
+    """
 
     axis: str
     name: str
@@ -68,6 +72,7 @@ _CVAR = 'Rockafellar and Uryasev, Optimization of Conditional Value-at-Risk, 200
 _GROUPS = 'Sagawa et al., Distributionally Robust Neural Networks, ICLR 2020'
 _BENCHMARK = 'Dong and Yang, NAS-Bench-201, ICLR 2020'
 
+# By axis, in the order in which `list_options` names them; names are those of settings files and stay as they are.
 OPTIONS: tuple[Option, ...] = (
     Option('relaxation', 'softmax', relaxation.Softmax, 'mix operations with softmax(alpha)', _DARTS),
     Option(
@@ -286,7 +291,12 @@ AXES: tuple[str, ...] = ('relaxation', 'objective', 'hypergradient', 'smoothing'
 
 
 def list_options(axis: str) -> tuple[str, ...]:
-    """Names on one axis, in the order of the registry.
+    """Return the names on one axis, in the order of the registry.
+
+    Raises
+    ------
+    ValueError
+        When there is no such axis.
 
     Examples
     --------
@@ -300,7 +310,7 @@ def list_options(axis: str) -> tuple[str, ...]:
 
 
 def option(axis: str, name: str) -> Option:
-    """The row of one member.
+    """Return the row of one member.
 
     Raises
     ------
@@ -313,6 +323,7 @@ def option(axis: str, name: str) -> Option:
     known = list_options(axis)
     # A class is named as its row is, but for case and underscores.
     same = [other for other in known if other.replace('_', '') == str(name).replace('_', '').lower()]
+    # At most two suggestions. 0.6 is difflib's default: half-known names still find theirs, foreign words find nothing.
     near = same or difflib.get_close_matches(str(name), known, n=2, cutoff=0.6)
     raise ValueError(
         f'{name!r} is not a known {axis}'
@@ -328,4 +339,5 @@ def build(axis: str, name: str, **arguments: Any) -> Any:
     >>> build('selection', 'magnitude', by='logit')
     Magnitude(by='logit')
     """
+    # Arguments are checked by the member's own constructor, whose messages say what it takes.
     return option(axis, name).factory(**arguments)

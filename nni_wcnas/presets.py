@@ -93,6 +93,7 @@ def pc_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
     ``wcnas('pc_darts')`` has the paper's tester, an augmentation policy, where the evaluator gives none.
     """
     numbers = recipe('pc_darts', dataset)
+    # Operations see half of the channels on ImageNet, a quarter on CIFAR.
     partial = PartialChannels(k=2 if dataset == 'imagenet' else 4)
     return _search(numbers, overrides, transforms=(partial,), schedule=SingleStage(warmup=numbers.warmup))
 
@@ -108,6 +109,7 @@ def p_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
     The weights anneal anew in each stage; G and V, which go on from stage to stage, on one cosine over all three.
     """
     numbers = recipe('p_darts', dataset)
+    # Dropout at the start of each of the three stages.
     dropout = SkipDropout((0.1, 0.2, 0.3) if dataset == 'cifar100' else (0.0, 0.4, 0.7))
     return _search(
         numbers,
@@ -159,19 +161,21 @@ def drnas_progressive(
     Not here: the linear warm-up of the learning rate on ImageNet.
     """
     numbers = recipe('drnas_progressive', dataset)
+    # Operations see a sixth of the channels in the first stage, then a quarter (ImageNet: a third).
     shares = (6, 3) if dataset == 'imagenet' else (6, 4)
     return _search(
         numbers,
         overrides,
         relaxation=Dirichlet(anchor),
         arc_weight_decay=_DECAY[anchor],
+        # DrNAS has no edge weights. `Progressive` replaces k, which must agree with its first share.
         transforms=(PartialChannels(k=shares[0], edge_normalization=False),),
         schedule=Progressive((4,), shares=shares, is_fresh=False, warmup=numbers.warmup),
     )
 
 
 _DECAY = {'l2': 1e-3, 'kl': 0.0}
-"""Weight decay of the architecture by DrNAS's anchor."""
+"""Weight decay of the architecture by DrNAS's anchor: an L2 penalty is the anchor itself, a divergence stands alone."""
 
 
 def sdarts_rs(dataset: str = 'cifar10', **overrides: Any) -> Search:
@@ -200,6 +204,7 @@ def darts_pt(dataset: str = 'cifar10', *, tune_epochs: int = 5, **overrides: Any
     ValueError
         On other ``tune_epochs`` for a schedule that an override replaces.
     """
+    # A number that would silently do nothing is refused.
     if 'schedule' in overrides and tune_epochs != 5:
         raise ValueError(
             f'tune_epochs={tune_epochs} does nothing when schedule is {overrides["schedule"]!r}; leave it out, or give '
@@ -286,14 +291,14 @@ def wcnas(
         The learner's weights are unrolled (equations 7 and 12-14) under every base; pass
         ``hypergradient=FirstOrder()`` for the cheaper first-order form.
     dataset
-        Whose numbers to take.
+        Data set whose numbers to take.
     trade_off
-        As in :class:`~nni_wcnas.objective.WorstCase`; None takes the table's: 0.5 for P-DARTS on CIFAR-10, 3 and 0.1
-        for PC-DARTS on CIFAR-10 and CIFAR-100, else 1.
+        Lambda of :class:`~nni_wcnas.objective.WorstCase`; None takes the table's: 0.5 for P-DARTS on CIFAR-10, 3 and
+        0.1 for PC-DARTS on CIFAR-10 and CIFAR-100, else 1.
     hyperparameter_lr
-        Of Adam on B; None takes the table's: 6e-3 for PC-DARTS on ImageNet, else 3e-4.
+        Learning rate of Adam on B; None takes the table's: 6e-3 for PC-DARTS on ImageNet, else 3e-4.
     average_weight, decov, every, reuse_gradient
-        As in :class:`~nni_wcnas.objective.WorstCase`, whose defaults None stands for.
+        Arguments of :class:`~nni_wcnas.objective.WorstCase`; None stands for its defaults.
     **overrides
         Any argument of ``Search``.
 
@@ -311,12 +316,15 @@ def wcnas(
         'hyperparameter_lr': hyperparameter_lr,
         'reuse_gradient': reuse_gradient,
     }
+    # None means "not given" throughout: a number that was given wins over the table, and the table over `WorstCase`.
     given: dict[str, Any] = {name: value for name, value in numbers.items() if value is not None}
     if 'objective' in overrides:
         _refuse_useless(given, overrides['objective'])
+    # The objective's own two numbers in the tables; all others of the table are the base's.
     table = recipe(base, dataset)
     found = {'trade_off': table.trade_off, 'hyperparameter_lr': table.hyperparameter_lr}
     objective = WorstCase(**{**found, **given})  # type: ignore[arg-type]
+    # Overrides come last, so that any member or number can be replaced.
     return method(dataset, **{'objective': objective, 'hypergradient': Unrolled(), **overrides})
 
 
@@ -339,6 +347,8 @@ def cr(
     :func:`nni_wcnas.tester.pretrain`) in half its steps. In Python the epochs are the evaluator's:
     ``recipe('cr', base=...)``. Arguments are those of :func:`wcnas`.
     """
+    # CR differs from `wcnas` in its epochs alone, which are the evaluator's: `every` and DeCov are `WorstCase`'s
+    # defaults, a tied auxiliary model is that of a tester with a discriminator.
     search = wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
                    hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
     search.recipe = recipe('cr', dataset, base)
@@ -362,6 +372,7 @@ def ncr(
     Section 3.3: all of the base's epochs, and a ResNet-18 as the auxiliary model, which in Python is the evaluator's:
     ``recipe('ncr', base=...)``. Arguments are those of :func:`wcnas`.
     """
+    # Unless another objective is given, which these two numbers would do nothing in.
     if 'objective' not in overrides:
         decov, every = 0.0 if decov is None else decov, 1 if every is None else every
     search = wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
@@ -371,13 +382,20 @@ def ncr(
 
 
 def _base(name: str) -> Callable[..., Search]:
+    """Return the preset of a base method.
+
+    Raises
+    ------
+    ValueError
+        When there is none of this name.
+    """
     if name not in BASES:
         raise ValueError(f'base must be one of {", ".join(BASES)}, not {name!r}')
     return BASES[name]
 
 
 def _refuse_useless(given: dict[str, Any], replacement: Objective) -> None:
-    """Refuse numbers of an objective that is not used."""
+    """Refuse numbers for an objective that another one replaces."""
     if given:
         name, value = next(iter(given.items()))
         raise ValueError(
@@ -386,7 +404,8 @@ def _refuse_useless(given: dict[str, Any], replacement: Objective) -> None:
 
 
 def _search(numbers: Recipe, overrides: dict[str, Any], **members: Any) -> Search:
-    """A search with the numbers of a recipe that are its own."""
+    """Return a search with the numbers of a recipe that ``Search`` takes; overrides win over members, and these over
+    numbers."""
     names = ('arc_learning_rate', 'arc_gradient_clip_val', 'gradient_clip_val')
     search = Search(**{**{name: getattr(numbers, name) for name in names}, **members, **overrides})
     search.recipe = numbers
@@ -409,7 +428,7 @@ BASES: dict[str, Callable[..., Search]] = {
     'darts_pt': darts_pt,
     'r_darts': r_darts,
 }
-"""What ``base=`` accepts."""
+"""Presets that ``base=`` accepts: methods whose objective is DARTS's, so that another one can take its place."""
 
 PRESETS: dict[str, Callable[..., Search]] = {
     **BASES, 'dasgm': dasgm, 'sanas': sanas, 'spcl': spcl, 'dihcl': dihcl, 'wcnas': wcnas,

@@ -24,7 +24,7 @@ class Recipe:
     """
 
     epochs: int = 50
-    """Of the first stage; of each, where all are as long."""
+    """Epochs of the first stage; of each stage, where all are as long."""
     warmup: int = 0
     """Epochs at the start of a stage that leave the architecture alone."""
     batch_size: int = 64
@@ -36,29 +36,32 @@ class Recipe:
     arc_learning_rate: float = 3e-4
     arc_gradient_clip_val: float | None = None
     hyperparameter_lr: float = 3e-4
-    """Of Adam on B."""
+    """Learning rate of Adam on B."""
     adversary_gradient_clip_val: float | None = None
-    """Longest gradient of G, and of V."""
+    """Largest norm of the gradient of G, and of that of V; None does not clip."""
     width: int = 16
     num_cells: int = 8
     trade_off: float = 1.0
-    """Lambda of ``WorstCase``."""
+    """Lambda of ``WorstCase``: how much generated images must stay meaningful."""
     auxiliary: str | None = None
     """Name of the auxiliary model; None leaves it to the tester."""
     dataset: str = 'other'
-    """Whose numbers these are."""
+    """Name of the data set that these numbers are for."""
 
     @property
     def is_for_all_data(self) -> bool:
-        """Whether a ``Search`` is told nothing else on data that the papers have no numbers for: table 25's."""
+        """Whether the numbers that a ``Search`` is told are table 25's, which also serve data without numbers of their
+        own."""
         names = ('arc_learning_rate', 'arc_gradient_clip_val', 'gradient_clip_val', 'hyperparameter_lr', 'trade_off')
         return all(getattr(self, name) == getattr(_DARTS, name) for name in names)
 
     @property
     def evaluator(self) -> dict[str, Any]:
-        """Arguments of ``SearchEvaluator``: W's numbers, and as ``auxiliary`` V's."""
+        """Arguments of ``SearchEvaluator``: W's numbers and, as ``auxiliary``, V's."""
         names = ('learning_rate', 'min_learning_rate', 'momentum', 'weight_decay')
+        # Left out and not None, so that the tester's kind decides which auxiliary model is built.
         name = {} if self.auxiliary is None else {'name': self.auxiliary}
+        # The tables have one row for W, G and V: learning rate, momentum and weight decay are the same.
         numbers = {
             'lr': self.learning_rate,
             'min_lr': self.min_learning_rate,
@@ -84,11 +87,12 @@ class Recipe:
         }
 
     def warmup_of(self, epochs: int) -> int:
-        """The warm-up of a longer or shorter stage: the same share of it."""
+        """Return the warm-up of a longer or shorter stage: the same share of it, rounded down."""
         return self.warmup * epochs // self.epochs
 
 
 _DARTS = Recipe()
+# Tables 27 and 28; 5 cells are those of the first of three stages, to which the tables add 6 and 12.
 _P_DARTS = Recipe(
     epochs=25,
     warmup=10,
@@ -99,7 +103,9 @@ _P_DARTS = Recipe(
     adversary_gradient_clip_val=5.0,
     num_cells=5,
 )
+# Tables 29 and 30.
 _PC_DARTS = Recipe(warmup=15, batch_size=256, learning_rate=0.1, min_learning_rate=0.0, arc_learning_rate=6e-4)
+# Chen et al., ICLR 2021, section 3.3: searched at the size of evaluation. It has no table in papers/wcnas.
 _DRNAS = Recipe(
     epochs=25,
     warmup=10,
@@ -109,6 +115,7 @@ _DRNAS = Recipe(
     width=36,
     num_cells=20,
 )
+# What ImageNet changes, table 31; A's clip of 5 is PC-DARTS's own code's.
 _LARGE = {
     'learning_rate': 0.5,
     'arc_learning_rate': 6e-3,
@@ -119,7 +126,8 @@ _LARGE = {
 
 
 def _other(base: Recipe) -> Recipe:
-    """DARTS's numbers in the stages and the supernet of a base."""
+    """Return DARTS's numbers for data without a table, in the stages and the supernet of a base."""
+    # Stages and shape belong to the method; rates and batch size to the data.
     kept = ('epochs', 'warmup', 'width', 'num_cells')
     return replace(_DARTS, **{name: getattr(base, name) for name in kept})
 
@@ -150,22 +158,35 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         'other': _other(_DRNAS),
     },
 }
-"""By preset and data set: tables 25 (DARTS and what is built on it), 26 (DARTS-), 27 and 28 (P-DARTS), 29 to 31
-(PC-DARTS), 32 (PR-DARTS); DrNAS's are its paper's, with B, G and V as in those of PC-DARTS. ``'other'`` are data that
-the papers have no numbers for: table 25's, in the base's own stages and supernet."""
+"""The numbers by preset and data set.
+
+Their sources are table 25 (DARTS and what is built on it), 26 (DARTS-), 27 and 28 (P-DARTS), 29 to 31 (PC-DARTS) and 32
+(PR-DARTS); DrNAS's are its paper's, with B, G and V as in those of PC-DARTS. ``'other'`` stands for data that the
+papers have no numbers for: table 25's, in the base's own stages and supernet.
+"""
 
 
 ADJUSTMENTS: dict[str, Callable[[Recipe], Recipe]] = {
+    # CR has half of the epochs, and of the warm-up with them; NCR a ResNet-18 in the place of the tied model.
     'cr': lambda base: replace(base, epochs=base.epochs // 2, warmup=base.warmup_of(base.epochs // 2)),
     'ncr': lambda base: replace(base, auxiliary='resnet18'),
 }
-"""What a preset on a base changes of its numbers: papers/wcnas, section 3.3 and table 9."""
+"""Changes that a preset on a base makes to the base's numbers: papers/wcnas, section 3.3 and table 9."""
 
 
 def recipe(preset: str, dataset: str = 'cifar10', base: str | None = None) -> Recipe:
-    """The numbers of a preset on a data set; those of ``wcnas`` are its base's.
+    """Return the numbers of a preset on a data set; those of ``wcnas`` are its base's.
 
     ``'cr'`` and ``'ncr'`` change those of their ``base``, by default ``'darts'``.
+
+    Parameters
+    ----------
+    preset
+        Name of a method with numbers of its own, or of an adjustment.
+    dataset
+        Name of the data, or ``'other'`` for data that the papers have no numbers for.
+    base
+        Base of an adjustment; None for a method.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Search: the one NNI strategy, a member of each of six axes."""
+"""Search: the one NNI strategy, which holds a member of each of six axes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Search(DARTS):
     arc_learning_rate
         Learning rate of Adam (0.5, 0.999) on the architecture.
     arc_weight_decay
-        Its weight decay, as an L2 penalty.
+        Weight decay of that Adam, as an L2 penalty.
     arc_gradient_clip_val
         Clip the norm of the architecture's gradient; None does not clip.
     gradient_clip_val
@@ -102,7 +102,7 @@ class Search(DARTS):
     log_prob_every_n_step
         Log the mixing weights every so many batches.
     mutation_hooks
-        As in NNI's one-shot strategies.
+        Further hooks that replace modules of the space, as in NNI's one-shot strategies.
 
     Raises
     ------
@@ -144,17 +144,21 @@ class Search(DARTS):
         self.transforms: tuple[Transform, ...] = tuple(transforms)
         self.arc_weight_decay, self.arc_gradient_clip_val = arc_weight_decay, arc_gradient_clip_val
         self.recipe: Recipe | None = None
-        """Where the numbers of a preset are from."""
+        """The numbers of the preset that made this search; None where no preset did."""
         self._clock = Clock()
         self._supernet: ModelSpace | None = None
+        # Known once `mutate_evaluator` has seen the evaluator, as is the supernet
+        # once `mutate_model` has seen the space.
         self._max_epochs: int | None = None
         self._learner_weights = 0
+        # The fast cell computes in the channels-last memory format alone.
         if fast_cell and not channels_last:
             raise ValueError('fast_cell=True needs channels_last=True; leave one of them out')
         self.channels_last = channels_last
         self.fast_cell = channels_last if fast_cell is None else fast_cell
         self.recompute_cells, self.compile = recompute_cells, compile
         self._check_members()
+        # Operations see 1 / share of the channels: shares of several transforms multiply.
         self._share = math.prod(transform.share for transform in self.transforms)
         _check_numbers(
             arc_learning_rate, arc_weight_decay, arc_gradient_clip_val, gradient_clip_val, log_prob_every_n_step
@@ -167,6 +171,7 @@ class Search(DARTS):
         )
 
     def _check_members(self) -> None:
+        """Check that each member belongs to its axis, then that all of them work together."""
         for axis, kind in _AXES.items():
             if not isinstance(getattr(self, axis), kind):
                 raise TypeError(
@@ -177,7 +182,7 @@ class Search(DARTS):
         check_combination(self)
 
     def extra_repr(self) -> str:
-        """The members, as they would be written."""
+        """Return the members as they would be written in Python."""
         members = [f'{axis}={getattr(self, axis)!r}' for axis in _AXES]
         return ', '.join([*members, *([f'transforms={self.transforms!r}'] if self.transforms else [])])
 
@@ -185,16 +190,19 @@ class Search(DARTS):
     # NNI's seams
 
     def configure_softmax(self) -> nn.Module:
-        """The relaxation, for layer, input and depth choices."""
+        """Return the relaxation as the softmax module of NNI's layer, input and depth choices."""
+        # NNI calls this for every module that it visits: all of them share the
+        # clock, and `label_mixers` names them later.
         return MixingWeights(self.relaxation, self._clock)
 
     def default_mutation_hooks(self) -> list[Any]:
-        """NNI's, with our cells, layer choices and repeats in the place of its own."""
+        """Return NNI's hooks, with our cells, layer choices and repeats in the place of its own."""
+        # The list keeps NNI's order, whose last hook refuses everything that no other has replaced.
         ours = {theirs.mutate: relaxed.mutate for theirs, relaxed in _RELAXED.items()}
         return [RelaxedDenseCell.mutate, *(ours.get(hook, hook) for hook in super().default_mutation_hooks())]
 
     def run_hook(self, hook: Any, name: str, module: nn.Module, memo: dict[str, Any]) -> Any:
-        """Hand the members to the modules that need them."""
+        """Hand the members to the modules that need them, as ``mutate_kwargs``."""
 
         def with_members(module: nn.Module, name: str, memo: dict[str, Any], kwargs: dict[str, Any]) -> Any:
             return hook(
@@ -215,8 +223,10 @@ class Search(DARTS):
         return super().run_hook(with_members, name, module, memo)
 
     def mutate_model(self, model: ModelSpace) -> ModelSpace:
-        """Turn the space into the supernet of the first stage: in place, unless that is of another depth."""
+        """Turn the space into the supernet of the first stage: in place, unless that stage has another depth."""
+        # Before anything is replaced: a space that is refused stays as it was.
         check_space(self, model)
+        # Counted in the space as it is given, before candidates become as narrow as PartialChannels makes them.
         self._learner_weights = convolution_weights(model)
         first = self.schedule.stages(())[0]
         depth = getattr(model, '_arguments', {}).get('num_cells')
@@ -225,11 +235,14 @@ class Search(DARTS):
         return self._relaxed(model, first.share)
 
     def _relaxed(self, model: ModelSpace, share: int | None) -> ModelSpace:
+        """Mutate a space into a supernet, then set how its cells are computed."""
+        # Before NNI's mutation, whose hooks are told the share.
         if share is not None:
             self._share = share
         supernet = self._supernet = super().mutate_model(model)
         label_mixers(supernet)
         cells = relaxed_cells(supernet)
+        # Spaces may leave out candidates of single edges, as S1 does: those are pruned from the start.
         restrictions: dict[str, set[tuple[int, int]]] = getattr(model, 'restrictions', dict)()
         for cell in cells:
             cell.prune(restrictions.get(cell.label, ()))
@@ -241,6 +254,7 @@ class Search(DARTS):
             )
         elif self.channels_last:
             supernet.to(memory_format=torch.channels_last)
+            # Loaders give images in the plain layout: they are converted once, at the entrance.
             supernet.register_forward_pre_hook(_to_channels_last)
             for cell in cells:
                 cell.fast = self.fast_cell
@@ -252,26 +266,29 @@ class Search(DARTS):
 
     @property
     def supernet(self) -> ModelSpace:
-        """The supernet that is trained; that of the last stage, where there are several."""
+        """The supernet that is trained; with several stages, that of the last one that has begun."""
         if self._supernet is None:
             raise RuntimeError('there is no supernet before the strategy is given a model space')
         return self._supernet
 
     @property
     def tester(self) -> Tester | None:
-        """What makes the images of a worst-case search: the evaluator's, or what the strategy has brought."""
+        """The tester of a worst-case search, of the evaluator or brought by the strategy; None for an objective without
+        one."""
         return self.oneshot_module._adversary_home().tester if self.objective.needs_tester else None
 
     def _build_supernet(self, num_cells: int | None, share: int | None) -> ModelSpace:
-        """A supernet for another stage, with fresh weights."""
+        """Build a supernet for another stage, with fresh weights."""
         return self._relaxed(self._built_again(self.supernet, num_cells), share)
 
     def _built_again(self, space: ModelSpace, num_cells: int | None) -> ModelSpace:
-        """The same space with choices that are open, at another depth if one is given."""
+        """Build the same space again, with choices that are open, at another depth if one is given."""
+        # The space that was mutated has become a supernet, so a new one is made from its constructor's arguments.
         arguments: dict[str, Any] = space._arguments
         return type(space)(**(arguments if num_cells is None else {**arguments, 'num_cells': num_cells}))
 
     def _compile(self, cells: list[RelaxedCell]) -> None:
+        """Let the cells be compiled when they first run, unless a member keeps them from it."""
         compilation = Compilation()
         reason = why_uncompiled(self)
         if reason is not None:
@@ -282,12 +299,15 @@ class Search(DARTS):
     def mutate_evaluator(self, evaluator: Lightning) -> Lightning:
         """Wrap the evaluator's module; validate on clean images where the evaluator has them."""
         self._max_epochs = evaluator.trainer.max_epochs
+        # First, so that a tester that cannot be used is refused before the evaluator is wrapped.
         adversary = self._bring_tester(evaluator)
         mutated = super().mutate_evaluator(evaluator)
         mutated.module.adversary = adversary
         stages = mutated.module.stages
+        # A `max_epochs` of -1 lets Lightning train without end: kept, unless stages give the search a length.
         if self._max_epochs is not None and self._max_epochs >= 0 or len(stages.stages) > 1:
             mutated.trainer.fit_loop.max_epochs = stages.epochs
+        # Ours validates on clean images; a stock evaluator on its own loader.
         if isinstance(evaluator, SearchEvaluator):
             mutated.val_dataloaders = evaluator.validation_dataloader()
         if self.recipe is not None:
@@ -295,7 +315,9 @@ class Search(DARTS):
         return mutated
 
     def _bring_tester(self, evaluator: Lightning) -> Adversary | None:
-        """Give a search that lacks a tester the default one; returns what the search's own module shall hold.
+        """Give a search that lacks a tester the default one; return what the search's own module shall hold.
+
+        A :class:`~nni_wcnas.evaluator.SearchEvaluator` takes it in itself, so that nothing is left to hold.
 
         Raises
         ------
@@ -323,7 +345,7 @@ class Search(DARTS):
         return None if tester is not None else Adversary(self._num_classes(evaluator), **wanted)
 
     def _num_classes(self, evaluator: Lightning) -> int:
-        """What a stock evaluator was told, else what the network tells apart."""
+        """Return the number of classes that a stock evaluator was told, else that of the last linear layer."""
         told = getattr(evaluator, 'trace_kwargs', {}).get('num_classes')
         if told is not None:
             return int(told)
@@ -336,7 +358,7 @@ class Search(DARTS):
         return layers[-1].out_features
 
     def configure_oneshot_module(self, training_module: LightningModule) -> SearchModule:
-        """The training step; warns of a part of the evaluator that the objective does not use."""
+        """Return the training step; warn of a part of the evaluator that the objective does not use."""
         if not self.objective.needs_tester and _has_adversary(training_module):
             _logger.warning(
                 '%s trains neither the tester nor the auxiliary model of this evaluator, so both stay as they are: '
@@ -361,12 +383,16 @@ class Search(DARTS):
         )
 
     def _stages(self) -> Stages:
+        """Return the stages of the schedule, all of known length."""
+        # NNI asks for the module after it has mutated the space, so the cells are
+        # known; 1 epoch stands for endless training.
         layouts = [] if self._supernet is None else [cell.layout for cell in cells_by_label(self._supernet).values()]
         epochs = self._max_epochs
         return Stages(self.schedule.stages(layouts), 1 if epochs is None or epochs < 0 else epochs)
 
     def val_dataloader(self, train_dataloader_fn: Callable[[], Any], val_dataloader_fn: Callable[[], Any]) -> Any:
         """Validate after each epoch (NNI's own strategies do not)."""
+        # NNI's DARTS returns None here, as its validation half is a part of each training batch.
         del train_dataloader_fn  # Unused: validation never sees the training half.
         return val_dataloader_fn()
 
@@ -376,7 +402,7 @@ _RELAXED: dict[Any, Any] = {
     DifferentiableMixedLayer: RelaxedLayer,
     DifferentiableMixedRepeat: RelaxedRepeat,
 }
-"""Ours by NNI's."""
+"""Our supernet modules by those of NNI that they take the place of."""
 
 _AXES = {
     'relaxation': Weighting,
@@ -386,6 +412,7 @@ _AXES = {
     'selection': Selection,
     'schedule': Schedule,
 }
+"""The class of each axis's members."""
 
 
 def _check_numbers(
@@ -395,6 +422,7 @@ def _check_numbers(
     gradient_clip_val: float | None,
     log_prob_every_n_step: int,
 ) -> None:
+    """Refuse numbers of the optimisers that are out of range."""
     if not 0 <= arc_learning_rate < math.inf:
         raise ValueError(f'arc_learning_rate must be 0 or more and finite, not {arc_learning_rate}')
     if not 0 <= arc_weight_decay < math.inf:
@@ -407,11 +435,12 @@ def _check_numbers(
 
 
 def _kind(member: object) -> str:
+    """Return the class name of a member, for messages."""
     return type(member).__name__
 
 
 def _warn_of_idle(objective: Objective, tester: GAN) -> None:
-    """Say what of a tester will do nothing, or cannot do it yet."""
+    """Warn of a generator that was never trained, and of a choice of B that this objective does not learn."""
     if not tester.is_trained and (isinstance(objective, WorstCase) or not objective.trains_generator):
         _logger.warning(
             'the generator of this %s was never trained, so that %s begins with images of noise: give the tester '
@@ -419,6 +448,7 @@ def _warn_of_idle(objective: Objective, tester: GAN) -> None:
             _kind(tester),
             _kind(objective),
         )
+    # Only a value that somebody chose is worth a warning; the default says nothing.
     parameter = inspect.signature(type(tester)).parameters.get('learns')
     if not objective.hyperparameter_lr and parameter is not None and tester.learns != parameter.default:
         _logger.warning(
@@ -430,7 +460,7 @@ def _warn_of_idle(objective: Objective, tester: GAN) -> None:
 
 
 def _warn_without_b(objective: Objective, tester: Tester) -> None:
-    """Say which numbers of the objective act on B alone, where they are not the defaults and there is no B."""
+    """Warn of numbers of the objective that act on B alone, where they are not the defaults and there is no B."""
     parameters = inspect.signature(type(objective)).parameters
     for name in ('trade_off', 'hyperparameter_lr'):
         value = getattr(objective, name, None)
@@ -445,8 +475,10 @@ def _warn_without_b(objective: Objective, tester: Tester) -> None:
 
 
 def _warn_of_other_data(recipe: Recipe, evaluator: Lightning) -> None:
-    """Say that a preset has the numbers of other data than these, where they are not those that all data share; a stock
-    evaluator does not tell what its data are."""
+    """Warn where a preset has the numbers of other data than these, and they are not those that all data share.
+
+    A stock evaluator does not tell what its data are.
+    """
     data = evaluator.data.name if isinstance(evaluator, SearchEvaluator) else 'not known here'
     name = data.partition('-')[0]  # `cifar10-colour` is CIFAR-10 with a shortcut.
     if recipe.dataset not in (name, 'other') and not recipe.is_for_all_data:
@@ -459,12 +491,13 @@ def _warn_of_other_data(recipe: Recipe, evaluator: Lightning) -> None:
 
 
 def _has_adversary(module: LightningModule) -> bool:
+    """Whether an evaluator's module holds a tester or an auxiliary model."""
     return any(getattr(module, part, None) is not None for part in ('tester', 'auxiliary'))
 
 
 def _has_unsafe_layout(model: nn.Module) -> bool:
-    """Whether oneDNN (torch 2.15, AVX2) would write out of bounds in the backward pass of one of the convolutions in
-    channels-last."""
+    """Whether oneDNN (torch 2.15, AVX2) would write out of bounds in a backward pass in channels-last."""
+    # Strided pointwise convolutions of fewer than 8 input channels, which factorised reductions of narrow spaces have.
     return any(
         isinstance(conv, nn.Conv2d) and conv.kernel_size == (1, 1) and conv.stride != (1, 1) and conv.in_channels < 8
         for conv in model.modules()
@@ -472,7 +505,7 @@ def _has_unsafe_layout(model: nn.Module) -> bool:
 
 
 def _to_channels_last(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Forward pre-hook: images of shape ``(N, C, H, W)`` in the channels-last memory format."""
+    """Forward pre-hook that puts images of shape ``(N, C, H, W)`` into the channels-last memory format."""
     del module  # Unused: only the input changes its layout.
     return tuple(
         x.contiguous(memory_format=torch.channels_last) if isinstance(x, torch.Tensor) and x.dim() == 4 else x

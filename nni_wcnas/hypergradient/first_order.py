@@ -27,19 +27,20 @@ class FirstOrder(Hypergradient):
     unrolls = False
 
     def ahead(self, step: Step, *, reuse: bool = False) -> Lookahead:
-        """The weights as they are, which do not depend on the architecture."""
+        """Return the weights as they are, which do not depend on the architecture."""
         del reuse  # Unused: there is no pass to reuse.
 
         def zero(vector: Parameters) -> Parameters:
             del vector  # Unused: it leads nowhere.
             return {name: torch.zeros_like(alpha) for name, alpha in step.learner.alphas.items()}
 
+        # Leaves, as an objective may differentiate by W' without asking how it came about.
         return Lookahead(leaves(step.learner.weights), zero, None)
 
     def inner(self, loss: Loss, parameters: Parameters, targets: Parameters) -> InnerGradient:
-        """With exact products."""
+        """Return the gradient of an inner problem of the tester's chain, with its exact product."""
         return inner_gradient(loss, parameters, targets)
 
     def product(self, loss: Loss, parameters: Parameters, targets: Parameters, vector: Parameters) -> Parameters:
-        """Exact."""
+        """Return the exact product (d2 L / d targets d parameters) . vector."""
         return implicit_product(loss, parameters, targets, vector)

@@ -55,7 +55,7 @@ class Unrolled(Hypergradient):
         How the second derivative meets the vector: ``'exact'`` (a second backward pass) or ``'finite_difference'`` (the
         papers).
     radius
-        Of finite differences: length of the perturbation of all weights together; None is the papers' 0.01.
+        Length of the perturbation of all weights together in finite differences; None is the papers' 0.01.
 
     Raises
     ------
@@ -79,16 +79,28 @@ class Unrolled(Hypergradient):
             raise ValueError(f'radius must be positive and finite, not {self.radius}')
 
     def ahead(self, step: Step, *, reuse: bool = False) -> Lookahead:
-        """W', by a training pass at W and A."""
+        """Return W' by a training pass at W and A, and the way back from it to A.
+
+        Raises
+        ------
+        ValueError
+            When the weights' optimiser is not plain SGD.
+        """
         learner, train, numbers = step.learner, step.train, step.learner.sgd_step()
 
         def loss(weights: Parameters, alphas: Parameters) -> Tensor:
             return learner.loss(train.images, train.labels, weights, alphas, moves_statistics=is_first and reuse)
 
+        # `loss` reads this flag when it is called: the first pass stands for the weight step's own where it is reused,
+        # and moves the running statistics as that would.
         is_first = True
+        # The gradient will be differentiated in A alone, so second derivatives by
+        # the weights twice need not be computed.
         with weights_held():
             inner = self.inner(loss, learner.weights, learner.alphas)
         is_first = False  # Later passes, of a finite difference, only look.
+        # W' = W - lr (momentum m + grad L_tr + decay W): equation 7 with the optimiser's own terms, as in quark0/darts.
+        # They do not depend on A, so dW'/dA = - lr d2 L_tr / dA dW (equation 13).
         stepped = leaves(sgd_step(learner.weights, inner.gradients, **vars(numbers)))
 
         def indirect(vector: Parameters) -> Parameters:
@@ -97,9 +109,9 @@ class Unrolled(Hypergradient):
         return Lookahead(stepped, indirect, TrainingPass(inner.gradients, inner.loss))
 
     def inner(self, loss: Loss, parameters: Parameters, targets: Parameters) -> InnerGradient:
-        """The gradient, and its product by the method of choice."""
+        """Return the gradient of an inner problem, and its product by the method of choice."""
         return inner_gradient(loss, parameters, targets, self.by, self.radius or RADIUS)
 
     def product(self, loss: Loss, parameters: Parameters, targets: Parameters, vector: Parameters) -> Parameters:
-        """The implicit product by the method of choice."""
+        """Return the product (d2 L / d targets d parameters) . vector by the method of choice."""
         return implicit_product(loss, parameters, targets, vector, self.by, self.radius or RADIUS)

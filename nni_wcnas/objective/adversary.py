@@ -1,4 +1,4 @@
-"""What objectives with a tester share: its own step on a batch, with losses by the paper's letters."""
+"""The tester's own step on a batch, shared by the objectives that have a tester; losses get the paper's letters."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ _SYMBOLS = {'generator': 'G', 'discriminator': 'S'}
 
 
 def teach(tester: Tester, batch: Batch, *, update_generator: bool) -> Losses:
-    """Train the discriminator on real images and, if told so, the generator."""
+    """Train the discriminator on real images and, if told so, the generator; return their losses, as S and G."""
     losses = tester.adversary_step(batch, update_generator=update_generator)
     return {_SYMBOLS.get(name, name): value for name, value in losses.items()}

@@ -40,12 +40,15 @@ class AverageCase(Objective):
             raise ValueError(f'every must be at least 1 batch, not {self.every}')
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA of the validation loss."""
+        """Return dA of the mean loss of the validation batch."""
         if not step.hypergradient.unrolls:
-            # The evaluator's own training step on the validation batch: any evaluator will do, as with NNI's DARTS.
+            # The evaluator's own training step on the validation batch: any evaluator will do, as with NNI's DARTS, and
+            # where the other axes are neutral the step is NNI's, bit for bit. It moves running statistics.
             with constants(step.learner.weights):
                 loss = step.evaluator_loss(step.val)
                 return ArchitectureUpdate(gradient(loss, step.learner.alphas), {'A': loss.detach()})
+        # The unrolled loss is a function of W' and A, which an evaluator's step is not: the learner evaluates the
+        # supernet as a function of given parameters.
         val = step.val
         alphas, loss, _ = descent(
             step, lambda weights, alphas: step.learner.loss(val.images, val.labels, weights, alphas)

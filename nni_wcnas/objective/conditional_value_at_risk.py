@@ -38,7 +38,7 @@ class ConditionalValueAtRisk(Objective):
     Parameters
     ----------
     share
-        q: of a batch, above 0 and at most 1; 1 is the mean loss of all.
+        q: the share of a batch that counts, above 0 and at most 1; 1 is the mean loss of all.
     every
         Update the architecture on every ``every``-th batch.
 
@@ -63,12 +63,20 @@ class ConditionalValueAtRisk(Objective):
             raise ValueError(f'every must be at least 1 batch, not {self.every}')
 
     def weights(self, losses: Tensor) -> Tensor:
-        """v: how much each example counts, shape ``(N,)``; they add up to q N."""
+        """Return v, how much each example counts, shape ``(N,)``; the entries add up to q N.
+
+        Parameters
+        ----------
+        losses
+            Losses of a batch, shape ``(N,)``.
+        """
         count = self.share * len(losses)
+        # t is the ceil(q N)-th largest loss, the minimiser in theorem 1 of Rockafellar and Uryasev.
         threshold = losses.sort(descending=True).values[math.ceil(count) - 1]
         above, at = losses > threshold, losses == threshold
+        # Examples at t share what is left of q N, so that ties and a fractional q N do not change the value.
         return torch.where(at, (count - above.sum()) / at.sum(), above.to(losses))
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA of the weighted loss."""
+        """Return dA of the mean loss of the worst share of the validation batch."""
         return weighted_step(step, lambda losses, _: self.weights(losses))

@@ -44,7 +44,7 @@ class GroupWorstCase(Objective):
     Parameters
     ----------
     step_size
-        Of the exponentiated gradient on q, per nat of a group's loss.
+        Step size of the exponentiated gradient on q, per nat of a group's loss.
     groups
         A file with one whole number for each example of the training set (``.npy``, or a text with one a line), or
         these numbers; None takes the classes.
@@ -72,12 +72,17 @@ class GroupWorstCase(Objective):
             read_groups(self.groups)
 
     def check_examples(self, count: int) -> None:
-        """Refuse given groups of another number of training examples.
+        """Refuse given groups whose number is not that of the training examples.
+
+        Parameters
+        ----------
+        count
+            Number of training examples.
 
         Raises
         ------
         ValueError
-            With both numbers.
+            When the numbers differ; the message gives both.
         """
         if self.groups is not None and len(read_groups(self.groups)) != count:
             raise ValueError(
@@ -86,7 +91,7 @@ class GroupWorstCase(Objective):
             )
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA of the weighted sum, after q has moved.
+        """Return dA of sum over groups of q_g l_g, after q has moved on this batch.
 
         Raises
         ------
@@ -98,23 +103,32 @@ class GroupWorstCase(Objective):
 
         def weigh(losses: Tensor, logits: Tensor) -> Tensor:
             total = logits.shape[1] if self.groups is None else int(step.memory['groups'].max()) + 1
+            # counts and of_group have shape (groups,): examples of each group in the batch, and l_g, 0 for an absent
+            # group. The clamp keeps 0 / 0 out of the absent ones.
             counts = losses.new_zeros(total).index_add(0, rows, torch.ones_like(losses))
             of_group = losses.new_zeros(total).index_add(0, rows, losses) / counts.clamp(min=1)
+            # q moves before A descends, as in algorithm 1 of Sagawa et al.
             q = self._learn(step.memory, of_group)
             shown['worst_group'] = of_group.max()
+            # An example of group g weighs q_g / n_g, so that sum(v loss) = sum_g q_g l_g.
             return (q / counts.clamp(min=1))[rows]
 
+        # Not divided by sum(v): the q_g of the groups in the batch need not add up to 1,
+        # and a batch of easy groups counts less.
         update = weighted_step(step, weigh, is_mean=False)
         return update._replace(losses={**update.losses, **shown})
 
     def _learn(self, memory: Parameters, losses: Tensor) -> Tensor:
-        """Move q by the groups' losses, 0 for one that the batch does not have; its new values, shape ``(groups,)``."""
+        """Move q by the groups' losses, shape ``(groups,)``, and return its new values; a loss of 0 leaves a group's
+        share."""
         logarithms = memory.get('group_logarithms', torch.zeros_like(losses)).to(losses)
+        # log q <- log_softmax(log q + step_size l): the multiplicative update and its normalisation in one, free of
+        # overflow. All-zero logarithms are the even start, as log_softmax does not see a constant.
         memory['group_logarithms'] = (logarithms + self.step_size * losses).log_softmax(0)
         return memory['group_logarithms'].exp()
 
     def _rows(self, step: Step) -> Tensor:
-        """The group of each example of the validation batch, shape ``(N,)``."""
+        """Return the group of each example of the validation batch, shape ``(N,)``."""
         val = step.val
         if self.groups is None:
             return val.labels
@@ -123,6 +137,7 @@ class GroupWorstCase(Objective):
                 'GroupWorstCase finds the group of a validation example by its index, and this evaluator gives none: '
                 'use SearchEvaluator with one of the data modules of nni_wcnas.data, or leave groups out'
             )
+        # Kept in the memory, so that the file is read and copied to the device once a search.
         if 'groups' not in step.memory:
             step.memory['groups'] = read_groups(self.groups).to(val.labels.device)
         known = step.memory['groups']

@@ -1,4 +1,4 @@
-"""Which group each training example is of: from a file, or written down."""
+"""Which group each training example belongs to: read from a file, or given as numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ['read_groups']
 
 
 def read_groups(groups: str | Path | Sequence[int]) -> Tensor:
-    """One whole number for each training example, numbered anew from 0 without gaps, shape ``(N_train,)``, int64.
+    """Return the group of each training example, numbered anew from 0 without gaps, shape ``(N_train,)``, int64.
 
     Parameters
     ----------
@@ -35,15 +35,17 @@ def read_groups(groups: str | Path | Sequence[int]) -> Tensor:
         raise ValueError(
             f'groups are {values.dtype} of shape {values.shape}; give one whole number for each training example'
         )
+    # The inverse of `unique` is the rank of each number among those that occur: an index into a vector of groups.
     return torch.from_numpy(np.unique(values, return_inverse=True)[1].astype(np.int64))
 
 
 def _read(path: Path) -> np.ndarray:
-    """An array of numbers."""
+    """Read an array of whole numbers from a ``.npy`` file, or from a text with one a line."""
     if not path.is_file():
         raise ValueError(f'the file of groups {path} does not exist; pass the path of a .npy or a text file')
     try:
         if path.suffix == '.npy':
+            # Without pickles, which would run code of the file.
             return np.asarray(np.load(path, allow_pickle=False))
         return np.loadtxt(path, dtype=np.int64, ndmin=1)
     except (OSError, ValueError, EOFError) as error:

@@ -1,4 +1,4 @@
-"""How the tester's images follow from its hyper-parameters, and a gradient by the images' back to them.
+"""How the tester's images follow from its hyper-parameters B, and how a gradient by the images leads back to B.
 
 With a generator that learns under B, one step ahead of it::
 
@@ -35,9 +35,9 @@ class ImageChain:
     step
         The search iteration.
     tester
-        Its tester.
+        The tester that makes the images.
     training_noise
-        What the generator is trained on in L_dg.
+        Noise of the images that the generator is trained on in L_dg.
     """
 
     def __init__(self, step: Step, tester: Tester, training_noise: Noise) -> None:
@@ -47,20 +47,28 @@ class ImageChain:
         live = tester.generator_parameters()
         if isinstance(tester, GenerativeTester):
             generation_loss = replayed(tester.generation_loss, device)
-            statistics: Any = None  # Of the first evaluation, in all of them.
+            statistics: Any = None
 
+            # The first evaluation of L_dg fixes its batch statistics. A finite difference must evaluate the same
+            # function on both sides of G, and statistics that followed the perturbed images would make it another one.
             def loss(generator: Parameters, hyperparameters: Parameters) -> Tensor:
                 nonlocal statistics
                 value, statistics = generation_loss(training_noise, generator, hyperparameters, statistics)
                 return value
 
             self._inner = step.hypergradient.inner(loss, live, tester.hyperparameters())
+            # The fields of SGDStep are the keyword arguments of `sgd_step`: learning
+            # rate, momentum, weight decay, buffers.
             live = sgd_step(live, self._inner.gradients, **vars(tester.generator_step()))
         self.generator = leaves(live)
-        """G', or B: what images are differentiable in."""
+        """What the images are differentiable in, as leaves: G' of a generator, else B itself."""
 
     def hyperparameter_gradient(self, vector: Parameters) -> Parameters:
-        """dB, given the gradient g_G of an objective by :attr:`generator`; to be asked for once."""
+        """Return dB for the gradient g_G of an objective by :attr:`generator`.
+
+        May be called once: an exact product frees the graph that it differentiates.
+        """
         if not isinstance(self.tester, GenerativeTester):
             return vector
+        # Equation 15: dG'/dB = - lr_g d2 L_dg / dB dG; momentum and weight decay of G' do not depend on B.
         return scaled(self._inner.product(vector), -self.tester.generator_step().lr)

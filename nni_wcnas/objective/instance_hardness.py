@@ -39,6 +39,7 @@ from nni_wcnas.objective.weighted import weighted_step
 __all__ = ['InstanceHardness']
 
 Bandit = Literal['exp3', 'ucb', 'thompson']
+# DIHCL's constants: what is remembered shrinks by 0.9 an episode, the temperature by 0.8 from 20.
 _SHRINK, _COOL, _HOTTEST = 0.9, 0.8, 20.0
 
 
@@ -51,7 +52,7 @@ class InstanceHardness(Objective):
     bandit
         How hardness is learned.
     share
-        Of a batch, drawn in late epochs.
+        Share of a batch that is drawn in late epochs.
     every
         Update the architecture on every ``every``-th batch.
 
@@ -74,15 +75,15 @@ class InstanceHardness(Objective):
             raise ValueError(f'every must be at least 1 batch, not {self.every}')
 
     def temperature(self, episode: int) -> float:
-        """Of an episode, from 0."""
+        """Return the temperature T of an episode, counted from 0."""
         return max(1.0, _HOTTEST * _COOL**episode)
 
     def drawn_share(self, episode: int) -> float:
-        """Of a batch, in an episode, from 0."""
+        """Return the share of a batch that is drawn in an episode, counted from 0."""
         return max(self.share, _SHRINK**episode)
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA of the mean loss of the drawn examples.
+        """Return dA of the mean loss of the drawn examples, whose hardness is brought up to date.
 
         Raises
         ------
@@ -98,8 +99,11 @@ class InstanceHardness(Objective):
         memory = _Memory(step.memory, indices, episode)
 
         def weigh(losses: Tensor, logits: Tensor) -> Tensor:
+            # p of shape (N,) is a distribution over this batch, by the hardness known so far.
             p = probabilities(self._hardness(memory, episode).to(losses), self.temperature(episode))
+            # Ones for the drawn examples, zeros for the others; at least one is drawn, so that the mean loss exists.
             chosen = drawn(p, max(1, math.ceil(self.drawn_share(episode) * len(p))))
+            # Only the drawn examples learn: the losses of the others are known here, but a bandit sees what it plays.
             right = (logits.argmax(1) == step.val.labels).to(losses)
             self._learn(memory, chosen, losses, right, p)
             return chosen
@@ -107,31 +111,50 @@ class InstanceHardness(Objective):
         return weighted_step(step, weigh)
 
     def _hardness(self, memory: _Memory, episode: int) -> Tensor:
-        """Of the examples of the batch."""
+        """Return the hardness of the examples of the batch, not negative, shape ``(N,)``."""
         if self.bandit == 'thompson':
+            # Beta(2, 2) is the prior. Sampled on the processor, so that the draw is the same whatever the device.
             beta = torch.distributions.Beta(2 + memory.get('flips').cpu(), 2 + memory.get('stays').cpu())
             return beta.sample().to(memory.indices.device)
         if self.bandit == 'ucb':
             count = memory.get('count')
+            # An example that was never drawn has sum 0: a count of 1 gives it mean 0 and
+            # the full bonus, where 0 would give NaN.
             count = torch.where(count > 0, count, 1.0)
             return optimistic(memory.get('sum') / count, count, episode + 1)
         return memory.get('sum')
 
     def _learn(self, memory: _Memory, chosen: Tensor, losses: Tensor, right: Tensor, p: Tensor) -> None:
-        """Bring the drawn examples up to date."""
+        """Bring the hardness of the drawn examples up to date.
+
+        Parameters
+        ----------
+        memory
+            What is known of the examples of the batch.
+        chosen
+            Ones for the drawn examples, shape ``(N,)``.
+        losses, right
+            Their losses, and ones for correct predictions, shape ``(N,)``.
+        p
+            Probability of each example in the draw, shape ``(N,)``.
+        """
         if self.bandit == 'thompson':
+            # A flip needs an earlier prediction: the first one of an example counts neither as a flip nor as a stay.
             known = memory.get('count') > 0
             flipped = (right != memory.get('right')).to(losses) * known
             memory.add('flips', chosen * flipped)
             memory.add('stays', chosen * known * (1 - flipped))
             memory.put('right', torch.where(chosen > 0, right, memory.get('right').to(right)))
         else:
+            # exp3 divides by p, which makes the sum an unbiased estimate where one
+            # example is drawn; ucb keeps the plain sum.
             memory.add('sum', chosen * (losses / (p + 1e-8) if self.bandit == 'exp3' else losses))
+        # Last, as `known` above asks whether the example was drawn before this batch.
         memory.add('count', chosen)
 
 
 def _episode(moment: Moment) -> int:
-    """Epochs that have trained the architecture."""
+    """Return the number of epochs that have trained the architecture so far."""
     return max(0, moment.age - moment.warmup)
 
 
@@ -140,6 +163,8 @@ class _Memory:
 
     def __init__(self, tensors: Parameters, indices: Tensor, episode: int) -> None:
         self.tensors, self.indices = tensors, indices
+        # The first batch of a new episode shrinks all sums, of every example. 'right'
+        # is a fact of the last draw and is kept.
         before = int(tensors.get('episode', torch.tensor(episode)))
         tensors['episode'] = torch.tensor(episode)
         if episode != before:
@@ -148,17 +173,21 @@ class _Memory:
                     tensors[name] = tensors[name] * _SHRINK
 
     def get(self, name: str) -> Tensor:
+        """Return the numbers of the examples of the batch, shape ``(N,)``; 0 for those not met before."""
         return self._whole(name)[self.indices]
 
     def put(self, name: str, values: Tensor) -> None:
+        """Set the numbers of the examples of the batch."""
         whole = self._whole(name)
         self.tensors[name] = whole.index_copy(0, self.indices, values.to(whole))
 
     def add(self, name: str, values: Tensor) -> None:
+        """Add to the numbers of the examples of the batch."""
         self.put(name, self.get(name) + values)
 
     def _whole(self, name: str) -> Tensor:
-        """Long enough for the largest index."""
+        """Return the tensor of a name, padded with zeros up to the largest index of the batch."""
+        # The size of the training set is not known here, so tensors grow with the largest index that was seen.
         size = int(self.indices.max()) + 1
         known = self.tensors.get(name, torch.zeros(0, device=self.indices.device))
         return torch.nn.functional.pad(known, (0, max(0, size - len(known))))

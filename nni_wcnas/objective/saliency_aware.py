@@ -68,7 +68,7 @@ from nni_wcnas.objective.second_learner import SecondLearner
 __all__ = ['SaliencyAware']
 
 _PERTURBATION = 'perturbation of the pixels'
-"""Name of d beside those of A and W1."""
+"""Key of d beside the parameter names of A and W1 in one dictionary; no parameter has a name with spaces."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class SaliencyAware(Objective):
     step_size
         Largest movement of a pixel in one step of the perturbation.
     steps
-        Of the perturbation.
+        Number of gradient steps of the perturbation.
     every
         Update the architecture on every ``every``-th batch.
     saliency_every
@@ -117,7 +117,7 @@ class SaliencyAware(Objective):
                 raise ValueError(f'{name} must be at least 1 batch, not {getattr(self, name)}')
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA of the validation losses of W2' and W1'.
+        """Return dA of the validation losses of W2' and W1'.
 
         Raises
         ------
@@ -125,22 +125,28 @@ class SaliencyAware(Objective):
             When the training images have no unaugmented copies.
         """
         if not step.hypergradient.unrolls:
+            # First order: W1' = W1 and W2' = W2, so dA = a1 + a2 and no perturbation is needed here.
             second, first = _validate(step, SecondLearner(step).weights), self._first_term(step, step.learner.weights)
             return self._update(second, first, [])
         chain = _SaliencyChain(self, step)
         second, first = _validate(step, chain.second), self._first_term(step, chain.first)
+        # `through` is b + c of the module's docstring, `vector` is w: what reaches W1' through d' alone.
         through, vector = chain.backward(second.weights)
         if first is not None:
+            # W1' acts on the validation loss itself and through d'. Both meet in one
+            # product: - lr (d2 L / dA dW1) . (v1 + w).
             vector = added([vector, scaled(first.weights, self.trade_off)])
         return self._update(second, first, [through, chain.ahead.indirect(vector)])
 
     def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
-        """W2 learns from the salient parts of the training batch, when it is due."""
+        """Let W2 take one step on the salient parts of the training batch, on every ``saliency_every``-th batch."""
         del update_generator  # Unused: W2 has a rhythm of its own.
         if step.index % self.saliency_every:
             return {}
+        # W1 has taken its step on this batch already; A is a constant to W2.
         learner, pixels = step.learner, _pixels(step.train)
         alphas = _detached(learner.alphas)
+        # As in the architecture's step: the divergence of nearly equal outputs is of second order in a small d.
         with full_precision(pixels.device):
             found = self.perturb(step, pixels, _detached(learner.weights), alphas)
         images = _salient(step, pixels, found.end)
@@ -148,7 +154,17 @@ class SaliencyAware(Objective):
         return {'W2': loss, 'change': found.change / len(pixels)}
 
     def perturb(self, step: Step, pixels: Tensor, weights: Parameters, alphas: Parameters) -> Ascent:
-        """What changes the output of a learner most; ``weights`` and ``alphas`` detached."""
+        """Return the perturbation of pixels that changes the output of a learner most.
+
+        Parameters
+        ----------
+        step
+            The search iteration.
+        pixels
+            Unaugmented images in [0, 1], shape ``(N, 3, H, W)``.
+        weights, alphas
+            The learner, detached.
+        """
         with torch.no_grad():
             clean = _logits(step, pixels, weights, alphas)
         return ascent(
@@ -160,13 +176,13 @@ class SaliencyAware(Objective):
         )
 
     def _first_term(self, step: Step, weights: Parameters) -> _Validation | None:
-        """The validation loss of W1', where it counts."""
+        """Return the validation loss of W1' and its gradients; None where gamma is 0."""
         return _validate(step, weights) if self.trade_off else None
 
     def _update(
         self, second: _Validation, first: _Validation | None, indirect: list[Parameters]
     ) -> ArchitectureUpdate:
-        """The sum of all parts of dA, with the losses by name."""
+        """Return the sum of all parts of dA, with the losses by name."""
         if first is None:
             return ArchitectureUpdate(
                 added([second.alphas, *indirect]), {'A': second.loss, 'second': second.loss}
@@ -178,22 +194,22 @@ class SaliencyAware(Objective):
 
 
 class _Validation(NamedTuple):
-    """The validation loss at some weights, detached."""
+    """The validation loss at some weights, with its gradients; all detached."""
 
     loss: Tensor
     alphas: Parameters
-    """Its gradient in A."""
+    """Gradient of the loss in A."""
     weights: Parameters
-    """Its gradient in the weights; empty where nothing is unrolled."""
+    """Gradient of the loss in the weights; empty where nothing is unrolled."""
 
 
 class _SaliencyChain:
-    """From A through W1', d' and W2': equations 1 to 3, and back.
+    """The chain from A through W1', d' and W2' (equations 1 to 3), and the way back.
 
     Parameters
     ----------
     objective
-        Its numbers.
+        Gives the numbers of the perturbation.
     step
         The search iteration; the random start of d is drawn here, once.
     """
@@ -203,25 +219,27 @@ class _SaliencyChain:
         self.live, alphas = SecondLearner(step), _detached(step.learner.alphas)
         self.ahead = step.hypergradient.ahead(step)
         self.first = self.ahead.weights
+        # Equation 2 perturbs W1', not W1: d' depends on A through W1' as well.
         self.perturbation = objective.perturb(step, self.pixels, _detached(self.first), alphas)
+        # L2 is differentiated in A and in d' at once, so that one product with v2 gives both b and u.
         targets = {**step.learner.alphas, _PERTURBATION: self.perturbation.end}
         with weights_held():
             self._inner = step.hypergradient.inner(self.salient_loss, self.live.weights, targets)
         self.second = leaves(sgd_step(self.live.weights, self._inner.gradients, **vars(self.live.numbers)))
 
     def salient_loss(self, weights: Parameters, targets: Parameters) -> Tensor:
-        """L2, of the architecture and the perturbation."""
+        """L2(W2, A, d'): the loss of W2 on images multiplied by their saliency; A and d' are in ``targets``."""
         images = _salient(self.step, self.pixels, targets[_PERTURBATION])
         alphas = _without(targets, _PERTURBATION)
         return self.step.learner.loss(images, self.step.train.labels, weights, alphas)
 
     def change(self, perturbation: Tensor, weights: Parameters, alphas: Parameters) -> Tensor:
-        """O: both outputs depend on the weights and the architecture."""
+        """O(d, W1', A): the change of the output, in which both outputs depend on the weights and the architecture."""
         perturbed = _logits(self.step, self.pixels + perturbation, weights, alphas)
         return output_change(perturbed, _logits(self.step, self.pixels, weights, alphas))
 
     def backward(self, vector: Parameters) -> tuple[Parameters, Parameters]:
-        """Where dL/dW2' leads: to A without W1', and to W1'."""
+        """Return where v2 = dL/dW2' leads: to A without passing W1' (b + c), and to W1' (w)."""
         through_second = self.past_second(vector)
         to_perturbation = through_second.pop(_PERTURBATION)
         through_perturbation = self.past_perturbation(to_perturbation)
@@ -229,24 +247,27 @@ class _SaliencyChain:
         return added([through_second, through_perturbation]), to_first
 
     def past_second(self, vector: Parameters) -> Parameters:
-        """- lr (d2 L2 / d(A, d') dW2) . vector, by name of A and for d': equations 11 and 13."""
+        """Return - lr (d2 L2 / d(A, d') dW2) . vector, by name of A and for d': b and u of equations 13 and 11."""
         return scaled(self._inner.product(vector), -self.live.numbers.lr)
 
     def past_perturbation(self, vector: Tensor) -> Parameters:
-        """(d2 O / d(A, W1') dd) . (xi vector), by name of A and of W1': equations 15 and 17."""
+        """Return (d2 O / d(A, W1') dd) . (xi vector), by name of A and of W1': c and w of equations 17 and 15."""
 
         def change(perturbation: Parameters, targets: Parameters) -> Tensor:
             weights = {name: targets[name] for name in self.first}
             alphas = {name: targets[name] for name in self.step.learner.alphas}
             return self.change(perturbation[_PERTURBATION], weights, alphas)
 
+        # d' = d + xi grad_d O has the derivative xi in the gradient, 0 where the step was cut at the ends of
+        # [0, 1]. The second derivative is taken at d, where the last step starts. Its roles are those of an
+        # inner problem: d for W, A and W1' for A.
         start, gained = self.perturbation.start, self.perturbation.gain * vector
         targets = {**self.step.learner.alphas, **self.first}
         return self.step.hypergradient.product(change, {_PERTURBATION: start}, targets, {_PERTURBATION: gained})
 
 
 def _validate(step: Step, weights: Parameters) -> _Validation:
-    """The loss on the validation batch, with the gradients that the hypergradient wants."""
+    """Return the loss on the validation batch, with the gradients that the hypergradient uses."""
     alphas, val = leaves(step.learner.alphas), step.val
     if not step.hypergradient.unrolls:
         loss = step.learner.loss(val.images, val.labels, _detached(weights), alphas)
@@ -256,7 +277,7 @@ def _validate(step: Step, weights: Parameters) -> _Validation:
 
 
 def _pixels(batch: Batch) -> Tensor:
-    """The unaugmented images, from [-1, 1] to [0, 1]."""
+    """Return the unaugmented images of a batch, mapped from [-1, 1] to [0, 1]."""
     if batch.clean is None:
         raise ValueError(
             'SaliencyAware needs unaugmented training images: use a SearchEvaluator with one of the data modules of '
@@ -266,12 +287,13 @@ def _pixels(batch: Batch) -> Tensor:
 
 
 def _logits(step: Step, pixels: Tensor, weights: Parameters, alphas: Parameters) -> Tensor:
-    """Of pixels in [0, 1]."""
+    """Return the logits ``(N, classes)`` of pixels in [0, 1]."""
     return step.learner.logits(step.learner.renormalise(2 * pixels - 1), weights, alphas)
 
 
 def _salient(step: Step, pixels: Tensor, perturbation: Tensor) -> Tensor:
-    """Pixels multiplied by their saliency, as the learner sees images."""
+    """Return pixels multiplied by their saliency, in the normalisation of the learner."""
+    # The product is of pixels in [0, 1], where 0 is black. In normalised units, 0 would be the mean colour.
     return step.learner.renormalise(2 * pixels * saliency(perturbation) - 1)
 
 

@@ -20,7 +20,7 @@ __all__ = ['SecondLearner']
 
 
 class SecondLearner:
-    """W2 as it is in one search iteration.
+    """The weights W2 and their optimiser's state, in one search iteration.
 
     Parameters
     ----------
@@ -39,12 +39,13 @@ class SecondLearner:
         self._weight, self._buffer = (f'stage {step.moment.stage} {kind} ' for kind in ('weight', 'momentum'))
         known = self._remembered(self._weight)
         self.weights: Parameters = known or {name: value.detach() for name, value in step.learner.weights.items()}
-        """W2, detached: what W1 is, as long as W2 has not learned in this stage."""
+        """W2, detached. As long as W2 has not learned in this stage these are W1's live tensors."""
         self.numbers: SGDStep = replace(step.learner.sgd_step(), buffers=self._remembered(self._buffer))
-        """Of its next optimiser step."""
+        """The numbers of W2's next optimiser step: W1's, with W2's momentum buffers."""
 
     def train(self, loss: Callable[[Parameters], Tensor]) -> Tensor:
-        """One step of SGD on a loss of W2; returns the loss, detached."""
+        """Take one step of SGD on a loss of W2 and keep the result; return the loss, detached."""
+        # Cloned: the first step of a stage starts at W1's own tensors, which it must not move.
         parameters = leaves({name: value.clone() for name, value in self.weights.items()})
         numbers = self.numbers
         optimizer = torch.optim.SGD(
@@ -53,6 +54,7 @@ class SecondLearner:
         for name, buffer in numbers.buffers.items():
             optimizer.state[parameters[name]]['momentum_buffer'] = buffer.clone()
         value = loss(parameters)
+        # The learning rate follows W1's schedule, so an optimiser is made anew for each step and given its buffers.
         for name, slope in gradient(value, parameters).items():
             parameters[name].grad = slope
         if self._clip is not None:
@@ -62,7 +64,7 @@ class SecondLearner:
         return value.detach()
 
     def _remember(self, optimizer: torch.optim.SGD, parameters: Parameters) -> None:
-        """In the place of all that was remembered, be it of a stage before."""
+        """Keep W2 and its buffers; they replace all of the memory, also that of an earlier stage."""
         self._memory.clear()
         for name, parameter in parameters.items():
             self._memory[self._weight + name] = parameter.detach()

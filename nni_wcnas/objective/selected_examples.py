@@ -38,10 +38,12 @@ from nni_wcnas.objective.descent import descent
 
 __all__ = ['SelectedExamples']
 
+# Pairs in a block, at least; the floor of s, which keeps its sum above 0; where s starts.
 _BLOCK, _LEAST, _INITIAL = 64, 0.001, 0.5
 _KEPT = 0.9
-"""Of the running sums behind the weighted mean, from block to block."""
+"""Share of the running sums behind the weighted mean that is kept from block to block."""
 _SEED = 7919
+"""Seed of the first block's noise; block k has this number plus k."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +85,10 @@ class SelectedExamples(Objective):
             raise ValueError(f'every must be at least 1 batch, not {self.every}')
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA of the weighted loss, by one block; its selection variables learn."""
+        """Return dA of the weighted loss, estimated on one block; the selection variables of the block learn."""
         blocks = self.pairs // _BLOCK
         block = int(torch.randint(blocks, ()))
+        # Block k holds pairs M k / blocks to M (k + 1) / blocks: sizes differ by at most one, and no pair is left over.
         first, last = (self.pairs * (block + after) // blocks for after in (0, 1))
         noise = _noise(step, block, last - first)
         images = step.learner.renormalise(_images(step, noise))
@@ -95,9 +98,13 @@ class SelectedExamples(Objective):
 
         def objective(weights: Parameters, alphas: Parameters) -> Tensor:
             losses = F.cross_entropy(step.learner.logits(images, weights, alphas), noise.labels, reduction='none')
+            # (M / n) sum_block s_i l_i / sum_all s, written with means; its
+            # expectation over blocks is the weighted loss.
             worst = (s * losses).mean() / selection.mean()
+            # d/ds_i of the weighted loss is (l_i - weighted mean) / sum s. The step leaves the factor 1 / sum s out.
             rise = losses.detach() - _level(step.memory, s, losses.detach())
             moved = (s + self.selection_lr * rise).clamp(_LEAST, 1).to(selection)
+            # Set only after the loss has used `selection` and `s`: A plays against the selection as it was.
             step.memory['selection'] = torch.cat((selection[:first], moved, selection[last:]))
             shown['generated'] = worst.detach()
             if not self.average_weight:
@@ -111,14 +118,22 @@ class SelectedExamples(Objective):
 
 
 def _level(memory: Parameters, s: Tensor, losses: Tensor) -> Tensor:
-    """The running weighted mean of the losses, this block included."""
+    """Return the running weighted mean of the losses, this block included.
+
+    Parameters
+    ----------
+    memory
+        Keeps the two sums, of shape ``(2,)``: of s l, and of s.
+    s, losses
+        Selection variables and losses of the block, shape ``(n,)``.
+    """
     sums = torch.stack(((s * losses).sum(), s.sum()))
     memory['sums'] = _KEPT * memory.get('sums', torch.zeros_like(sums)) + sums
     return memory['sums'][0] / memory['sums'][1]
 
 
 def _noise(step: Step, block: int, count: int) -> Noise:
-    """The same for a block each time; the global random state goes on as if nothing had been drawn."""
+    """Return the noise of a block, the same each time; the global random state goes on as if nothing had been drawn."""
     tester = step.tester
     if tester is None:
         raise ValueError('SelectedExamples needs a tester: give the search a SearchEvaluator(tester=FQGAN(...))')
@@ -130,5 +145,6 @@ def _noise(step: Step, block: int, count: int) -> Noise:
 
 @torch.no_grad()
 def _images(step: Step, noise: Noise) -> Tensor:
+    """Generate the images of a block in [-1, 1], as constants."""
     assert step.tester is not None
     return step.tester.generate(noise)

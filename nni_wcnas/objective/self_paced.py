@@ -69,19 +69,32 @@ class SelfPaced(Objective):
             raise ValueError(f'every must be at least 1 batch, not {self.every}')
 
     def share(self, moment: Moment) -> float:
-        """Of a batch, above the threshold."""
+        """Return the share of a batch above the threshold: from ``initial`` to ``final`` over the epochs after the
+        warm-up."""
         epochs = moment.span - moment.warmup
         done = max(0, moment.age - moment.warmup)
         return self.initial + (self.final - self.initial) * (done / (epochs - 1) if epochs > 1 else 0.0)
 
     def weights(self, losses: Tensor, moment: Moment) -> Tensor:
-        """How much each example counts, shape ``(N,)``; the hardest always does, wholly."""
+        """Return v, how much each example counts, shape ``(N,)``; the hardest always counts wholly.
+
+        Parameters
+        ----------
+        losses
+            Losses of a batch, shape ``(N,)``.
+        moment
+            Gives the share of the epoch.
+        """
+        # In [0, 1], as the logarithmic regulariser needs; `tiny` guards a batch whose losses are all zero.
         relative = losses / losses.max().clamp(min=torch.finfo(losses.dtype).tiny)
         # A value between two losses, so that the share is above it and not on it.
         threshold = torch.quantile(relative, 1 - self.share(moment), interpolation='midpoint')
+        # The closed forms say how easy an example is; clamped, as the logarithmic
+        # one has ln(1 - lambda) as a denominator.
         hard = 1 - easy_weights(relative, float(threshold.clamp(1e-6, 1 - 1e-6)), self.regularizer)
+        # sum(v) is never zero, which a mean over v needs.
         return torch.where(relative == relative.max(), 1.0, hard)
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA of the weighted loss."""
+        """Return dA of the mean of the validation losses, weighted by v."""
         return weighted_step(step, lambda losses, _: self.weights(losses, step.moment))

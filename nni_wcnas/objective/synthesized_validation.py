@@ -83,16 +83,17 @@ class SynthesizedValidation(Objective):
 
     @property
     def trains_generator(self) -> bool:  # type: ignore[override]
-        """As told."""
+        """Whether the GAN goes on learning, as ``trains_tester`` says."""
         return self.trains_tester
 
     @property
     def needs_unrolling(self) -> bool:  # type: ignore[override]
-        """Whether B is learned: with the weights as they are, the paper found it to do harm."""
+        """Whether B is learned, which needs unrolled weights: with the weights as they are, the paper found it to do
+        harm."""
         return self.hyperparameter_lr > 0
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA of the loss on the synthesized batch, and dB if it is learned."""
+        """Return dA of the loss on the synthesized batch, with a function that returns dB where B is learned."""
         if self.hyperparameter_lr:
             return self._with_hyperparameters(step)
         with torch.no_grad():
@@ -101,14 +102,18 @@ class SynthesizedValidation(Objective):
         return ArchitectureUpdate(alphas, {'A': loss, 'generated': loss})
 
     def _with_hyperparameters(self, step: Step) -> ArchitectureUpdate:
-        """Images are those of G', through which the loss depends on B: equations 4, 6 and 7."""
+        """Return dA, and dB through the images of G', on which the loss depends by B: equations 4, 6 and 7."""
         tester = _tester(step)
         chain = ImageChain(step, tester, tester.noise(len(step.val.labels)))
         images, labels = self._batch(step, lambda noise: chain.generate(noise, chain.generator))
+        # The graph is cut at the pixels: the learner's passes run to the images,
+        # and one more pass leads from there to G'.
         shown = images.detach().requires_grad_()
         alphas, loss, rise = descent(
             step, lambda weights, alphas: step.learner.loss(shown, labels, weights, alphas), {'images': shown}
         )
+        # g_G = (d images / dG')^T dL/dimages. Equation 7 has the same loss as
+        # equation 6, so dB needs no pass of its own.
         (vector,) = gradients(images, chain.generator, cotangent=rise['images'])
         losses = {'A': loss, 'generated': loss}
 
@@ -118,18 +123,25 @@ class SynthesizedValidation(Objective):
         return ArchitectureUpdate(alphas, losses, ascent)
 
     def adversary_step(self, step: Step, *, update_generator: bool) -> Losses:
-        """One step of the GAN on the validation batch, whether or not the architecture has learned from this one; of a
-        generator whose discriminator is B only where that has."""
+        """Let the GAN take one step on the validation batch, whether or not the architecture has learned from it.
+
+        A generator whose discriminator is B is the exception: it learns only where the architecture has.
+        """
         if not self.trains_tester:
             return {}
         tester = _tester(step)
         return teach(tester, step.val, update_generator=update_generator or not tester.waits_for_b)
 
     def _batch(self, step: Step, generate: Callable[[Noise], Tensor]) -> tuple[Tensor, Tensor]:
-        """Real images first, as many as their share, rounded down; as large as the validation batch."""
+        """Return images and labels of the architecture's batch: real images first, then generated ones, N in all.
+
+        The number of real images is their share of N, rounded down. Images have the learner's normalisation.
+        """
         val = step.val
         real = int(self.real_share * len(val.labels))
         noise = _tester(step).noise(len(val.labels) - real)
+        # Real images are the learner's, augmented and normalised; generated ones
+        # in [-1, 1] take its normalisation alone.
         generated = step.learner.renormalise(generate(noise))
         return torch.cat((val.images[:real], generated)), torch.cat((val.labels[:real], noise.labels))
 

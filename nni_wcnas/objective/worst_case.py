@@ -125,23 +125,34 @@ class WorstCase(Objective):
 
     @property
     def needs_auxiliary(self) -> bool:  # type: ignore[override]
-        """Whether images shall be meaningful: without that there is no third stage."""
+        """Whether there is a third stage: with lambda = 0 no auxiliary model judges the images, so none is needed."""
         return self.trade_off > 0
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
-        """dA, and dB for after it."""
+        """Return dA, with a function that computes dB once A has moved.
+
+        Raises
+        ------
+        ValueError
+            When the search has no tester, or no auxiliary model although lambda is above 0.
+        """
         tester = _tester(step)
         source = step.val if tester.changes_validation else step.train
         # All noise before the chain, which replays from here on: a mask shall not repeat the numbers of a latent.
+        # z0 trains the generator in L_dg (equation 8), z1 the auxiliary model (equation 9), and z2
+        # makes the images that A and B play on.
         z0, z1, z2 = (tester.noise(len(source.labels), source) for _ in range(3))
         chain = ImageChain(step, tester, z0)
         meaning = _Meaning(step, chain, z1) if self._keeps_meaning(tester) else None
         ahead = step.hypergradient.ahead(step, reuse=self.reuse_gradient)
+        # Detached: dA holds the images constant, and only dB, computed later, differentiates through the generator.
+        # `attack` changes nothing unless the tester is a perturbation.
         images = tester.attack(chain.generate(z2, chain.generator).detach(), z2, _held(step, ahead.weights))
         alphas, losses = self._descend(step, ahead, images, z2.labels)
         reused = ahead.training if self.reuse_gradient else None
         losses |= {'W': reused.loss} if reused else {}
 
+        # Algorithm 1 updates A in step 4 and B in step 5: as a function, dB is computed at the A that step 4 has left.
         def ascent() -> HyperparameterUpdate:
             return self._ascend(step, ahead.weights, chain, z2, meaning)
 
@@ -149,13 +160,15 @@ class WorstCase(Objective):
         return ArchitectureUpdate(alphas, losses, ascent if tester.has_hyperparameters else None, gradients_of_w)
 
     def _keeps_meaning(self, tester: Tester) -> bool:
-        """Whether there is a third stage: it tells B alone how meaningful images are."""
+        """Whether the auxiliary model is trained: its judgement changes B alone, so it is idle beside a tester without
+        B."""
         return self.needs_auxiliary and tester.has_hyperparameters
 
     def _descend(
         self, step: Step, ahead: Lookahead, images: Tensor, labels: Tensor
     ) -> tuple[Parameters, Losses]:
         """dA = d/dA (L(W', A, images) + decov R + gamma L(W', A, D_val)), and the losses."""
+        # `alphas` are fresh leaves, so that the direct part (W' held) and v_W come out of one backward pass.
         learner, alphas = step.learner, leaves(step.learner.alphas)
         worst, features = learner.loss_and_features(learner.renormalise(images), labels, ahead.weights, alphas)
         losses, total = {'generated': worst.detach()}, worst
@@ -171,6 +184,8 @@ class WorstCase(Objective):
             losses['real'] = average.detach()
             losses['A'] = losses['A'] + self.average_weight * average.detach()
             groups.append(gradients(self.average_weight * average, alphas, ahead.weights))
+        # Equations 12 and 14: dA = dL/dA + (dW'/dA) . dL/dW'. The product is linear in dL/dW', so one
+        # serves the sum of both validation terms.
         direct, vector = (added(part) for part in zip(*groups))
         return added([direct, ahead.indirect(vector)]), losses
 
@@ -179,8 +194,12 @@ class WorstCase(Objective):
     ) -> HyperparameterUpdate:
         """dB = d/dB (L(W', A, f(G')) - lambda L(V', D_val)), with A as it is by now."""
         learner = step.learner
+        # Generated again, now with a graph to G': the same z2 and replayed random
+        # numbers give the images that A has seen.
         images = chain.generate(noise, chain.generator)
         shown = images.detach().requires_grad_()
+        # B is differentiated through the images alone: W' and A are constants, which keeps
+        # the pass to one backward by the pixels.
         constant = {name: alpha.detach() for name, alpha in learner.alphas.items()}
         held = {name: weight.detach() for name, weight in weights.items()}
         worst = learner.loss(learner.renormalise(shown), noise.labels, held, constant)
@@ -188,6 +207,7 @@ class WorstCase(Objective):
         # (df / dG')^T dL/dimages: the learner's loss as a function of the generator
         (vector,) = gradients(images, chain.generator, cotangent=by_images)
         losses = {'B': worst.detach()}
+        # `fall` is -dL(V', D_val) / dG', so adding it subtracts lambda L(V', D_val), as equation 11 has it.
         if meaning is not None:
             losses['meaning'], fall = meaning.gradient()
             vector = {name: value + self.trade_off * fall[name] for name, value in vector.items()}
@@ -198,6 +218,7 @@ class WorstCase(Objective):
         """S learns on every batch, G on every ``every``-th, V on fresh generated images on every batch."""
         tester = _tester(step)
         losses = teach(tester, step.train, update_generator=update_generator)
+        # V's own step is on images of the live generator, after G has taken its step; V' of equation 9 is not kept.
         if self._keeps_meaning(tester):
             noise = tester.noise(len(step.train.labels), step.train)
             losses['V'] = _auxiliary(step).train_step(tester.generate(noise).detach(), noise.labels)
@@ -205,7 +226,8 @@ class WorstCase(Objective):
 
 
 def _held(step: Step, weights: Parameters) -> Callable[[Tensor], Tensor]:
-    """The learner's logits of the tester's images at W' and A, both constants."""
+    """Return a function from images in [-1, 1] to the learner's logits ``(N, classes)`` at W' and A, both held
+    constant."""
     learner = step.learner
     w, a = ({name: value.detach() for name, value in group.items()} for group in (weights, learner.alphas))
     return lambda images: learner.logits(learner.renormalise(images), w, a)
@@ -227,7 +249,7 @@ def _auxiliary(step: Step) -> Auxiliary:
 
 
 class _Meaning:
-    """How well the auxiliary model, one step ahead on generated images, does on real ones: equation 9.
+    """How well the auxiliary model, one step ahead on generated images, classifies real ones: equation 9.
 
     Parameters
     ----------
@@ -236,20 +258,27 @@ class _Meaning:
     chain
         Makes the images.
     noise
-        z1, which V learns from.
+        z1, the noise of the images that V learns from.
     """
 
     def __init__(self, step: Step, chain: ImageChain, noise: Noise) -> None:
         self._step, self._auxiliary, self._chain, self._noise = step, _auxiliary(step), chain, noise
+        # Replayed random numbers give V the same dropout masks at V, at V' and in finite differences.
         self._evaluate = replayed(self._auxiliary.loss, step.train.labels.device)
 
     def gradient(self) -> tuple[Tensor, Parameters]:
-        """L(V', D_val), and -dL(V', D_val) / dG' = + lr_v (d2 L(V, f(G', z1)) / dG' dV) . v_V: two minus signs."""
+        """Return L(V', D_val) and -dL(V', D_val) / dG'.
+
+        The second is + lr_v (d2 L(V, f(G', z1)) / dG' dV) . v_V with v_V = dL(V', D_val) / dV': the minus sign of V's
+        own step and that of the objective cancel (equation 16).
+        """
         live, numbers = self._auxiliary.learnable(), self._auxiliary.sgd_step()
 
         def loss(auxiliary: Parameters, generator: Parameters) -> Tensor:
             return self._evaluate(self._chain.generate(self._noise, generator), self._noise.labels, auxiliary)
 
+        # The gradient at V takes the step of equation 9; its product with v_V, by
+        # G', is the middle factor of equation 16.
         inner = self._step.hypergradient.inner(loss, live, self._chain.generator)
         ahead = leaves(sgd_step(live, inner.gradients, **vars(numbers)))
         val = self._step.val

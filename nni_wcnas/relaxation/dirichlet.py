@@ -45,7 +45,7 @@ class Dirichlet(Weighting):
     anchor
         ``'l2'``: the architecture's weight decay, no penalty here; ``'kl'``: the divergence from Dir(1).
     scale
-        Of the divergence; there is none with ``'l2'``.
+        Weight of the divergence in the penalty; must stay as it is with ``'l2'``, which has none.
 
     Examples
     --------
@@ -73,16 +73,19 @@ class Dirichlet(Weighting):
         return self.anchor == 'kl'
 
     def weights(self, alpha: Tensor, moment: Moment) -> Tensor:
-        """A sample, shape ``(E, K)``."""
+        """Draw mixing weights from Dir(elu(alpha) + 1), shape ``(E, K)``; their gradient goes through the sample."""
+        # Concentrations, shape (E, K): 1 at alpha = 0, above 0 everywhere, and 0 for
+        # a pruned candidate, whose weight is 0.
         return sampled(concentration(alpha), moment.generator(alpha.device))
 
     def strengths(self, alpha: Tensor, moment: Moment) -> Tensor:
-        """softmax(alpha), shape ``(E, K)``, by which DrNAS derives its cells."""
+        """Return softmax(alpha), shape ``(E, K)``, by which DrNAS derives its cells."""
         del moment  # Unused: nothing is drawn.
         return torch.softmax(alpha, dim=-1)
 
     def penalty(self, alpha: Tensor, layout: CellLayout, moment: Moment) -> Tensor:
-        """The divergence of all edges, or zero."""
+        """Return the scaled divergence of all edges from Dir(1); zero with ``'l2'``."""
         if not self.is_penalised:
             return super().penalty(alpha, layout, moment)
+        # One divergence for each edge, shape (E,).
         return self.scale * divergence_from_uniform(concentration(alpha)).sum()

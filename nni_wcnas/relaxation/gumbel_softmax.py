@@ -8,8 +8,9 @@ closes during the search.
     weights = w
     weights = 1 + (w_h - w_h held constant) for h = argmax w, else 0, with ``hard``
 
-The temperature falls linearly over the epochs of a stage. Acts in every forward pass; a new sample for each
-architecture step and each weight step, one for all cells of a type. A selection sees softmax(alpha).
+The temperature falls linearly over the epochs of a stage, and of those that go on with its weights. Acts in every
+forward pass; a new sample for each architecture step and each weight step, one for all cells of a type. A selection
+sees softmax(alpha).
 
 ``Search(relaxation=GumbelSoftmax())`` is SNAS's search, at no extra cost.
 
@@ -50,7 +51,7 @@ class GumbelSoftmax(Weighting):
     Parameters
     ----------
     initial_temperature, final_temperature
-        In the first and in the last epoch of a stage; positive.
+        Temperature in the first and in the last epoch of a stage; positive.
     hard
         Compute only the operation with the largest weight, with weight 1 and the gradient of its own weight.
 
@@ -76,22 +77,27 @@ class GumbelSoftmax(Weighting):
 
     @property
     def is_sparse(self) -> bool:  # type: ignore[override]  # the contract's default is a plain value
-        """Whether one operation of each edge is computed."""
+        """Whether one operation of each edge is computed, and no other."""
         return self.hard
 
     def temperature(self, moment: Moment) -> float:
-        """At a moment."""
+        """Return the temperature of a moment: from the initial one in the first epoch to the final one in the last."""
         return (1 - moment.progress) * self.initial_temperature + moment.progress * self.final_temperature
 
     def weights(self, alpha: Tensor, moment: Moment) -> Tensor:
-        """A sample, shape ``(E, K)``."""
+        """Draw mixing weights, shape ``(E, K)``: nearly one-hot ones, or exactly one-hot ones with ``hard``."""
+        # -log(x) of an exponential number x is a standard Gumbel number.
         noise = torch.empty_like(alpha).exponential_(generator=moment.generator(alpha.device)).log().neg()
         if not self.hard:
             return torch.softmax((alpha.log_softmax(-1) + noise) / self.temperature(moment), dim=-1)
+        # Both of shape (E,). Adding the noise to alpha or to log softmax(alpha) is
+        # the same: a constant of each row cancels.
         choice, excess = chosen(alpha, noise, self.temperature(moment))
+        # 1 + (w_h - w_h held constant) at the drawn column h: the value is 1, the gradient that of the softmax. Exact
+        # zeros elsewhere tell the cell what not to compute.
         return torch.zeros_like(alpha).scatter(-1, choice.unsqueeze(-1), (1 + excess).unsqueeze(-1))
 
     def strengths(self, alpha: Tensor, moment: Moment) -> Tensor:
-        """The probability of each operation: softmax(alpha), shape ``(E, K)``."""
+        """Return the probability of each operation, softmax(alpha), shape ``(E, K)``."""
         del moment  # Unused: probabilities have no temperature.
         return torch.softmax(alpha, dim=-1)

@@ -11,10 +11,11 @@ skips are charged more, and convolutions along the longest path of the cell are 
                    - path_weight prod over edges between consecutive states of (mean p of convolutions)),
               h(x) = max(x - margin, 0), all means over chosen operations; 'none' is one of the others
 
-The temperature falls linearly over the epochs of a stage. Acts in every forward pass; new gates for each architecture
-step and each weight step, one draw for all cells of a type; the penalty is of the same draw. Only what was chosen is
-computed, which makes a step several times cheaper. A selection sees softmax(alpha). ``Search(relaxation=
-HardConcrete(), selection=TopPairs())`` is PR-DARTS's search. No smoothing, as rows of weights sum to 2.
+The temperature falls linearly over the epochs of a stage, and of those that go on with its weights. Acts in every
+forward pass; new gates for each architecture step and each weight step, one draw for all cells of a type; the penalty
+is of the same draw. Only what was chosen is computed, which makes a step several times cheaper. A selection sees
+softmax(alpha). ``Search(relaxation=HardConcrete(), selection=TopPairs())`` is PR-DARTS's search. No smoothing, as rows
+of weights sum to 2.
 
 Deviations: the penalties of the types of cells are added, and each type weighs 1/2, where the published code takes the
 hinge of a group's mean over both types: no less, and the same where both are on one side of the margin. The group of
@@ -48,7 +49,7 @@ class HardConcrete(Weighting):
     Parameters
     ----------
     initial_temperature, final_temperature
-        In the first and in the last epoch of a stage; positive.
+        Temperature in the first and in the last epoch of a stage; positive.
     low, high
         Ends of the interval that gates are stretched to before they are clamped, below 0 and above 1.
     dropout
@@ -56,13 +57,13 @@ class HardConcrete(Weighting):
     active
         Operations that an edge computes; fewer where pruning left fewer.
     skip_weight
-        Charge of skips.
+        Charge of skips, lambda1 of the paper.
     group_weight
-        Charge of pools, and of the operations that are neither.
+        Charge of pools, and of the operations that are neither, lambda2.
     path_weight
-        Reward of the path.
+        Reward of convolutions along the longest path, lambda3.
     margin
-        What a group may have free of charge.
+        Mean probability that a group may have free of charge.
 
     Examples
     --------
@@ -106,22 +107,26 @@ class HardConcrete(Weighting):
         return max(self.skip_weight, self.group_weight, self.path_weight) > 0
 
     def temperature(self, moment: Moment) -> float:
-        """At a moment."""
+        """Return the temperature of a moment: from the initial one in the first epoch to the final one in the last."""
         return (1 - moment.progress) * self.initial_temperature + moment.progress * self.final_temperature
 
     def weights(self, alpha: Tensor, moment: Moment) -> Tensor:
-        """Zeros and ones, shape ``(E, K)``, with the gradients of the chosen gates."""
+        """Return zeros and ones, shape ``(E, K)``, with the gradients of the chosen gates."""
         gate, chosen = self._draw(alpha, moment)
-        return chosen * (1 + (gate - gate.detach()))  # exactly 1, which 1 - gate + gate is not
+        # Straight through: the value of a chosen entry is exactly 1, which 1 - gate + gate is not in floating point.
+        return chosen * (1 + (gate - gate.detach()))
 
     def strengths(self, alpha: Tensor, moment: Moment) -> Tensor:
-        """softmax(alpha), shape ``(E, K)``, by which PR-DARTS derives its cells."""
+        """Return softmax(alpha), shape ``(E, K)``, by which PR-DARTS derives its cells."""
         del moment  # Unused: nothing is drawn.
         return torch.softmax(alpha, dim=-1)
 
     def penalty(self, alpha: Tensor, layout: CellLayout, moment: Moment) -> Tensor:
-        """The regulariser's half for one type of cell, of the gates that :meth:`weights` draws at this moment."""
+        """Return the regulariser's half for one type of cell, of the gates that :meth:`weights` draws at this
+        moment."""
+        # The moment's seed makes this the draw of the forward pass, so that what was computed is what is charged.
         _, chosen = self._draw(alpha, moment)
+        # P(gate > 0) of each candidate, shape (E, K).
         probability = activation_probability(alpha, self.temperature(moment), self.low, self.high)
 
         def charge(belongs: Callable[[str], bool]) -> Tensor:
@@ -131,43 +136,55 @@ class HardConcrete(Weighting):
         skips = charge(_is_skip)
         groups = charge(_is_pool) + charge(lambda name: not _is_skip(name) and not _is_pool(name))
         path = _path(probability, chosen * _columns(layout, alpha, lambda name: 'conv' in name), layout)
+        # Each type of cell weighs one half, as in the published code, whose space has two of them.
         return 0.5 * (self.skip_weight * skips + self.group_weight * groups - self.path_weight * path)
 
     def _draw(self, alpha: Tensor, moment: Moment) -> tuple[Tensor, Tensor]:
-        """The gates, and ones for those that were chosen, both of shape ``(E, K)``."""
+        """Draw the gates; return them, and ones for those that were chosen, both of shape ``(E, K)``."""
+        # Three draws of shape (E, K): the gates' randomness, who is knocked out, and the order among equals.
         uniform, knock, shuffle = torch.rand(
             (3, *alpha.shape), generator=moment.generator(alpha.device), dtype=alpha.dtype, device=alpha.device
         )
         gate = gates(alpha, uniform, self.temperature(moment), self.low, self.high)
+        # A knocked-out operation ranks below every gate in [0, 1], and a pruned one below that:
+        # either is taken only for want of others.
         rank = gate.detach().masked_fill(knock < self.dropout, -1.0).masked_fill(alpha == -torch.inf, -2.0)
-        order = shuffle.argsort(-1)  # equal gates come in any order
+        # Many gates are exactly 1. A random permutation before a stable sort lets chance decide among them; `best` are
+        # places in the permutation, which `order` turns into columns.
+        order = shuffle.argsort(-1)
         best = rank.gather(-1, order).sort(dim=-1, descending=True, stable=True).indices[:, : self.active]
         chosen = torch.zeros_like(gate).scatter(-1, order.gather(-1, best), 1.0)
+        # A row with fewer candidates left than `active` would otherwise choose pruned ones.
         return gate, chosen.masked_fill(alpha == -torch.inf, 0.0)
 
 
 def _is_skip(name: str) -> bool:
+    """Whether an operation is a skip connection, by its name."""
     return 'skip' in name
 
 
 def _is_pool(name: str) -> bool:
+    """Whether an operation is a pooling, by its name."""
     return 'pool' in name
 
 
 def _columns(layout: CellLayout, alpha: Tensor, belongs: Callable[[str], bool]) -> Tensor:
-    """Ones for the operations of a group, shape ``(K,)``, or ``(K + 1,)`` with a hidden 'none'."""
+    """Return ones for the operations of a group, shape ``(K,)``, or ``(K + 1,)`` with a hidden 'none'."""
     hidden = ('none',) * (alpha.shape[1] - len(layout.operations))
     return alpha.new_tensor([belongs(name) for name in layout.operations + hidden])
 
 
 def _mean(values: Tensor, which: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Over the entries that are one in ``which``; zero where none is."""
+    """Return the mean over the entries that are one in ``which``, along some axes; zero where none is."""
     return (values * which).sum(axes) / which.sum(axes).clamp(min=1)
 
 
 def _path(probability: Tensor, convolutions: Tensor, layout: CellLayout) -> Tensor:
-    """Product, over the edges from each state to the next that chose a convolution, of their mean probability."""
+    """Return the product, over the edges from each state to the next that chose a convolution, of their mean
+    probability."""
+    # The last edge into a node comes from the state just before it: these edges are the longest path through the cell.
     rows = [layout.edges_into(node)[-1] for node in range(layout.num_nodes)]
     edges = _mean(probability[rows], convolutions[rows], (1,))
+    # Edges without a convolution count as 1, so that they are left out of the product; with none at all the path is 0.
     active = convolutions[rows].any(1)
     return torch.where(active, edges, torch.ones_like(edges)).prod() * active.any()

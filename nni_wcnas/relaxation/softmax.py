@@ -34,6 +34,7 @@ class Softmax(Weighting):
     """
 
     def weights(self, alpha: Tensor, moment: Moment) -> Tensor:
-        """Row-wise softmax of ``alpha``, shape ``(E, K)``."""
+        """Return the row-wise softmax of ``alpha``, shape ``(E, K)``."""
         del moment  # Unused: the weights are the same at any time.
+        # A pruned candidate has the logit minus infinity, so its weight and its gradient are exactly 0.
         return torch.softmax(alpha, dim=-1)

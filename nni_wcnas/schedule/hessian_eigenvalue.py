@@ -30,7 +30,7 @@ from nni_wcnas.schedule.stopping import StopRule
 __all__ = ['HessianEigenvalue']
 
 _LEAST = 3
-"""Measurements that an average needs."""
+"""Number of measurements that an average needs before it is compared, as in the official code."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class HessianEigenvalue(StopRule):
     inner
         The schedule to end early.
     window
-        Measurements in an average, an odd number.
+        Number of measurements in an average, odd.
     factor
         Growth of the average at which to stop.
     start
         Earliest epoch whose architecture may be returned.
     every
-        Epochs from one measurement to the next.
+        Number of epochs from one measurement to the next.
 
     Raises
     ------
@@ -76,14 +76,18 @@ class HessianEigenvalue(StopRule):
             raise ValueError(f'every must be at least 1 epoch, not {self.every}')
 
     def sample(self, supernet: Supernet, moment: Moment) -> dict[str, Any] | None:
-        """The architecture before the rise, if there was one."""
+        """Measure where it is time; return the architecture before the rise, if there was one."""
         memory = supernet.memory
+        # Another stage may have another supernet and learning rate, so the record starts anew.
         if memory.get('stage') != moment.stage:
             memory |= {'stage': moment.stage, 'eigenvalues': [], 'samples': []}
         if moment.epoch % self.every:
             return None
         memory['eigenvalues'].append(supernet.largest_eigenvalue())
+        # Kept with each measurement, as the one that is returned lies in the past.
         memory['samples'].append(supernet.export())
+        # Positions in the record: the latest window ends at `now`, the earlier one at `before`; `centre` is the middle
+        # of the earlier one. With a window of 5 they are 0, 4 and 6 measurements back.
         now = len(memory['eigenvalues']) - 1
         before = now - (self.window - 1)
         centre = before - (self.window - 1) // 2
@@ -95,6 +99,6 @@ class HessianEigenvalue(StopRule):
         return None
 
     def _mean(self, values: list[float], last: int) -> float:
-        """Over the window that ends with an entry, as far as it goes back."""
+        """Return the mean over the window that ends with an entry, as far as the record goes back."""
         window = values[max(0, last - self.window + 1) : last + 1]
         return sum(window) / len(window)

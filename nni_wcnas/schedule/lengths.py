@@ -1,4 +1,4 @@
-"""Other lengths for a schedule, however many rules are wrapped around it."""
+"""A schedule with other lengths, however many rules are wrapped around it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ __all__ = ['with_lengths']
 
 
 def with_lengths(schedule: Schedule, epochs: int | None, warmup: int) -> Schedule:
-    """The same schedule with a search of ``epochs`` epochs (of each stage, where all are as long) and a warm-up.
+    """Return the same schedule with a search of so many epochs and a warm-up.
+
+    Parameters
+    ----------
+    schedule
+        A schedule, or a stop rule around one.
+    epochs
+        Epochs of the search, or of each stage where all are as long; None takes the evaluator's ``max_epochs``.
+    warmup
+        Epochs at the start of a stage that leave the architecture alone.
 
     Examples
     --------
@@ -20,6 +29,7 @@ def with_lengths(schedule: Schedule, epochs: int | None, warmup: int) -> Schedul
     SkipCount(inner=SingleStage(epochs=25, warmup=10), limit=3)
     """
     member: Any = schedule
+    # Schedules are frozen: each rule is rebuilt around its changed inner schedule.
     if hasattr(member, 'inner'):
         return replace(member, inner=with_lengths(member.inner, epochs, warmup))
     return replace(member, epochs=epochs, warmup=warmup)

@@ -36,8 +36,8 @@ class Progressive(Schedule):
     Parameters
     ----------
     operations
-        Operations that stay on each edge after the first stage, the second, and so on: a number, or below 1 a share of
-        those that the space has. An edge that has fewer keeps them.
+        How many operations stay on each edge after the first stage, the second, and so on: a number, or below 1 a
+        share of those that the space has. An edge that has fewer keeps them.
     num_cells
         Depth of each stage, one more than of ``operations``; None leaves the space's. Depth changes between fresh
         stages only.
@@ -47,7 +47,7 @@ class Progressive(Schedule):
     is_fresh
         Whether weights and architecture start anew in each stage.
     epochs
-        Of each stage; None takes the evaluator's ``max_epochs``.
+        Length of each stage; None takes the evaluator's ``max_epochs``.
     warmup
         Epochs at the start of each stage that leave the architecture alone.
 
@@ -103,24 +103,28 @@ class Progressive(Schedule):
             )
 
     def stages(self, cells: Sequence[CellLayout]) -> tuple[Stage, ...]:
-        """One more than there are numbers of operations."""
+        """Return one stage more than there are numbers of operations."""
         del cells  # Unused: the stages are the same for all.
         none = [None] * (len(self.operations) + 1)
         depths, shares = self.num_cells or none, self.shares or none
+        # The first stage is never fresh: its supernet is the one that the search begins with.
         return tuple(
             Stage(self.epochs, self.warmup, depth, share, self.is_fresh and index > 0)
             for index, (depth, share) in enumerate(zip(depths, shares))
         )
 
     def pruned(self, stage: int, scores: CellScores) -> set[tuple[int, int]]:
-        """All but the strongest operations of each edge."""
+        """Return all but the strongest operations of each edge."""
         names, count = scores.layout.operations, self.operations[stage - 1]
+        # A share is rounded up, so that at least one operation stays.
         kept = math.ceil(count * len(names)) if count < 1 else int(count)
         gone: set[tuple[int, int]] = set()
         for row, (logits, strengths) in enumerate(zip(scores.logits.tolist(), scores.probabilities.tolist())):
+            # Strength 0 does not tell a pruned candidate from one that underflowed; a logit of minus infinity does.
             left = [column for column in range(len(names)) if logits[column] > -math.inf]
             if kept == 1 and not scores.layout.keeps_all_edges:  # 'none' alone would be no edge.
                 left = [column for column in left if names[column] != 'none'] or left
+            # `sorted` is stable, so ties keep the earlier operation. A hidden 'none' in column K is never a candidate.
             strongest = sorted(left, key=strengths.__getitem__, reverse=True)[:kept]
             gone |= {(row, column) for column in range(len(names)) if column not in strongest}
         return gone

@@ -36,15 +36,15 @@ class Projected(Schedule):
     Parameters
     ----------
     epochs
-        Of the search before; None takes the evaluator's ``max_epochs``.
+        Length of the search before the decisions; None takes the evaluator's ``max_epochs``.
     warmup
-        Epochs at its start that leave the architecture alone.
+        Epochs at the start of that search that leave the architecture alone.
     tune_epochs
-        From one decision to the next.
+        Number of epochs from one decision to the next.
     criterion
         What a removal is judged by: ``'accuracy'`` or ``'loss'``.
     learning_rate_factor
-        Of the weights' learning rate, while edges are decided.
+        Factor of the weights' learning rate while edges are decided.
 
     Raises
     ------
@@ -75,8 +75,11 @@ class Projected(Schedule):
             raise ValueError(f'learning_rate_factor must be positive and finite, not {self.learning_rate_factor}')
 
     def stages(self, cells: Sequence[CellLayout]) -> tuple[Stage, Stage]:
-        """The search, and the decisions."""
+        """Return two stages: the search, and the decisions."""
+        # All types of cells decide at the same time, so the one with most decisions sets the length.
         decisions = max((len(cell.edges) + len(_crowded(cell)) for cell in cells), default=1)
+        # The first decision is at epoch 0, the last at tune_epochs (decisions - 1),
+        # tuned for one epoch: 81 on the DARTS space.
         tuning = self.tune_epochs * (decisions - 1) + 1
         return Stage(self.epochs, self.warmup), Stage(tuning, learning_rate_factor=self.learning_rate_factor)
 
@@ -86,9 +89,11 @@ class Projected(Schedule):
             return
         for label, scores in supernet.scores().items():
             layout = scores.layout
+            # Plain lists in the schedule's memory, so that a resumed search goes on with what is undecided.
             if moment.epoch == 0:
                 supernet.memory[label] = {'edges': list(range(len(layout.edges))), 'nodes': _crowded(layout)}
             undecided = supernet.memory[label]
+            # First the operation of every edge, then the edges of every crowded node, as in algorithm 1.
             if undecided['edges']:
                 edge = undecided['edges'].pop(supernet.draw(len(undecided['edges'])))
                 self._decide_operation(supernet, label, scores, edge)
@@ -97,34 +102,40 @@ class Projected(Schedule):
                 self._decide_inputs(supernet, label, layout, node)
 
     def _decide_operation(self, supernet: Supernet, label: str, scores: CellScores, edge: int) -> None:
-        """Leave the operation whose removal does most harm; ties keep the earlier one."""
+        """Leave on an edge the operation whose removal does most harm; ties keep the earlier one."""
         names, row = scores.layout.operations, scores.logits[edge].tolist()
         left = [column for column in range(len(names)) if row[column] > -math.inf]
         choices = left if scores.layout.keeps_all_edges else [column for column in left if names[column] != 'none']
+        # One pass over the architecture's half for each choice; a single one needs no comparison.
         if len(choices) > 1:
             choices = [max(choices, key=lambda column: self._harm(supernet, label, {(edge, column)}))]
         supernet.prune(label, {(edge, column) for column in left if column not in choices})
 
     def _decide_inputs(self, supernet: Supernet, label: str, layout: CellLayout, node: int) -> None:
-        """Remove the least harmful edges into a node, one after the other."""
+        """Remove the least harmful edges into a node, one after the other, until it has its share."""
         kept, removed = list(layout.edges_into(node)), set[int]()
         columns = range(len(layout.operations))
         while len(kept) > layout.num_ops_per_node:
 
+            # Without an edge is without all of its candidates. The default argument fixes the removed edges of this
+            # round, as a closure would see those of later rounds.
             def harm(edge: int, removed: frozenset[int] = frozenset(removed)) -> float:
                 return self._harm(supernet, label, {(row, column) for row in {*removed, edge} for column in columns})
 
+            # Greedy: each round judges the edges without those that are gone already.
+            # `min` takes the earlier of equal ones.
             removed.add(min(kept, key=harm))
             kept = [edge for edge in kept if edge not in removed]
         supernet.drop(label, removed)
 
     def _harm(self, supernet: Supernet, label: str, without: set[tuple[int, int]]) -> float:
+        """Return how bad the supernet is without some candidates: the loss, or minus the accuracy."""
         loss, accuracy = supernet.validate(label, without)
         return loss if self.criterion == 'loss' else -accuracy
 
 
 def _crowded(layout: CellLayout) -> list[int]:
-    """Nodes that have more edges than they keep."""
+    """Return the nodes that have more edges than they keep."""
     if layout.keeps_all_edges:
         return []
     return [node for node in range(layout.num_nodes) if len(layout.edges_into(node)) > layout.num_ops_per_node]

@@ -46,6 +46,7 @@ class SingleStage(Schedule):
             )
 
     def stages(self, cells: Sequence[CellLayout]) -> tuple[Stage]:
-        """The one stage."""
+        """Return the only stage, for any space."""
         del cells  # Unused: it is the same for all.
+        # An `epochs` of None is filled in once the evaluator is known.
         return (Stage(self.epochs, self.warmup),)

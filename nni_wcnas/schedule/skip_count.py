@@ -52,9 +52,11 @@ class SkipCount(StopRule):
             raise ValueError(f'limit must be at least 1 skip connection, not {self.limit}')
 
     def sample(self, supernet: Supernet, moment: Moment) -> dict[str, Any] | None:
-        """The cells of this epoch, if there are too many skips in one."""
+        """Return the cells of this epoch, if a normal one has too many skips; None lets the search go on."""
         del moment  # Unused: the rule is the same at any time.
         for label, scores in supernet.scores().items():
+            # The cell that would be returned now, by the search's own selection:
+            # strengths alone do not say what is kept.
             chosen = [choice.operation for node in supernet.select(label) for choice in node]
             if not scores.layout.is_reduction and chosen.count('skip_connect') >= self.limit:
                 return supernet.export()

@@ -1,4 +1,4 @@
-"""What a worst-case search brings along for an evaluator without a tester: equation 6 of the paper needs only data."""
+"""The tester of a worst-case search whose evaluator has none: equation 6 of papers/wcnas needs nothing but data."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ class Adversary(nn.Module):
     num_classes
         Number of classes of the auxiliary model.
     has_auxiliary
-        Whether there is one.
+        Whether there is an auxiliary model.
     learner
-        Weights of the space's convolutions, which it follows.
+        Number of weights of the space's convolutions, which the width of the auxiliary model follows.
     """
 
     def __init__(self, num_classes: int, *, has_auxiliary: bool, learner: int) -> None:
         super().__init__()
+        # Size 0 takes images of any size: a stock evaluator does not tell how large its images are.
         self.tester = AugmentationPolicy(num_classes, image_size=0)
         self.auxiliary: Auxiliary | None = (
             make_auxiliary(None, self.tester, learner=learner) if has_auxiliary else None
         )
+        # How a stock evaluator normalises is not known: it is read off the first batch.
         self.pixels = PixelRange()
 
     def with_clean(self, batch: Batch) -> Batch:
-        """The batch with its images in [-1, 1] beside those that the learner sees."""
+        """Return the batch with its images in [-1, 1] beside those that the learner sees."""
         return batch if batch.clean is not None else batch._replace(clean=self.pixels.clean(batch.images))

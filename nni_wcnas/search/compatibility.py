@@ -1,4 +1,4 @@
-"""Which members cannot work together: each refusal names both and says why."""
+"""Combinations of members, space and options that cannot work together: each refusal names both and says why."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 __all__ = ['CELL_OPTIONS', 'check_combination', 'check_space', 'check_transforms', 'why_uncompiled']
 
 CELL_OPTIONS = ('recompute_cells', 'compile')
-"""Arguments of ``Search`` that act on cells alone."""
+"""Arguments of ``Search`` that act on cells alone, and do nothing in a space without them."""
 
 
 def check_transforms(transforms: Sequence[Transform]) -> None:
-    """Refuse what does not stack.
+    """Refuse transforms that do not stack.
 
     Raises
     ------
@@ -39,6 +39,7 @@ def check_transforms(transforms: Sequence[Transform]) -> None:
     twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
     if twice is not None:
         raise ValueError(f'transforms hold {twice} twice; keep one of them')
+    # A cell has room for one extra operation on each edge.
     extra = [type(transform).__name__ for transform in transforms if transform.extra is not None]
     if len(extra) > 1:
         raise ValueError(f'{extra[0]} and {extra[1]} both add an operation to each edge; keep one of them')
@@ -50,7 +51,7 @@ def check_combination(search: Search) -> None:
     Raises
     ------
     ValueError
-        With both names, the reason and the remedy.
+        The message gives both names, the reason and the remedy.
     """
     relaxation, hypergradient, objective = search.relaxation, search.hypergradient, search.objective
     smoothing, schedule = search.smoothing, search.schedule
@@ -64,6 +65,7 @@ def check_combination(search: Search) -> None:
             f'{_kind(smoothing)} perturbs mixing weights that add up to 1, and those of {_kind(relaxation)} do not: '
             'use smoothing=NoSmoothing() or another relaxation'
         )
+    # Rows are one-hot, and a smoothing leaves zeros at zero: there is nothing that it could perturb.
     if smoothing.perturbs and relaxation.is_sparse:
         raise ValueError(
             f'{_kind(smoothing)} perturbs a mixture of operations, and {relaxation!r} leaves each edge the one that it '
@@ -74,6 +76,7 @@ def check_combination(search: Search) -> None:
             f'{_kind(schedule)} compares operations by what their removal costs, which is nothing for all that '
             f'{relaxation!r} has not drawn: use relaxation=Softmax() or another schedule'
         )
+    # The look-ahead takes its gradient at the mixing weights as they are; a smoothing wants it at perturbed ones.
     if smoothing.perturbs and objective.reuse_gradient:
         raise ValueError(
             f'{_kind(objective)} reuses a gradient that knows nothing of the perturbation of {_kind(smoothing)}: use '
@@ -89,6 +92,7 @@ def check_combination(search: Search) -> None:
             f'{_kind(objective)} learns B, the hyper-parameters of the tester, for which {_kind(hypergradient)} is too '
             'coarse: use hypergradient=Unrolled() or hyperparameter_lr=0'
         )
+    # No cells are known before a space is: schedules answer what does not depend on them.
     first = schedule.stages(())[0].share
     if first is not None and not any(transform.share > 1 for transform in search.transforms):
         raise ValueError(
@@ -108,32 +112,36 @@ def check_space(search: Search, space: nn.Module) -> None:
     Raises
     ------
     ValueError
-        With the member and the remedy.
+        The message gives the member and the remedy.
     """
     cells = [module for module in space.modules() if isinstance(module, (Cell, DenseCell))]
     if not cells:
         _check_without_cells(search)
     stages = search.schedule.stages(())
+    # Spaces of this package keep their arguments, with which one of another depth can be made.
     if any(map(_is_built_again, stages)) and not hasattr(space, '_arguments'):
         raise ValueError(
             f'{_kind(search.schedule)} builds the space again for each of its stages, which {_kind(space)} cannot be: '
             'use one of the spaces of nni_wcnas'
         )
+    # Built for their refusal alone: factories that cannot be narrowed, or a width that the share does not divide.
     for share in {_share(search), *(stage.share for stage in stages if stage.share is not None)}:
         for cell in cells:
             candidate_factories(_factories(cell), share)
 
 
 def _is_built_again(stage: Stage) -> bool:
+    """Whether a stage needs a supernet of its own, so that the space must be built again."""
     return stage.is_fresh or stage.num_cells is not None or stage.share is not None
 
 
 def _share(search: Search) -> int:
+    """Return into how many equal parts the transforms split the channels."""
     return math.prod(transform.share for transform in search.transforms)
 
 
 def _factories(cell: Any) -> Any:
-    """Of the candidates, by name."""
+    """Return what builds the candidates of a cell, by name."""
     return cell.factories if isinstance(cell, DenseCell) else cell.op_candidates_factory
 
 
@@ -142,6 +150,7 @@ _NEEDS_CELLS: dict[str, Callable[[Search], bool]] = {
     'schedule': lambda search: search.schedule.needs_cells,
     'transforms': lambda search: bool(search.transforms),
 }
+"""Tests for the arguments of ``Search`` that may need cells, by argument."""
 
 
 def _check_without_cells(search: Search) -> None:
@@ -157,7 +166,8 @@ def _check_without_cells(search: Search) -> None:
 
 
 def why_uncompiled(search: Search) -> str | None:
-    """Which member keeps cells from being compiled, and why; None where there is none."""
+    """Return which member keeps cells from being compiled, and why; None where there is none."""
+    # torch.compile makes a backward pass that cannot be differentiated again.
     exact = getattr(search.hypergradient, 'by', None) == 'exact'
     if exact or search.schedule.needs_second_derivatives:
         member = f"{_kind(search.hypergradient)}(by='exact')" if exact else _kind(search.schedule)
@@ -171,4 +181,5 @@ def why_uncompiled(search: Search) -> str | None:
 
 
 def _kind(member: object) -> str:
+    """Return the class name of a member, for messages."""
     return type(member).__name__

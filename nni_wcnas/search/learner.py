@@ -33,7 +33,7 @@ class SupernetLearner(Learner):
     weights
         All of its other parameters by name.
     optimizer
-        The optimiser of the weights.
+        The weights' own optimiser, whose next step :meth:`sgd_step` describes.
     aliases
         Other names of a parameter in the supernet, each with the one in ``alphas`` or ``weights``.
     pixels
@@ -51,14 +51,17 @@ class SupernetLearner(Learner):
     ) -> None:
         self._module, self._alphas, self._weights, self._optimizer = training_module, alphas, weights, optimizer
         self._aliases, self._pixels = aliases, pixels
+        # Fixes the random state of this moment for all passes of the iteration.
         self._evaluate: Callable[..., Tensor] = replayed(self._forward, training_module.device)
 
     @property
     def weights(self) -> Parameters:
+        """W, the live parameters by name."""
         return self._weights
 
     @property
     def alphas(self) -> Parameters:
+        """A, the live parameters by name."""
         return self._alphas
 
     def loss(
@@ -70,14 +73,24 @@ class SupernetLearner(Learner):
         *,
         moves_statistics: bool = False,
     ) -> Tensor:
+        """Return the mean loss of images at given weights and architecture; None takes the live ones."""
         return self._criterion(self._evaluate(images, weights, alphas, moves_statistics), labels)
 
     def logits(self, images: Tensor, weights: Parameters | None = None, alphas: Parameters | None = None) -> Tensor:
+        """Return scores of shape ``(N, classes)`` at given weights and architecture; None takes the live ones."""
         return self._evaluate(images, weights, alphas, False)
 
     def loss_and_features(
         self, images: Tensor, labels: Tensor, weights: Parameters | None = None, alphas: Parameters | None = None
     ) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the penultimate features, shape ``(N, F)``.
+
+        Raises
+        ------
+        ValueError
+            When the space ends in no linear layer.
+        """
+        # A hook, as a space's forward pass returns logits alone.
         features: list[Tensor] = []
         hook = _classifier(self._module.model).register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
         try:
@@ -86,12 +99,21 @@ class SupernetLearner(Learner):
             hook.remove()
 
     def renormalise(self, images: Tensor) -> Tensor:
+        """Map images from [-1, 1] to the normalisation of the learner's input; differentiable."""
         if self._pixels is not None:
             return self._pixels.renormalise(images)
+        # Buffers of SearchEvaluator's module, shape (1, 3, 1, 1): first to [0, 1], then to its normalisation.
         mean, std = self._module.get_buffer('mean'), self._module.get_buffer('std')
         return ((images + 1) / 2 - mean) / std
 
     def sgd_step(self) -> SGDStep:
+        """Return the numbers of the weight optimiser's next step.
+
+        Raises
+        ------
+        ValueError
+            When the optimiser is not plain SGD with one parameter group: the look-ahead would not be the step it takes.
+        """
         group = self._optimizer.param_groups[0]
         plain = (
             isinstance(self._optimizer, torch.optim.SGD)
@@ -106,6 +128,7 @@ class SupernetLearner(Learner):
                 'optimizer=torch.optim.SGD'
             )
         state = self._optimizer.state
+        # Empty before the first step, when torch has made no buffers; the look-ahead counts a missing one as zero.
         buffers = {
             name: state[p]['momentum_buffer']
             for name, p in self._weights.items()
@@ -117,8 +140,10 @@ class SupernetLearner(Learner):
         self, images: Tensor, weights: Parameters | None, alphas: Parameters | None, moves_statistics: bool
     ) -> Tensor:
         model = self._module.model
+        # Under its own name and its aliases: all cells of a type must see the same given logits.
         values = {**(weights or self._weights), **(alphas or self._alphas)}
         values.update({alias: values[name] for alias, name in self._aliases.items()})
+        # The passes may be differentiated twice, for which the layers have quick backward passes of their own.
         with nullcontext() if moves_statistics else frozen_statistics(model), quick_second_pass(model):
             # All names are given: torch need not look for tied ones, which takes longer than a small layer's pass.
             return torch.func.functional_call(model, values, (images,), tie_weights=False)
@@ -136,7 +161,13 @@ class SupernetLearner(Learner):
 
 
 def _classifier(model: nn.Module) -> nn.Linear:
-    """The last linear layer: its input is the penultimate features."""
+    """Return the last linear layer, whose input is the penultimate features.
+
+    Raises
+    ------
+    ValueError
+        When there is none.
+    """
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not layers:
         raise ValueError(

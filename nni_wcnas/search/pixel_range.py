@@ -21,8 +21,10 @@ class PixelRange(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        # NaN marks a range that is not known; a buffer, as a checkpoint must tell whether it is.
         for name in ('low', 'high'):
             self.register_buffer(name, torch.full((1, 3, 1, 1), torch.nan))
+        # A plain flag beside the buffers: reading a tensor on each batch would make the processor wait for a GPU.
         self._is_known = False
 
     def fit(self, images: Tensor) -> None:
@@ -40,15 +42,18 @@ class PixelRange(nn.Module):
                     f'evaluator has batches of shape {tuple(images.shape)}: convert the images, or use '
                     'objective=AverageCase()'
                 )
+            # Both of shape (1, 3, 1, 1), over the batch and all places.
             low, high = images.amin((0, 2, 3), True), images.amax((0, 2, 3), True)
             self.low.copy_(low)
             self.high.copy_(torch.where(high > low, high, low + 1))  # A channel of one value is black.
         self._is_known = True
 
     def clean(self, images: Tensor) -> Tensor:
-        """Pixels in [-1, 1]; what lies outside of the range is clamped."""
+        """Return pixels in [-1, 1]; values outside the known range are clamped."""
+        # 2 (x - low) / (high - low) - 1. A later batch may go beyond the first one's range.
         return (2 * (images - self.low) / (self.high - self.low) - 1).clamp(-1, 1)
 
     def renormalise(self, images: Tensor) -> Tensor:
-        """From [-1, 1] to what the learner sees."""
+        """Return images as the learner sees them, from pixels in [-1, 1]; the inverse of :meth:`clean` within the
+        range."""
         return self.low + (images + 1) / 2 * (self.high - self.low)

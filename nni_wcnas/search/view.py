@@ -1,4 +1,4 @@
-"""SupernetView: what a schedule sees of the supernet between two epochs, and may do to it."""
+"""What a schedule sees of the supernet between two epochs, and may do to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ['SupernetView']
 
 
 class SupernetView(Supernet):
-    """The supernet of a search module.
+    """The supernet of a search, as a schedule is shown it.
 
     Parameters
     ----------
@@ -35,27 +35,36 @@ class SupernetView(Supernet):
         self.memory: dict[str, Any] = {}
 
     def scores(self) -> dict[str, CellScores]:
+        """Return what a selection sees, by label of the cell."""
         return {label: cell.scores() for label, cell in self._cells().items()}
 
     def select(self, label: str) -> CellGenotype:
+        """Return what the selection would choose now for one cell."""
         return self._cells()[label].genotype()
 
     def export(self) -> dict[str, Any]:
+        """Return what the search would return now: NNI's sample."""
         return {str(label): choice for label, choice in self._module.export().items()}  # NNI's labels are no plain text
 
     def prune(self, label: str, candidates: Iterable[tuple[int, int]]) -> None:
+        """Take candidates (edge, operation) out of all cells of a label for good."""
         self._cells()[label].prune(candidates)
 
     def drop(self, label: str, edges: Iterable[int]) -> None:
+        """Take whole edges out of all cells of a label for good."""
         self._cells()[label].drop(edges)
 
     @torch.no_grad()
     def validate(self, label: str, without: Iterable[tuple[int, int]]) -> tuple[float, float]:
+        """Return mean loss and accuracy on the architecture's half, while some candidates have no weight."""
         module = self._module
         criterion = getattr(module.training_module, 'criterion', None) or torch.nn.CrossEntropyLoss()
+        # Sums stay on the device until the end: one wait for a GPU, not one for each batch.
         loss, right = torch.zeros((), device=module.device), torch.zeros((), device=module.device)
         count = 0
         mode = module.model.training
+        # Training mode with frozen statistics: normalised by each batch, as in
+        # DARTS-PT, whose code moves running statistics.
         with (
             self._same_random_numbers(),
             self._cells()[label].mixer.without(without),
@@ -71,15 +80,27 @@ class SupernetView(Supernet):
 
     @contextmanager
     def _same_random_numbers(self) -> Iterator[None]:
-        """Those of the epoch, for operations that draw any: what is compared differs by what is left out alone."""
+        """Let operations that draw random numbers draw the same ones in all validations of an epoch.
+
+        What is compared then differs by what is left out alone. The global random state is restored.
+        """
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(self._module.trainer.current_epoch)
             yield
 
     def largest_eigenvalue(self) -> float:
+        """Return the largest eigenvalue of the Hessian of the validation loss by A, on the last validation batch; log
+        it.
+
+        Raises
+        ------
+        ValueError
+            When no batch has been seen yet.
+        """
         batch = self._module.last_validation_batch
         if batch is None:
             raise ValueError('no batch has been seen yet, so there is no loss to differentiate')
+        # A Hessian needs gradients, whatever mode the calling hook runs in.
         with full_precision(self._module.device), torch.enable_grad():
             value = self._eigenvalue(batch)
         self._module.log('eigenvalue', value)
@@ -87,11 +108,13 @@ class SupernetView(Supernet):
 
     def _eigenvalue(self, batch: Batch) -> float:
         module = self._module
+        # The graph of dL/dA is built once; a few dozen products of the Lanczos iteration share it.
         with frozen_statistics(module.model), quick_second_pass(module.model):
             loss = torch.nn.functional.cross_entropy(module.model(batch.images), batch.labels)
             return largest_eigenvalue(*hessian_product(loss, module.architecture()))
 
     def draw(self, count: int) -> int:
+        """Return a random number below ``count``, from the search's random state."""
         return int(torch.randint(count, ()))
 
     def _cells(self) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Magnitude(Selection):
             raise ValueError(f"by must be 'probability' or 'logit', not {self.by!r}")
 
     def select(self, scores: CellScores) -> CellGenotype:
-        """Keep the ``num_ops_per_node`` strongest edges of each node.
+        """Keep the ``num_ops_per_node`` strongest edges of each node, each with its strongest operation.
 
         Raises
         ------
@@ -51,12 +51,16 @@ class Magnitude(Selection):
             When a score is not finite: a diverged search has no cell.
         """
         rows = finite_rows(scores.probabilities if self.by == 'probability' else scores.logits)
+        # `rows` is a list of E rows; 'none' takes part in the softmax, but is skipped below.
         layout = scores.layout
         if layout.keeps_all_edges:
             return best_of_each_edge(rows, layout)
         return tuple(self._node(rows, layout, node) for node in range(layout.num_nodes))
 
     def _node(self, rows: Rows, layout: CellLayout, node: int) -> tuple[Choice, ...]:
+        """Return the kept edges of one intermediate node, strongest first."""
+        # zip stops at the K named operations, so that a hidden 'none' in column K is left out. `source` is the state's
+        # number within the node, as edges into a node are ordered by source.
         candidates = [
             (value, source, name)
             for source, edge in enumerate(layout.edges_into(node))
@@ -64,9 +68,11 @@ class Magnitude(Selection):
             if name != 'none'
         ]
         if self.by == 'logit':
+            # As NNI's export sorts: equal values by the larger source, then by the later name in the alphabet.
             candidates.sort(reverse=True)
-        else:  # stable: ties keep the lower source, then the earlier operation
+        else:  # A stable sort: ties keep the lower source, then the earlier operation.
             candidates.sort(key=lambda candidate: -candidate[0])
+        # `first` has the best operation of each source, `rest` all others; both stay sorted.
         first: list[tuple[float, int, str]] = []
         rest: list[tuple[float, int, str]] = []
         for candidate in candidates:

@@ -25,12 +25,12 @@ __all__ = ['MaxSkips']
 
 @dataclass(frozen=True)
 class MaxSkips(Selection):
-    """Restrict another selection.
+    """Let another selection keep at most so many skip connections in a normal cell.
 
     Parameters
     ----------
     inner
-        The selection.
+        The selection to restrict.
     limit
         Skip connections that a normal cell may keep.
 
@@ -48,21 +48,32 @@ class MaxSkips(Selection):
             raise ValueError(f'limit must be 0 or more skip connections, not {self.limit}')
 
     def select(self, scores: CellScores) -> CellGenotype:
-        """Select until few skips are left, or only those that have no alternative."""
+        """Select until few enough skips are left, or only those that have no alternative.
+
+        Raises
+        ------
+        ValueError
+            When a score is not finite.
+        """
         genotype = self.inner.select(scores)
         while not scores.layout.is_reduction:
+            # One skip goes at a time: without it, the inner selection may keep another edge, with a skip of its own.
             skips = _skips(genotype, scores)
             weakest = next((skip[1:] for skip in skips if _has_alternative(scores, *skip[1:])), None)
             if len(skips) <= self.limit or weakest is None:
                 break
+            # As if it had been pruned, so that any inner selection passes it over. Each
+            # round takes one candidate, so this ends.
             scores = _without(scores, *weakest)
             genotype = self.inner.select(scores)
         return genotype
 
 
 def _skips(genotype: CellGenotype, scores: CellScores) -> list[tuple[float, int, int]]:
-    """Probability, row and column of the skips that were kept, the weakest first."""
+    """Return probability, row and column of the skips that were kept, the weakest first."""
     layout = scores.layout
+    # A set, as a node with few sources may keep one pair twice. `source` counts within the node:
+    # edges_into turns it into a row of the matrix.
     kept = {
         (
             layout.edges_into(node)[choice.source],
@@ -76,8 +87,9 @@ def _skips(genotype: CellGenotype, scores: CellScores) -> list[tuple[float, int,
 
 
 def _has_alternative(scores: CellScores, row: int, column: int) -> bool:
-    """Whether an edge has another operation to keep."""
+    """Whether an edge has another operation to keep than the one in ``column``."""
     names = scores.layout.operations
+    # A probability of 0 is that of a pruned candidate; 'none' counts only where it may be kept.
     return any(
         scores.probabilities[row, other] > 0
         for other in range(len(names))
@@ -86,6 +98,7 @@ def _has_alternative(scores: CellScores, row: int, column: int) -> bool:
 
 
 def _without(scores: CellScores, row: int, column: int) -> CellScores:
+    """Return the scores as if one candidate had been pruned."""
     logits, probabilities = scores.logits.clone(), scores.probabilities.clone()
     logits[row, column], probabilities[row, column] = -inf, 0.0
     return replace(scores, logits=logits, probabilities=probabilities)

@@ -1,4 +1,4 @@
-"""What selections share: scores as plain numbers, and cells that keep all of their edges."""
+"""Scores as plain numbers, and cells that keep all of their edges: what selections share."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from nni_wcnas.contracts import CellGenotype, CellLayout, Choice
 __all__ = ['Rows', 'best_of_each_edge', 'finite_rows']
 
 Rows = list[list[float]]
-"""Scores of the candidates by edge."""
+"""Scores of the candidates: for each edge, a list over the operations."""
 
 
 def finite_rows(matrix: Tensor) -> Rows:
-    """Scores as numbers.
+    """Return a matrix of scores, shape ``(E, K)`` or ``(E, K + 1)``, as lists of numbers.
 
     Raises
     ------
     ValueError
         When one is not finite: a diverged search has no cell.
     """
-    if not (matrix < torch.inf).all():  # minus infinity is a pruned candidate; NaN compares false
+    # Minus infinity passes, as the logit of a pruned candidate. NaN does not: it compares false with everything.
+    if not (matrix < torch.inf).all():
         raise ValueError(
             'the architecture parameters are not finite, so no cell can be read off: the search diverged; '
             'lower the learning rates or clip gradients'
@@ -30,7 +31,8 @@ def finite_rows(matrix: Tensor) -> Rows:
 
 
 def best_of_each_edge(rows: Rows, layout: CellLayout) -> CellGenotype:
-    """The strongest operation of each edge, 'none' included; ties keep the earlier operation."""
+    """Return the strongest operation of each edge, 'none' included; ties keep the earlier operation."""
+    # `max` returns the first of equal columns.
     columns = range(len(layout.operations))
     return tuple(
         tuple(

@@ -23,7 +23,7 @@ __all__ = ['TopPairs']
 
 @dataclass(frozen=True)
 class TopPairs(Selection):
-    """Select pairs of an edge and an operation."""
+    """Select the strongest pairs of an edge and an operation."""
 
     def select(self, scores: CellScores) -> CellGenotype:
         """Keep the ``num_ops_per_node`` strongest pairs of each node.
@@ -39,11 +39,14 @@ class TopPairs(Selection):
         return tuple(self._node(rows, layout, node) for node in range(layout.num_nodes))
 
     def _node(self, rows: Rows, layout: CellLayout, node: int) -> tuple[Choice, ...]:
+        """Return the kept pairs of one intermediate node, strongest first."""
         pairs = [
             (value, Choice(name, source))
             for source, edge in enumerate(layout.edges_into(node))
             for value, name in zip(rows[edge], layout.operations)
             if name != 'none'
         ]
-        pairs.sort(key=lambda pair: -pair[0])  # stable
+        # A stable sort: ties keep the lower source, then the earlier operation.
+        pairs.sort(key=lambda pair: -pair[0])
+        # A node with fewer pairs than it keeps repeats them from the strongest on.
         return tuple(pairs[k % len(pairs)][1] for k in range(layout.num_ops_per_node))

@@ -39,7 +39,7 @@ class AdversarialSmoothing(GrowingRadius):
     initial
         Radius at its start.
     steps
-        Of the ascent.
+        Number of steps of the ascent.
 
     Raises
     ------
@@ -55,11 +55,13 @@ class AdversarialSmoothing(GrowingRadius):
             raise ValueError(f'steps must be at least 1, not {self.steps}')
 
     def perturbed(self, weights: Parameters, loss: Callable[[Parameters], Tensor], moment: Moment) -> Parameters | None:
-        """The end of the ascent, unless it led down."""
+        """Return the weights at the end of the ascent; None where the loss of the batch has not risen."""
         radius = self.radius(moment)
+        # A random start in the ball, as in the official code's attack.
         attacked = {label: self.around(value, radius) for label, value in weights.items()}
         for _ in range(self.steps):
             attacked = self._ascend(attacked, weights, loss, radius)
+        # Two passes without graphs. An attack that did not raise the loss is thrown away, as the official code does.
         with torch.no_grad():
             return attacked if loss(attacked) > loss(weights) else None
 
@@ -70,13 +72,16 @@ class AdversarialSmoothing(GrowingRadius):
         loss: Callable[[Parameters], Tensor],
         radius: float,
     ) -> Parameters:
-        """One step from where the attack stands."""
+        """Return the mixing weights one step of sign ascent further, back in the ball and on the simplex."""
         leaves = {label: value.detach().requires_grad_() for label, value in attacked.items()}
+        # Labels that the loss does not depend on get zeros instead of None.
         with torch.enable_grad():
             gradients = torch.autograd.grad(loss(leaves), list(leaves.values()), materialize_grads=True)
         moved: Parameters = {}
         for (label, value), gradient in zip(attacked.items(), gradients):
             original = weights[label]
+            # Steps of 2 r / steps can cross the ball of radius r. Ball first, simplex second: dividing by the row's sum
+            # may leave the ball a little, as in the official code.
             step = value + 2 * radius / self.steps * gradient.sign()
             moved[label] = to_simplex(step.clamp(original - radius, original + radius), original)
         return moved

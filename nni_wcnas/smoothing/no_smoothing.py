@@ -19,5 +19,5 @@ class NoSmoothing(Smoothing):
     perturbs = False
 
     def perturbed(self, weights: Parameters, loss: Callable[[Parameters], Tensor], moment: Moment) -> None:
-        """Nothing."""
+        """Return None: the architecture stays as it is."""
         del weights, loss, moment  # Unused: there is no perturbation.

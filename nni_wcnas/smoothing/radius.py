@@ -1,4 +1,4 @@
-"""What the perturbations of SmoothDARTS share: a radius that grows with the epochs."""
+"""The base of SmoothDARTS's perturbations: a radius that grows with the epochs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ['GrowingRadius']
 
 @dataclass(frozen=True)
 class GrowingRadius(Smoothing):
-    """A perturbation of at most ``radius(moment)`` in each mixing weight.
+    """A perturbation that changes each mixing weight by at most ``radius(moment)``, before its way back to the simplex.
 
     Parameters
     ----------
     epsilon
         Radius at the end of the search, in probability.
     initial
-        Radius at its start.
+        Radius at the start of the search.
 
     Raises
     ------
@@ -40,10 +40,13 @@ class GrowingRadius(Smoothing):
             raise ValueError(f'initial must be at least 0 and at most epsilon ({self.epsilon}), not {self.initial}')
 
     def radius(self, moment: Moment) -> float:
-        """Of an epoch: linear, from ``initial`` up to one step short of ``epsilon``."""
+        """Return the radius of a moment: linear, from ``initial`` up to one step short of ``epsilon``."""
+        # r = initial + (epsilon - initial) e / E for the epochs e = 0 ... E - 1, as in the
+        # official code: 0.2946 in the last of 50 epochs.
         return self.initial + (self.epsilon - self.initial) * moment.age / moment.span
 
     def around(self, weights: Tensor, radius: float) -> Tensor:
-        """Random weights near others, drawn from torch's global state on the processor whatever the device."""
+        """Return random weights near others, drawn from torch's global state on the processor whatever the device."""
+        # On the processor, so that one seed gives the same perturbations on a CPU and on a GPU.
         noise = torch.empty(weights.shape).uniform_(-radius, radius)
         return to_simplex(weights + noise.to(weights), weights)

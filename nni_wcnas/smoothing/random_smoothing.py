@@ -33,11 +33,12 @@ class RandomSmoothing(GrowingRadius):
     epsilon
         Radius at the end of the search, in probability.
     initial
-        Radius at its start.
+        Radius at the start of the search.
     """
 
     def perturbed(self, weights: Parameters, loss: Callable[[Parameters], Tensor], moment: Moment) -> Parameters:
-        """Random weights near the given ones."""
+        """Return random weights near the given ones, on the simplex."""
         del loss  # Unused: the direction is random.
         radius = self.radius(moment)
+        # Each label draws its own noise, once for this weight step; all cells of a type share it.
         return {label: self.around(value, radius) for label, value in weights.items()}

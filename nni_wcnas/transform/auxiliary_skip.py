@@ -29,6 +29,7 @@ from nni_wcnas.contracts import Moment, Transform
 
 __all__ = ['AuxiliarySkip']
 
+# The official code's decays with a start at epoch 0; each is 1 at the first epoch and above 0 at the last.
 _DECAYS = {
     'linear': lambda epoch, epochs: (epochs - epoch) / epochs,
     'cosine': lambda epoch, epochs: (1 + math.cos(math.pi * epoch / epochs)) / 2,
@@ -43,9 +44,9 @@ class AuxiliarySkip(Transform):
     Parameters
     ----------
     initial
-        Its weight in the first epoch; positive.
+        Weight of the skip in the first epoch; positive.
     decay
-        How it falls, over all stages that go on with the same weights.
+        How the weight falls, over all stages that go on with the same supernet weights.
 
     Examples
     --------
@@ -65,5 +66,7 @@ class AuxiliarySkip(Transform):
             raise ValueError(f'decay must be one of {", ".join(_DECAYS)}, not {self.decay!r}')
 
     def extra_weight(self, moment: Moment) -> float:
-        """Weight of the skip."""
+        """Return the weight of the skip at a moment."""
+        # By the age of the weights, not the epoch of the stage: weights that go on
+        # have learned with a faded skip already.
         return self.initial * _DECAYS[self.decay](moment.age, moment.span)

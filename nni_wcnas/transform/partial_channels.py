@@ -37,9 +37,9 @@ class PartialChannels(Transform):
     Parameters
     ----------
     k
-        At least 1 (all channels); divides the number of channels.
+        Number of parts, at least 1 (all channels); divides the number of channels.
     edge_normalization
-        Whether edges have weights of their own.
+        Whether edges have weights of their own, a softmax over those into a node.
     """
 
     k: int = 4
@@ -51,10 +51,12 @@ class PartialChannels(Transform):
 
     @property
     def share(self) -> int:  # type: ignore[override]  # the contract's default is a plain value
-        """One of so many parts of the channels."""
+        """Into how many parts the channels are split: ``k``."""
         return self.k
 
     @property
     def normalises_edges(self) -> bool:  # type: ignore[override]
         """Whether edges have weights of their own."""
+        # A few channels rank operations noisily; weights that are shared over a node's
+        # edges steady the choice (section 3.3).
         return self.edge_normalization

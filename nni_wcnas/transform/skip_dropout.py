@@ -51,25 +51,27 @@ class SkipDropout(Transform):
     is_random = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.initial, list):  # of a settings file
+        if isinstance(self.initial, list):  # A settings file holds a list; a frozen dataclass hashes a tuple.
             object.__setattr__(self, 'initial', tuple(self.initial))
         if not self._numbers or not all(0 <= number < 1 for number in self._numbers):
             raise ValueError(f'initial must be at least 0 and below 1, for one stage or for each, not {self.initial}')
 
     @property
     def _numbers(self) -> tuple[float, ...]:
-        """By stage."""
+        """Probabilities that the stages start from, in order."""
         return self.initial if isinstance(self.initial, tuple) else (self.initial,)
 
     def probability(self, moment: Moment) -> float:
-        """Of dropping an element."""
+        """Return the probability of dropping an element, at a moment."""
         initial = self._numbers[min(moment.stage, len(self._numbers) - 1)]
+        # P-DARTS's two ramps: linear while A rests, then exponential with rate 0.2 an epoch, from `initial` again.
         if moment.epoch < moment.warmup:
             return initial * (moment.epochs - moment.epoch - 1) / moment.epochs
         return initial * math.exp(-0.2 * (moment.epoch - moment.warmup))
 
     def wrap(self, operation: str, module: nn.Module) -> nn.Module:
         """Put dropout behind a skip without weights."""
+        # A skip that halves the size is a factorised reduction, whose weights train like any other: it is no shortcut.
         if operation == 'skip_connect' and isinstance(module, nn.Identity) and any(self._numbers):
             return nn.Sequential(module, nn.Dropout(self.probability(Moment())))
         return module
