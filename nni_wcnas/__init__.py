@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 # Type checkers and editors read these imports; at run time `__getattr__` makes them, one by one.
 if TYPE_CHECKING:
     from nni_wcnas import data, presets, spaces
-    from nni_wcnas.papers import citation
     from nni_wcnas.evaluator import SearchEvaluator
     from nni_wcnas.hypergradient import FirstOrder, Unrolled
     from nni_wcnas.objective import (
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
         SynthesizedValidation,
         WorstCase,
     )
+    from nni_wcnas.papers import citation
     from nni_wcnas.recipes import recipe
     from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete, Softmax
     from nni_wcnas.schedule import (
