@@ -49,8 +49,9 @@ def conclusion(methods: Sequence[Method], comparisons: Mapping[str, Comparison],
     share
         Share of the test images that count as the hardest.
     """
-    # The first in the table's order that any method has.
-    measure = next((each for each in TESTED if any(method.values(each) for method in methods)), next(iter(TESTED)))
+    # The first in the table's order that two methods have, else that any has: one method alone decides nothing.
+    known = [each for each in TESTED if any(method.values(each) for method in methods)]
+    measure = next((each for each in known if each in comparisons), known[0] if known else next(iter(TESTED)))
     if len(methods) < 2:
         return 'One method alone: there is nothing to compare it with.'
     absent = [method.name for method in methods if not method.values(measure)]

@@ -288,9 +288,10 @@ def _epochs(
     steps = -(-len(indices) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.05)
     # The rate rises for the first fifth of the steps and then falls to nearly 0.
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, LEARNING_RATE, total_steps=max(2, epochs * steps), pct_start=0.2
-    )
+    # One step more than is taken where there would be 5: their first fifth is a single step, by whose length less one
+    # torch would divide.
+    total = epochs * steps + (epochs * steps == 5)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=total, pct_start=0.2)
     for epoch in range(epochs):
         model.train()
         order = indices[torch.randperm(len(indices), generator=derive_generator('reference', width, epoch))]

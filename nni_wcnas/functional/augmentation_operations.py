@@ -195,7 +195,7 @@ def _within(operation: Operation, values: Sequence[float] | None) -> Operation:
     """Return an operation with a range of its own, checked; None keeps the usual range."""
     if values is None:
         return operation
-    name, lowest, highest = operation.name, -math.inf if operation.is_signed else 0.0, math.inf
+    name, lowest = operation.name, -math.inf if operation.is_signed else 0.0
     if name in _WITHOUT_VALUE:
         raise ValueError(f'operations: {name} has no range, so {list(values)} does nothing; give it null')
     # A signed value may lie on both sides of 0: its sign is drawn, so the range need not be symmetric.

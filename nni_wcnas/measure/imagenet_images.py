@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,4 +73,4 @@ def _shorter_side(data: ImageData) -> int:
     """Return the length that the shorter side of a test image is resized to before its centre is cut out, pixels."""
     # Images in memory have their final size already.
     store = data.images.test
-    return round(data.image_size / store.crop_pct) if isinstance(store, FileStore) else data.image_size
+    return math.floor(data.image_size / store.crop_pct) if isinstance(store, FileStore) else data.image_size

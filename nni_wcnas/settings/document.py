@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,14 +101,6 @@ class Document:
         # What stood below the old value is gone, and with it the lines of its keys.
         self.places = {known: there for known, there in self.places.items() if known[: len(path)] != path}
         self.places[path] = place
-
-    def merge(self, parameters: Mapping[str, Any], place: str, *, path: Path_ = ()) -> None:
-        """Write nested parameters over the values: a map adds to the map that is there, anything else replaces."""
-        for key, value in parameters.items():
-            if isinstance(value, Mapping):
-                self.merge(value, place, path=(*path, key))
-            else:
-                self.replace((*path, key), value, place)
 
     def include(self, key: str, other: Document) -> None:
         """Put another document under a key, with the places of its values in its own file."""

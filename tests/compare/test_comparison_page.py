@@ -114,3 +114,10 @@ def test_the_worst_group_is_what_the_verdict_is_about():
     assert verdict(CLEAR).startswith('On the hardest ')
     assert 'Worst group' in comparison_page(given) and 'Worst group' not in comparison_page(CLEAR)
     assert 'error, worst group' in comparison_page(given) and 'error, worst group' not in comparison_page(CLEAR)
+
+
+def test_a_measure_of_one_method_alone_decides_nothing():
+    """The verdict is about the first measure that two methods have."""
+    groups = {'error_worst_group': 0.9}
+    given = [replace(each, measures={**each.measures, **groups}) if each.method == 'theirs' else each for each in CLEAR]
+    assert verdict(given) == verdict(CLEAR) and 'On the hardest' in verdict(given)

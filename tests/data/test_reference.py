@@ -214,3 +214,10 @@ def test_a_class_with_one_example_cannot_be_scored(tmp_path):
         DataError, match='The class a has a single training example, but scoring needs two; add examples.'
     ):
         reference_models(data, tmp_path, epochs=1, progress=False)
+
+
+@pytest.mark.parametrize('epochs', [4, 5, 6])
+def test_so_few_epochs_that_a_fifth_of_the_steps_is_one(epochs, tmp_path):
+    """An epoch of so few examples is one step."""
+    found = reference_models(Digits(limit=60), tmp_path, epochs=epochs, progress=False)
+    assert found.train_scores.isfinite().all()

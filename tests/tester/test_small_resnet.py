@@ -66,3 +66,5 @@ def test_refused():
         make_auxiliary({'name': 'resnet18', 'width': 8}, policy)
     with pytest.raises(ValueError, match='width must be at least 2 channels, not 1; leave it out to follow'):
         small(width=1)
+    with pytest.raises(ValueError, match='width must be at least 2 channels, not 0; leave it out to follow'):
+        make_auxiliary({'width': 0}, policy)
