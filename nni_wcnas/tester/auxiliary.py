@@ -254,7 +254,8 @@ def make_auxiliary(
     if name == 'tied':
         model: Auxiliary = _tied(tester, stored, options)
     else:
-        chosen = small_resnet(_width_beside(learner) if width is None else width) if name == SMALL_RESNET else {'name': name}
+        channels = _width_beside(learner) if width is None and name == SMALL_RESNET else width
+        chosen = small_resnet(channels) if name == SMALL_RESNET else {'name': name}
         # A tester for images of any size has an image_size of 0; the classifier is then not tried.
         model = TimmAuxiliary(
             **chosen, num_classes=tester.num_classes, image_size=tester.image_size or None, **options
