@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from nni_wcnas.evaluation.network import Cell, CellNetwork, DropPath
 from nni_wcnas.functional.convolution import depthwise
+from nni_wcnas.functional.corners import corners
 from nni_wcnas.functional.pointwise_norm import BatchStatistics, normalised
 from nni_wcnas.spaces.operations import FactorizedReduce
 from nni_wcnas.supernet.recognition import Candidate, Identity, Other, Pool, Separable, Stage, recognise
@@ -140,25 +141,8 @@ def _reduced(module: FactorizedReduce, rectified: Tensor) -> Tensor:
     """What a FactorizedReduce gives, after its ReLU; an odd size is left to it, as a second ReLU changes nothing."""
     if rectified.shape[2] % 2 or rectified.shape[3] % 2:
         return module(rectified)
-    even, odd = _Corners.apply(rectified)
+    even, odd = corners(rectified, (0, 1))
     return module.norm(torch.cat([module.conv_even(even), module.conv_odd(odd)], dim=1))
-
-
-class _Corners(torch.autograd.Function):
-    """``x[:, :, ::2, ::2]`` and ``x[:, :, 1::2, 1::2]``, whose gradients are put back into one map."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        even, odd = (x[:, :, start::2, start::2].contiguous(memory_format=torch.channels_last) for start in (0, 1))
-        return even, odd
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        count, channels, height, width = gradients[0].shape
-        whole = gradients[0].new_zeros(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
-        for start, gradient in enumerate(gradients):
-            whole[:, :, start::2, start::2] = gradient
-        return whole
 
 
 def _mask(drop_path: DropPath | None, like: Tensor) -> Tensor | None:
@@ -212,7 +196,7 @@ def _separable(x: Tensor, stages: Sequence[Stage], averages: RunningAverages) ->
             [rows], stage.pointwise.weight.flatten(1)[None], norm.weight[None], norm.bias[None], norm.eps,
             statistics=given)
         if given is None:
-            averages.add(norm, statistics.mean[0], statistics.variance[0], len(rows))
+            averages.add([norm], *statistics, len(rows))
         if number < len(stages):
             output = output.relu_()
         x = output.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
