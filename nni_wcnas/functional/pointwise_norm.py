@@ -16,6 +16,7 @@ of a cell) is a chain of accumulating products. Cost: one more product, D^T D. T
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -146,7 +147,7 @@ class _Normalised(torch.autograd.Function):
         arriving = _arriving(places, gradients[:-2], width)
         to_shift = torch.cat([g.sum(0) for g in gradients[:-2]]).view(-1, width)
         if ctx.targets is not None:
-            to_shift = to_shift[ctx.targets]
+            to_shift = to_shift.index_select(0, _index(ctx.targets, to_shift.device))
         to_matrix = torch.cat([
             _one_by_one(outer(g, d, g.shape[1] // width), place.each)
             for place, g, d in zip(places, arriving, features)
@@ -191,13 +192,27 @@ def _products(targets: Sequence[int] | None, features: Sequence[Tensor], matrix:
     if targets is None:
         outputs = columns = [_rows_of(shift[place.branches], count) for place in places]
     else:
-        index = torch.tensor(targets, device=shift.device)
-        sums = shift.new_zeros(max(targets) + 1, shift.shape[1]).index_add(0, index, shift)
+        sums = shift.new_zeros(max(targets) + 1, shift.shape[1])
+        sums = sums.index_add(0, _index(targets, shift.device), shift)
         outputs = [_rows_of(sums, count)]
         columns = _arriving(places, outputs, shift.shape[1])
     for (branches, _, each), d, output in zip(places, features, columns):
         add_times(output, d, _joined(matrix[branches], each).transpose(1, 2))
     return outputs
+
+
+def _index(targets: Sequence[int], device: torch.device) -> Tensor:
+    """The targets as a tensor."""
+    if torch.compiler.is_compiling():
+        return torch.tensor(targets, device=device)
+    return _kept_index(tuple(targets), device)
+
+
+@lru_cache(maxsize=256)
+def _kept_index(targets: tuple[int, ...], device: torch.device) -> Tensor:
+    """Kept, as a copy onto a GPU waits for everything that was asked of it before."""
+    with torch.inference_mode(False):
+        return torch.tensor(targets, device=device)
 
 
 def _arriving(places: Sequence[_Place], outputs: Sequence[Tensor], width: int) -> list[Tensor]:

@@ -115,6 +115,8 @@ class FastEdges:
     def prepare(self) -> None:
         """Find out now what the first use would."""
         _ = self._leaving, self._entering, self._momentum, self._norms
+        candidates = [candidate for edges in self._leaving for edge in edges for candidate in edge.candidates]
+        _ = [candidate.key for candidate in candidates if isinstance(candidate, (Pool, Separable))]
 
     def __call__(
         self,
@@ -205,17 +207,19 @@ def _leave(states: Mapping[int, Tensor], ways: Sequence[_Way], nodes: Sequence[_
 def _terms(states: Mapping[int, Tensor], ways: Sequence[_Way], averages: RunningAverages) -> list[_Term]:
     """Everything but the separable convolutions."""
     pools = {source: _Pools(state) for source, state in states.items()}
-    terms: dict[int, _Term] = {}
-    for source, node, candidate, weight in ways:
+    terms: dict[Hashable, _Term] = {}
+    for position, (source, node, candidate, weight) in enumerate(ways):
+        key: Hashable = position  # Not the output's id: a compiler would compile anew for each batch.
         if isinstance(candidate, Identity):
-            output = states[source]
+            key, output = (source,), states[source]
         elif isinstance(candidate, Pool):
-            output = pools[source](candidate)
+            shared, output = _shared_key(candidate), pools[source](candidate)
+            key = (source, shared) if shared else position
         elif isinstance(candidate, Other):
             output = candidate.module(states[source])
         else:
             continue
-        weights = terms.setdefault(id(output), _Term(output, {})).weights
+        weights = terms.setdefault(key, _Term(output, {})).weights
         weights[node] = weights[node] + weight if node in weights else weight
     for pool in pools.values():
         pool.note(averages)
@@ -240,6 +244,13 @@ def _add_products(sums: Tensor | None, terms: Sequence[_Term], busy: Sequence[in
     return total
 
 
+def _shared_key(pool: Pool) -> Hashable:
+    """Equal for pools of one output; None where a pool has an output of its own."""
+    if pool.norm is None:
+        return pool.key, None
+    return None if pool.norm.affine or not uses_batch(pool.norm) else (pool.key, pool.norm.eps)
+
+
 class _Pools:
     """The pools of one state; equal ones are computed once."""
 
@@ -256,9 +267,9 @@ class _Pools:
         pooled = self._pooled[pool.key]
         if norm is None:
             return pooled
-        if norm.affine or not uses_batch(norm):
+        key = _shared_key(pool)
+        if key is None:
             return norm(pooled)
-        key = pool.key, norm.eps
         if key not in self._normalised:
             if norm.running_mean is not None:  # Statistics in half precision would be noise.
                 pooled = pooled.to(norm.running_mean.dtype)
@@ -345,7 +356,7 @@ def _chunks(states: Mapping[int, Tensor], ways: Sequence[_Way]) -> list[_Chunk]:
     kinds: dict[Hashable, dict[int, list[_Way]]] = {}
     for way in ways:
         if isinstance(way.candidate, Separable):
-            kinds.setdefault(way.candidate.geometry, {}).setdefault(way.node, []).append(way)
+            kinds.setdefault(way.candidate.key, {}).setdefault(way.node, []).append(way)
     limit = min(map(_limit, states.values()), default=1)
     chunks: list[_Chunk] = []
     for by_node in kinds.values():

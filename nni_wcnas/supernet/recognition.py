@@ -35,7 +35,7 @@ class Separable:
     stages: tuple[Stage, ...]
 
     @cached_property
-    def geometry(self) -> Hashable:
+    def key(self) -> Hashable:
         """Equal for those whose depthwise convolutions differ in their weights alone."""
         convs = [stage.depthwise for stage in self.stages]
         return tuple((conv.kernel_size, conv.stride, conv.padding, conv.dilation) for conv in convs)
