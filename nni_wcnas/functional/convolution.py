@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from nni_wcnas.functional import depthwise as depthwise_form
+from nni_wcnas.functional.corners import corners
 from nni_wcnas.functional.mixed_derivative import held, is_wanted
 
 __all__ = ['Geometry', 'convolution', 'depthwise']
@@ -59,7 +60,7 @@ def depthwise(x: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0, d
     """
     if stride == dilation == 2 and padding % 2 == 0:
         # All taps fall on every other pixel, counted from the first.
-        x = x[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+        (x,) = corners(x)
         stride, padding, dilation = 1, padding // 2, 1
     if _gains(x, weight):
         return _Convolution.apply(x, weight, Geometry(stride, padding, dilation, len(weight)))
@@ -92,9 +93,9 @@ class _Convolution(torch.autograd.Function):
         gradient, geometry = _channels_last(gradients[0]), ctx.geometry
         to_input = to_weight = None
         if ctx.needs_input_grad[0]:
-            to_input = _InputGradient.apply(x.shape, held(weight), gradient, geometry)
+            to_input = _input_gradient(x.shape, held(weight), gradient, geometry)
         if ctx.needs_input_grad[1] and is_wanted(ctx):
-            to_weight = _WeightGradient.apply(x, weight.shape, gradient, geometry)
+            to_weight = _weight_gradient(x, weight.shape, gradient, geometry)
         return to_input, to_weight, None
 
 
@@ -105,15 +106,13 @@ class _InputGradient(torch.autograd.Function):
     def forward(ctx: Any, shape: torch.Size, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(weight, gradient)
         ctx.geometry = geometry
-        if geometry.groups > 1:
-            return depthwise_form.input_gradient(shape, weight, gradient, *_of_both_axes(geometry))
-        return conv2d_input(shape, weight, gradient, *geometry)
+        return _input_gradient(shape, weight, gradient, geometry)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         weight, gradient = ctx.saved_tensors
         x = _channels_last(gradients[0])
-        to_weight = _WeightGradient.apply(x, weight.shape, gradient, ctx.geometry) if ctx.needs_input_grad[1] else None
+        to_weight = _weight_gradient(x, weight.shape, gradient, ctx.geometry) if ctx.needs_input_grad[1] else None
         to_gradient = _Convolution.apply(x, weight, ctx.geometry) if ctx.needs_input_grad[2] else None
         return None, to_weight, to_gradient, None
 
@@ -125,17 +124,33 @@ class _WeightGradient(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, shape: torch.Size, gradient: Tensor, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(x, gradient)
         ctx.geometry = geometry
-        if geometry.groups > 1:
-            return depthwise_form.weight_gradient(x, shape, gradient, *_of_both_axes(geometry))
-        return conv2d_weight(x, shape, gradient, *geometry)
+        return _weight_gradient(x, shape, gradient, geometry)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, gradient = ctx.saved_tensors
         weight = gradients[0]
-        to_input = _InputGradient.apply(x.shape, weight, gradient, ctx.geometry) if ctx.needs_input_grad[0] else None
+        to_input = _input_gradient(x.shape, weight, gradient, ctx.geometry) if ctx.needs_input_grad[0] else None
         to_gradient = _Convolution.apply(x, weight, ctx.geometry) if ctx.needs_input_grad[2] else None
         return to_input, None, to_gradient, None
+
+
+def _input_gradient(shape: torch.Size, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
+    """dx; a function of ours, which takes its time, only where somebody differentiates again."""
+    if torch.is_grad_enabled():
+        return _InputGradient.apply(shape, weight, gradient, geometry)
+    if geometry.groups > 1:
+        return depthwise_form.input_gradient(shape, weight, gradient, *_of_both_axes(geometry))
+    return conv2d_input(shape, weight, gradient, *geometry)
+
+
+def _weight_gradient(x: Tensor, shape: torch.Size, gradient: Tensor, geometry: Geometry) -> Tensor:
+    """dw, likewise."""
+    if torch.is_grad_enabled():
+        return _WeightGradient.apply(x, shape, gradient, geometry)
+    if geometry.groups > 1:
+        return depthwise_form.weight_gradient(x, shape, gradient, *_of_both_axes(geometry))
+    return conv2d_weight(x, shape, gradient, *geometry)
 
 
 def _of_both_axes(geometry: Geometry) -> tuple[int, int, int]:

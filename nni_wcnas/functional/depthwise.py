@@ -8,9 +8,7 @@ arithmetic. The derivatives are depthwise convolutions themselves::
     dw = sum over images of x * dy       each pair (image, channel) is a channel, dy is its kernel; stride and dilation
                                          change places
 
-A dilation of 2 splits the image into four interleaved ones that do not meet, so its dw is that of a dense kernel on
-four times the images; with a stride of 2 as well only one of the four is read. Where torch's own derivative is as good
-(3x3 kernels) it is used.
+Where torch's own derivative is as good (dense 3x3 kernels) it is used.
 """
 
 from __future__ import annotations
@@ -38,8 +36,6 @@ def weight_gradient(
 ) -> Tensor:
     """dL/dw of a ``shape``, given dL/dy of shape ``(N, C, H', W')``."""
     size = shape[-1]
-    if stride == 1 and dilation == 2 and padding == size - 1 and padding % 2 == 0:
-        x, gradient, padding, dilation = _interleaved(x), _interleaved(gradient), padding // 2, 1
     if size == 3 and dilation == 1:
         return conv2d_weight(x, shape, gradient, stride, padding, dilation, shape[0])
     count, channels, height, width = x.shape
@@ -48,10 +44,3 @@ def weight_gradient(
     taps = F.conv2d(images, kernels, None, dilation, padding, stride, count * channels)[..., :size, :size]
     return taps.reshape(count, channels, size, size).sum(0).unsqueeze(1)
 
-
-def _interleaved(x: Tensor) -> Tensor:
-    """``(N, C, H, W)`` as four times the images of half the size, every other row and column; odd sizes are padded."""
-    x = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
-    count, channels, height, width = x.shape
-    split = x.permute(0, 2, 3, 1).reshape(count, height // 2, 2, width // 2, 2, channels)
-    return split.permute(2, 4, 0, 1, 3, 5).reshape(4 * count, height // 2, width // 2, channels).permute(0, 3, 1, 2)

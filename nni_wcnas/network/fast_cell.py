@@ -18,13 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nni_wcnas.functional.convolution import depthwise
+from nni_wcnas.functional.corners import corners
 from nni_wcnas.functional.pointwise_norm import BatchStatistics, normalised
 from nni_wcnas.network.cell_network import Cell, CellNetwork, DropPath
 from nni_wcnas.spaces.operations import FactorizedReduce
@@ -165,30 +166,8 @@ def _reduced(module: FactorizedReduce, rectified: Tensor) -> Tensor:
     if rectified.shape[2] % 2 or rectified.shape[3] % 2:
         return module(rectified)
     # (N, C, H, W) -> twice (N, C, H / 2, W / 2): the pixels at even rows and columns, and those at odd ones.
-    even, odd = _Corners.apply(rectified)
+    even, odd = corners(rectified, (0, 1))
     return module.norm(torch.cat([module.conv_even(even), module.conv_odd(odd)], dim=1))
-
-
-class _Corners(torch.autograd.Function):
-    """Cut ``x[:, :, ::2, ::2]`` and ``x[:, :, 1::2, 1::2]`` out of x, and put both gradients back into one map.
-
-    Autograd's own derivative of two slices is two whole maps of zeros and their sum.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-        even, odd = (x[:, :, start::2, start::2].contiguous(memory_format=torch.channels_last) for start in (0, 1))
-        return even, odd
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        count, channels, height, width = gradients[0].shape
-        # Made as (N, H, W, C) and permuted, the map is (N, C, H, W) in channels-last layout, as x is. Pixels in an even
-        # row and an odd column, or the other way round, are in neither half: their gradient stays 0.
-        whole = gradients[0].new_zeros(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
-        for start, gradient in enumerate(gradients):
-            whole[:, :, start::2, start::2] = gradient
-        return whole
 
 
 def _mask(drop_path: DropPath | None, like: Tensor) -> Tensor | None:
@@ -279,7 +258,7 @@ def _separable(x: Tensor, stages: Sequence[Stage], averages: RunningAverages) ->
             statistics=given)
         if given is None:
             # Only noted: moved once, after the whole cell.
-            averages.add(norm, statistics.mean[0], statistics.variance[0], len(rows))
+            averages.add([norm], *statistics, len(rows))
         if number < len(stages):
             # In place: the product above is new, and its own backward pass does not need its output.
             output = output.relu_()

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nni_wcnas.functional.corners import corners
+
 __all__ = [
     'BENCHMARK_PRIMITIVES', 'OPERATIONS', 'PRIMITIVES', 'FactorizedReduce', 'Noise', 'Operation', 'ReLUConvNorm',
     'SeparableConv', 'Zero', 'build_operation',
@@ -111,6 +113,9 @@ class FactorizedReduce(nn.Module):
         """Map ``(N, C, H, W)`` to ``(N, out_channels, ceil(H / 2), ceil(W / 2))``."""
         x = self.relu(x)
         height, width = x.shape[-2:]
+        if height % 2 == width % 2 == 0 and x.is_contiguous(memory_format=torch.channels_last):
+            even, odd = corners(x, (0, 1))
+            return self.norm(torch.cat([self.conv_even(even), self.conv_odd(odd)], dim=1))
         shifted = F.pad(x, (-1, width % 2, -1, height % 2))  # A negative pad cuts the first row and column off.
         # Striding before a pointwise convolution is the same map, and avoids oneDNN's strided one
         # (see _has_unsafe_layout in strategy.py).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeGuard
 
 from nni.nas.hub.pytorch.nasnet import Zero as HubZero
@@ -33,6 +34,12 @@ class Separable:
 
     stages: tuple[Stage, ...]
 
+    @cached_property
+    def key(self) -> Hashable:
+        """Equal for those whose depthwise convolutions differ in their weights alone."""
+        convs = [stage.depthwise for stage in self.stages]
+        return tuple((conv.kernel_size, conv.stride, conv.padding, conv.dilation) for conv in convs)
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -41,7 +48,7 @@ class Pool:
     pool: nn.MaxPool2d | nn.AvgPool2d
     norm: nn.BatchNorm2d | None = None
 
-    @property
+    @cached_property
     def key(self) -> Hashable:
         """Equal for pools that compute the same."""
         return type(self.pool), tuple(getattr(self.pool, name) for name in self.pool.__constants__)

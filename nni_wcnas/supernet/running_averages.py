@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -22,8 +24,8 @@ class RunningAverages:
         self._values: list[Tensor] = []
         self._counters: list[Tensor] = []
 
-    def add(self, norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Note the mean and biased variance, shape ``(C,)``, of ``count`` values a channel.
+    def add(self, norms: Sequence[nn.BatchNorm2d], means: Tensor, variances: Tensor, count: int) -> None:
+        """Note the means and biased variances, shape ``(B, C)``, that B norms saw of ``count`` values a channel.
 
         Raises
         ------
@@ -32,12 +34,16 @@ class RunningAverages:
         """
         if count == 1:
             raise ValueError('Batch norm needs more than one value per channel in training; use a larger batch')
-        if not norm.training or not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
-            return
-        self._averages += [norm.running_mean, norm.running_var]
-        self._values += [mean, variance * (count / (count - 1))]
-        if type(norm) is nn.BatchNorm2d and norm.num_batches_tracked is not None:  # NNI's own count no batches
-            self._counters.append(norm.num_batches_tracked)
+        unbiased = variances * (count / (count - 1))
+        for norm, mean, variance in zip(norms, means.unbind(), unbiased.unbind()):
+            if not norm.training or not norm.track_running_stats:
+                continue
+            if norm.running_mean is None or norm.running_var is None:
+                continue
+            self._averages += [norm.running_mean, norm.running_var]
+            self._values += [mean, variance]
+            if type(norm) is nn.BatchNorm2d and norm.num_batches_tracked is not None:  # NNI's own count no batches
+                self._counters.append(norm.num_batches_tracked)
 
     def update(self) -> None:
         """Move the averages as the norms would have."""

@@ -18,9 +18,10 @@ def arguments():
     return [torch.randn(shape, dtype=torch.float64).add(0.5).requires_grad_() for shape in shapes]
 
 
-def fast(arguments, **options):
+def fast(arguments, total=False, statistics=None):
     weights, gain, bias, *features = arguments
-    return normalised(features, weights, gain, bias, 1e-5, **options)
+    targets = [0] * BRANCHES if total else None
+    return normalised(features, weights, gain, bias, 1e-5, targets=targets, statistics=statistics)
 
 
 def one_after_the_other(arguments, statistics=None):
@@ -118,3 +119,45 @@ def test_float32_is_as_accurate_as_batch_norm():
     torchs = F.batch_norm(features @ weights[0].T, None, None, None, None, True)
     error, usual = (mine[0] - exact[0]).abs().max(), (torchs - exact[0]).abs().max()
     assert error < 5 * usual < 1e-4
+
+
+LAYOUTS = [([2, 2], [0, 0, 1, 1]), ([4], [0, 0, 1, 1]), ([3, 1], [0, 1, 2, 1]), ([2, 1, 1], None), ([4], None)]
+"""Branches of each matrix, and the sums that they go into."""
+
+
+def side_by_side(arguments, widths, targets, statistics=None):
+    weights, gain, bias, *features = arguments
+    starts = [sum(widths[:i]) for i in range(len(widths))]
+    joined = [torch.cat(features[start : start + width], 1) for start, width in zip(starts, widths, strict=True)]
+    outputs, _ = normalised(joined, weights, gain, bias, 1e-5, targets=targets, statistics=statistics)
+    return torch.cat(outputs, 1)
+
+
+@pytest.fixture
+def four(arguments):
+    """As ``arguments``, of four branches."""
+    weights, gain, bias, *features = (x.detach() for x in arguments)
+    small = [torch.cat([x, x[:1].flip(-1) * 2]) for x in (weights, gain, bias)]
+    return [x.requires_grad_() for x in (*small, *features, features[0].roll(1, 0) ** 2)]
+
+
+@pytest.mark.parametrize('evaluation', [False, True])
+@pytest.mark.parametrize(('widths', 'targets'), LAYOUTS)
+def test_branches_side_by_side(four, widths, targets, evaluation):
+    """As each branch in a matrix of its own, first and second derivatives included."""
+    running = BatchStatistics(torch.randn(4, OUTPUTS).double(), torch.rand(4, OUTPUTS).double()) if evaluation else None
+    found = []
+    for columns in (widths, [1] * 4):
+        output = side_by_side(four, columns, targets, running)
+        first = torch.autograd.grad(output.pow(3).sum(), four, create_graph=True)
+        plain = torch.autograd.grad(side_by_side(four, columns, targets, running).pow(3).sum(), four)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), four)
+        found.append([output, *first, *plain, *second])
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(('widths', 'targets'), LAYOUTS[:3])
+def test_second_derivatives_side_by_side(four, widths, targets):
+    assert torch.autograd.gradcheck(lambda *a: side_by_side(a, widths, targets), four)
+    assert torch.autograd.gradgradcheck(lambda *a: side_by_side(a, widths, targets), four, atol=1e-4)

@@ -11,10 +11,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from nni_wcnas import Magnitude, Search
+from nni_wcnas.functional.convolution import depthwise
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.hypergradient import gradient
 from nni_wcnas.spaces import DARTS
-from nni_wcnas.supernet import RelaxedCell
+from nni_wcnas.spaces.operations import OPERATIONS
+from nni_wcnas.supernet import RelaxedCell, fast_edges
 from nni_wcnas.supernet.recognition import Identity, Nothing, Other, Pool, Separable, recognise
 
 SPACES = {
@@ -198,6 +200,55 @@ def test_second_derivatives():
     largest = max(value.abs().max().item() for value in found[1].values())
     assert largest > 1
     assert_alike(*found, tolerance=1e-11 * largest)
+
+
+BYTES = 3 * 4 * 16 * 16 * 8
+"""Of a state of ``pair('official')`` for three images of 16 pixels, in float64."""
+
+
+@pytest.mark.parametrize('branches', [2, 3, 8])
+def test_side_by_side_against_apart(monkeypatch, branches):
+    """However many convolutions are one call, the numbers are the same, second derivatives included."""
+    network, _ = pair('official')
+    cells(network)[0].prune([(1, 4), (3, 5), (5, 4), (6, 5), (9, 6), (10, 6)])  # Not the same ones into all nodes.
+    images, labels = torch.randn(3, 3, 16, 16), torch.randint(10, (3,))
+    alphas = [p for name, p in network.named_parameters() if '_arch_alpha' in name]
+    weights = [p for name, p in network.named_parameters() if '_arch_alpha' not in name]
+    found = []
+    for cache in (branches * BYTES, 0):
+        monkeypatch.setattr(fast_edges, '_CACHE', cache)
+        with frozen_statistics(network):
+            loss = F.cross_entropy(network(images), labels)
+        first = torch.autograd.grad(loss, alphas, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), weights, allow_unused=True)
+        found.append({str(i): g.detach() for i, g in enumerate((loss, *first, *second)) if g is not None})
+    assert_alike(*found, tolerance=1e-11 * max(value.abs().max().item() for value in found[1].values()))
+
+
+@pytest.mark.parametrize(('branches', 'calls'), [(8, 4 * 6), (4, 4 * 6 + 6), (1, 14 * 6)])
+def test_small_convolutions_are_one_call(monkeypatch, branches, calls):
+    """Of 14 edges: 8 from the inputs, 3, 2 and 1 from the nodes; each has two kinds of two stages and two of one."""
+    network, _ = pair('official')
+    monkeypatch.setattr(fast_edges, '_CACHE', branches * BYTES)
+    widths = []
+
+    def counted(x, weight, **geometry):
+        widths.append(len(weight) // 4)
+        return depthwise(x, weight, **geometry)
+
+    monkeypatch.setattr(fast_edges, 'depthwise', counted)
+    states = [torch.randn(3, 4, 16, 16).contiguous(memory_format=torch.channels_last) for _ in range(2)]
+    cells(network)[0].states(states)
+    assert len(widths) == calls and sum(widths) == 14 * 6 and max(widths) <= branches
+
+
+def test_two_operations_with_one_output(monkeypatch):
+    monkeypatch.setitem(OPERATIONS, 'again', OPERATIONS['skip_connect'])
+    names = 'skip_connect', 'again', 'sep_conv_3x3'
+    monkeypatch.setitem(SPACES, 'again', lambda: DARTS(width=4, num_cells=3, operations=names))
+    networks = pair('again')
+    images, labels = torch.randn(3, 3, 8, 8), torch.randint(10, (3,))
+    assert_alike(*(outcome(network, images, labels) for network in networks))
 
 
 def test_half_precision():
