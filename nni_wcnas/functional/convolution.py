@@ -28,22 +28,39 @@ __all__ = ['Geometry', 'convolution', 'depthwise']
 
 
 class Geometry(NamedTuple):
-    """All of a convolution but its weight; one number for both axes, or one for each."""
+    """The settings of a convolution: one number for both axes, or one for each.
+
+    A depthwise one has one number for both axes.
+    """
 
     stride: int | tuple[int, ...] = 1
     padding: int | tuple[int, ...] = 0
     dilation: int | tuple[int, ...] = 1
     groups: int = 1
-    """1, or as many as channels."""
+    """1 for a dense convolution, the number of channels for a depthwise one; nothing else is supported."""
 
 
 def convolution(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """``F.conv2d(x, weight, None, *geometry)``, as often differentiable."""
+    """Return ``F.conv2d(x, weight, None, *geometry)``, as often differentiable.
+
+    Parameters
+    ----------
+    x
+        Shape ``(N, C, H, W)``.
+    weight
+        Shape ``(C', C, k, l)``, or ``(C, 1, k, k)`` for a depthwise convolution.
+    geometry
+        Stride, padding, dilation and groups.
+
+    Returns
+    -------
+    Shape ``(N, C', H', W')``.
+    """
     return _Convolution.apply(x, weight, geometry)
 
 
 def depthwise(x: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0, dilation: int = 1) -> Tensor:
-    """One square kernel for each channel: ``F.conv2d(x, weight, None, stride, padding, dilation, groups=C)``.
+    """Convolve each channel with a square kernel: ``F.conv2d(x, weight, None, stride, padding, dilation, groups=C)``.
 
     Parameters
     ----------
@@ -52,23 +69,25 @@ def depthwise(x: Tensor, weight: Tensor, *, stride: int = 1, padding: int = 0, d
     weight
         Shape ``(C, 1, k, k)``.
     stride, padding, dilation
-        Of both axes.
+        The same for both axes.
 
     Returns
     -------
     Shape ``(N, C, H', W')``, as often differentiable as torch's.
     """
     if stride == dilation == 2 and padding % 2 == 0:
-        # All taps fall on every other pixel, counted from the first.
+        # Output o reads pixels 2 o + 2 i - padding, all even: an undilated convolution of the map of even pixels. Its
+        # stride is 1, so its derivative to x is a depthwise convolution as well.
         (x,) = corners(x)
         stride, padding, dilation = 1, padding // 2, 1
+    # The weight has one kernel a channel: its length is the number of groups.
     if _gains(x, weight):
         return _Convolution.apply(x, weight, Geometry(stride, padding, dilation, len(weight)))
     return F.conv2d(x, weight, None, stride, padding, dilation, len(weight))
 
 
 def _gains(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN computes this convolution."""
+    """Return whether oneDNN computes this convolution in channels-last, where derivatives of ours are faster."""
     return (
         x.device.type == 'cpu'
         and x.dtype == weight.dtype == torch.float32
@@ -79,7 +98,7 @@ def _gains(x: Tensor, weight: Tensor) -> bool:
 
 
 class _Convolution(torch.autograd.Function):
-    """The convolution x * w."""
+    """The convolution x * w, given x and w."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -90,17 +109,20 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
+        # A gradient may arrive in any layout (expanded by a mean, say), and oneDNN's depthwise convolutions are
+        # fast in channels-last.
         gradient, geometry = _channels_last(gradients[0]), ctx.geometry
         to_input = to_weight = None
         if ctx.needs_input_grad[0]:
             to_input = _input_gradient(x.shape, held(weight), gradient, geometry)
+        # Nobody wants this one in the second pass of a mixed derivative: see mixed_derivative.py.
         if ctx.needs_input_grad[1] and is_wanted(ctx):
             to_weight = _weight_gradient(x, weight.shape, gradient, geometry)
         return to_input, to_weight, None
 
 
 class _InputGradient(torch.autograd.Function):
-    """dx, given w and dy."""
+    """The gradient dx of a convolution, given w and dy."""
 
     @staticmethod
     def forward(ctx: Any, shape: torch.Size, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
@@ -111,6 +133,7 @@ class _InputGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         weight, gradient = ctx.saved_tensors
+        # dx is linear in w and dy. What arrives here has the shape of x and takes its place in <dy, x * w>.
         x = _channels_last(gradients[0])
         to_weight = _weight_gradient(x, weight.shape, gradient, ctx.geometry) if ctx.needs_input_grad[1] else None
         to_gradient = _Convolution.apply(x, weight, ctx.geometry) if ctx.needs_input_grad[2] else None
@@ -118,7 +141,7 @@ class _InputGradient(torch.autograd.Function):
 
 
 class _WeightGradient(torch.autograd.Function):
-    """dw, given x and dy."""
+    """The gradient dw of a convolution, given x and dy."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, shape: torch.Size, gradient: Tensor, geometry: Geometry) -> Tensor:
@@ -129,6 +152,7 @@ class _WeightGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, gradient = ctx.saved_tensors
+        # Likewise: what arrives has the shape of w and takes its place.
         weight = gradients[0]
         to_input = _input_gradient(x.shape, weight, gradient, ctx.geometry) if ctx.needs_input_grad[0] else None
         to_gradient = _Convolution.apply(x, weight, ctx.geometry) if ctx.needs_input_grad[2] else None
@@ -136,7 +160,9 @@ class _WeightGradient(torch.autograd.Function):
 
 
 def _input_gradient(shape: torch.Size, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
-    """dx; a function of ours, which takes its time, only where somebody differentiates again."""
+    """Return dx of the given shape, differentiable where gradients are enabled."""
+    # A function of ours takes its time to call, so only where somebody differentiates again. Its forward pass runs with
+    # gradients off and comes back to the lines below.
     if torch.is_grad_enabled():
         return _InputGradient.apply(shape, weight, gradient, geometry)
     if geometry.groups > 1:
@@ -145,7 +171,7 @@ def _input_gradient(shape: torch.Size, weight: Tensor, gradient: Tensor, geometr
 
 
 def _weight_gradient(x: Tensor, shape: torch.Size, gradient: Tensor, geometry: Geometry) -> Tensor:
-    """dw, likewise."""
+    """Return dw of the given shape, differentiable where gradients are enabled."""
     if torch.is_grad_enabled():
         return _WeightGradient.apply(x, shape, gradient, geometry)
     if geometry.groups > 1:
@@ -154,9 +180,10 @@ def _weight_gradient(x: Tensor, shape: torch.Size, gradient: Tensor, geometry: G
 
 
 def _of_both_axes(geometry: Geometry) -> tuple[int, int, int]:
-    """Stride, padding and dilation of a depthwise convolution."""
+    """Return stride, padding and dilation of a depthwise convolution, one number each for both axes."""
     return cast(tuple[int, int, int], geometry[:3])
 
 
 def _channels_last(x: Tensor) -> Tensor:
+    """Return x in channels-last; itself if it is so already."""
     return x.contiguous(memory_format=torch.channels_last)

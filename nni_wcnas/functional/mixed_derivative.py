@@ -1,10 +1,12 @@
 """Second derivatives by the architecture and the weights, without those by the weights twice.
 
 A product (d2 L / dA dW) . v is the gradient in A of the scalar (dL / dW) . v. Weights do not depend on A, so in the
-backward pass of that scalar they are constants; but autograd tells a function of ours only that they are leaves that
-require gradients, and it would compute d2 L / dW2 . v too, for nobody. Inside :func:`weights_held` such functions take
-the weights that they keep for a second backward pass as constants, and that pass asks :func:`is_wanted` on its way
-through the functions of the forward pass.
+backward pass of that scalar they are constants. But autograd tells a function of ours only that they are leaves that
+require gradients, and the function would compute d2 L / dW2 . v too, which nobody reads. Two things prevent it:
+
+- inside :func:`weights_held`, the graph of the first backward pass holds the weights as constants (:func:`held`),
+- the second backward pass also runs through the functions of the forward pass, and each of them asks
+  :func:`is_wanted` before it computes the gradient of its weight.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ from torch import Tensor
 
 __all__ = ['held', 'is_wanted', 'weights_held']
 
+# Number of open weights_held contexts.
 _depth = 0  # Not thread-local: backward passes of a GPU run in a thread of their own.
 
 
 @contextmanager
 def weights_held() -> Iterator[None]:
-    """Around the first backward pass, whose graph is to be differentiated by something else than the weights."""
+    """Hold the weights constant in the graph of a first backward pass that runs inside this context.
+
+    Only for a graph that is then differentiated by something other than the weights. Contexts may be nested.
+    """
     global _depth
     _depth += 1
     try:
@@ -32,15 +38,22 @@ def weights_held() -> Iterator[None]:
 
 
 def held(weight: Tensor) -> Tensor:
-    """The weight as the second backward pass shall see it."""
+    """Return the weight as the second backward pass shall see it: a constant inside :func:`weights_held`."""
     return weight.detach() if _depth else weight
 
 
 def is_wanted(ctx: Any) -> bool:
-    """Whether a function's backward pass shall compute the gradient by its weight, given its context.
+    """Return whether the backward pass of a function shall compute the gradient of its weight.
 
-    Not in the second pass over a graph whose first one was inside :func:`weights_held`.
+    The answer is no in a later pass over a graph whose first pass was inside :func:`weights_held`.
+
+    Parameters
+    ----------
+    ctx
+        Context of the ``torch.autograd.Function``, on which this remembers whether a pass was inside
+        :func:`weights_held`. So the first pass must ask too.
     """
+    # The context belongs to one call of the forward pass, and every backward pass over that call gets the same one.
     was_held = getattr(ctx, 'was_held', False)
     ctx.was_held = was_held or _depth > 0
     return _depth > 0 or not was_held
