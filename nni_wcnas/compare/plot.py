@@ -139,8 +139,8 @@ class _Axis:
     """
 
     def __init__(self, low: float, high: float, start: float, end: float, *, tight: bool = False):
-        # Values that differ by rounding alone are one value: ticks could not tell them apart.
-        high = low if math.isclose(low, high, abs_tol=1e-12) else high
+        # Values that differ in their sixth digit are one value: ticks have six digits, and could not tell them apart.
+        high = low if math.isclose(low, high, rel_tol=1e-5, abs_tol=1e-12) else high
         # A twentieth to either side; around a single value a tenth of it, or 1 around 0. Values that are not negative
         # get no negative tick.
         margin = 0.0 if tight else (high - low) * 0.05 or abs(high) * 0.1 or 1.0

@@ -25,7 +25,7 @@ search: {epochs: 1}
 retrain: {epochs: 1, channels: 4, cells: 3}
 directory: runs
 """
-POLICY = {'name': 'augmentation_policy', 'per_sample': True, 'temperature': 0.5}
+POLICY = {'name': 'augmentation_policy', 'operations': 'dada', 'per_sample': True, 'temperature': 0.5}
 
 
 def settings(folder: Path, more: str = ''):

@@ -13,6 +13,7 @@ from tiny_reference import untrained
 from worst_case_search import run
 
 import nni_wcnas as wc
+from nni_wcnas.cli import recorder
 from nni_wcnas.cli.parser import make_parser
 from nni_wcnas.cli.recorder import Recorder
 from nni_wcnas.files.run_directory import RunDirectory
@@ -22,11 +23,12 @@ from nni_wcnas.tester import FQGAN
 from nni_wcnas.tester.pretraining_lengths import STEPS
 
 
-def test_grids_and_reference_error_show_the_live_generator() -> None:
+def test_grids_and_reference_error_show_the_live_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     """The images change with the live generator, and not with its average; nothing is drawn from the search's noise."""
     grids: list[torch.Tensor] = []
     judged: list[torch.Tensor] = []
-    run = SimpleNamespace(write_generated=lambda epoch, images, *_: grids.append(images), write_history=lambda rows: 0)
+    monkeypatch.setattr(recorder, 'write_generated', lambda run, epoch, images, *_: grids.append(images))
+    run = SimpleNamespace(write_history=lambda rows: 0)
     judge = SimpleNamespace(real=None, measures=lambda images, *_: judged.append(images) or {'reference_error': 0.5})
     tester = FQGAN(2, image_size=16, width=4, latent=6, dictionary_size=5)
     module = SimpleNamespace(training_module=SimpleNamespace(tester=tester))
@@ -99,25 +101,29 @@ def test_tensorboard_has_the_same(watched: tuple[RunDirectory, Recorder, Any]) -
     assert read_events(folder.tensorboard) == (scalars_of(recorder.history), {'generated': [0, 1, 2]})
 
 
-def test_a_tester_of_other_names() -> None:
+def test_a_tester_of_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the tester calls B is a column."""
     tester = FQGAN(2, image_size=16, width=4, latent=6, dictionary_size=5)
     tester.values = lambda: {'rotation': 0.25, 'contrast': 2.0}
     module = SimpleNamespace(training_module=SimpleNamespace(tester=tester))
     rows: list[dict[str, float]] = []
-    run = SimpleNamespace(write_generated=lambda *_: None, write_history=rows.extend)
+    monkeypatch.setattr(recorder, 'write_generated', lambda *_: None)
+    run = SimpleNamespace(write_history=rows.extend)
     Recorder(run).on_train_start(None, module)
     assert rows == [{'epoch': 0, 'rotation': 0.25, 'contrast': 2.0}]
 
 
 @pytest.mark.parametrize('learns', [True, False])
-def test_an_auxiliary_model_that_does_not_learn_is_not_measured(learns: bool) -> None:
+def test_an_auxiliary_model_that_does_not_learn_is_not_measured(
+    learns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in searches whose objective asks none, where it stays untrained."""
     tester = FQGAN(2, image_size=16, width=4, latent=6, dictionary_size=5)
     networks = SimpleNamespace(tester=tester, auxiliary='V')
     module = SimpleNamespace(training_module=networks, objective=SimpleNamespace(needs_auxiliary=learns))
     asked: list[Any] = []
     judge = SimpleNamespace(real=None, measures=lambda images, labels, auxiliary: asked.append(auxiliary) or {})
-    run = SimpleNamespace(write_generated=lambda *_: None, write_history=lambda rows: None)
+    monkeypatch.setattr(recorder, 'write_generated', lambda *_: None)
+    run = SimpleNamespace(write_history=lambda rows: None)
     Recorder(run, judge).on_train_start(None, module)
     assert asked == ['V' if learns else None]

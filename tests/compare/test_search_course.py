@@ -57,3 +57,11 @@ def test_damaged_images_are_refused(grid, tmp_path):
     path = save_record(replace(CLEAR[0], tester_images=[grid]), tmp_path / 'record.json')
     with pytest.raises(ValueError, match='is no whole record'):
         load_record(path)
+
+
+@pytest.mark.parametrize('difference', [0.0, 1e-9, 1e-7, 1e-5, 1e-3])
+def test_an_entropy_that_hardly_moves_has_a_plot(difference):
+    """Ticks of so near values would fall together."""
+    history = [{'epoch': epoch, 'entropy': 1.0397207 + epoch * difference} for epoch in range(2)]
+    html = comparison_page([replace(each, search_history=history) for each in CLEAR])
+    assert 'Entropy of A' in html and 'nan' not in html.partition('Entropy of A')[2].partition('</svg>')[0]
