@@ -31,6 +31,7 @@ from nni_wcnas.contracts import (
     Transform,
     Weighting,
 )
+from nni_wcnas.data import ImageFolder
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.functional.mixing import running_sum, stacked_sum
 from nni_wcnas.hypergradient import FirstOrder
@@ -480,7 +481,9 @@ def _warn_of_other_data(recipe: Recipe, evaluator: Lightning) -> None:
     A stock evaluator does not tell what its data are.
     """
     data = evaluator.data.name if isinstance(evaluator, SearchEvaluator) else 'not known here'
-    name = data.partition('-')[0]  # `cifar10-colour` is CIFAR-10 with a shortcut.
+    # A folder is named by whoever made it: one that is called `cifar10` need not hold CIFAR-10. ImageNet is a folder.
+    is_folder = isinstance(evaluator, SearchEvaluator) and isinstance(evaluator.data, ImageFolder)
+    name = 'imagenet' if is_folder else data.partition('-')[0]  # `cifar10-colour` is CIFAR-10 with a shortcut.
     if recipe.dataset not in (name, 'other') and not recipe.is_for_all_data:
         _logger.warning(
             "the data are %s and the preset has the paper's numbers for %s: give it dataset='other' for those of "

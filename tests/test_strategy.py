@@ -10,6 +10,7 @@ from nni.nas.experiment import NasExperiment
 from nni.nas.hub.pytorch import DARTS as HubDARTS
 from nni.nas.hub.pytorch import NasBench201, ProxylessNAS
 from nni.nas.nn.pytorch import model_context
+from PIL import Image
 from pytorch_lightning.callbacks import Callback
 from torch.utils.data import TensorDataset
 from worst_case_search import make_parts, run
@@ -31,7 +32,7 @@ from nni_wcnas import (
     presets,
 )
 from nni_wcnas.contracts import Moment, Weighting
-from nni_wcnas.data import Digits
+from nni_wcnas.data import Digits, ImageFolder
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.hypergradient import implicit_product, inner_gradient
 from nni_wcnas.functional.second_pass import quick_second_pass
@@ -437,3 +438,18 @@ def test_numbers_of_other_data_are_said(strategy, data, is_said, caplog):
 def test_numbers_are_said_beside_a_stock_evaluator(search, preset, is_said, caplog):
     search(preset(schedule=SingleStage()), DARTS(8, num_cells=3))
     assert ("the data are not known here and the preset has the paper's numbers for cifar10" in caplog.text) == is_said
+
+
+def test_a_folder_of_a_known_name_is_any_folder(tmp_path, caplog):
+    """Its images are not those of the data set of that name, as far as anybody knows."""
+    for label in 'ab':
+        (tmp_path / 'cifar10' / label).mkdir(parents=True)
+        for number in range(10):
+            Image.new('RGB', (8, 8)).save(tmp_path / 'cifar10' / label / f'{number}.png')
+    data = ImageFolder(tmp_path / 'cifar10', image_size=8, batch_size=2)
+    for dataset in ('imagenet', 'other', 'cifar10'):  # ImageNet is a folder, and is asked for by its name.
+        assert "the preset has the paper's numbers" not in caplog.text
+        search = presets.pc_darts(dataset)
+        search.mutate_model(DARTS(16, num_cells=3, num_classes=2))
+        search.mutate_evaluator(SearchEvaluator(data, max_epochs=50, accelerator='cpu'))
+    assert data.name == 'cifar10' and "the preset has the paper's numbers for cifar10" in caplog.text
