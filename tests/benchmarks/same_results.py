@@ -5,7 +5,7 @@
     python tests/benchmarks/same_results.py compare BEFORE AFTER    # every number that differs, by file and key
 
 What is made: on digits a search of DARTS and one of the worst case with a tester of each kind (a policy, corruptions,
-an attack, a GAN), each found cell retrained and evaluated under corruptions and attacks, and all compared. Every command
+an attack, a GAN), each found cell retrained and evaluated under corruptions and attacks, all compared. Every command
 is one that a user types, in a process of its own. Seconds, paths, versions and dates are left out.
 """
 
