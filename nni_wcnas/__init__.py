@@ -8,6 +8,8 @@ not installed.
 1.0
 """
 
+# ruff: noqa: F401, F403  # Imports for others, not for this file.
+
 from __future__ import annotations
 
 from importlib import import_module
@@ -17,30 +19,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nni_wcnas import data, presets, spaces
     from nni_wcnas.evaluator import SearchEvaluator
-    from nni_wcnas.hypergradient import FirstOrder, Unrolled
-    from nni_wcnas.objective import (
-        AverageCase,
-        ConditionalValueAtRisk,
-        GroupWorstCase,
-        InstanceHardness,
-        SaliencyAware,
-        SelectedExamples,
-        SelfPaced,
-        SynthesizedValidation,
-        WorstCase,
-    )
+    from nni_wcnas.hypergradient import *
+    from nni_wcnas.objective import *
     from nni_wcnas.papers import citation
     from nni_wcnas.recipes import recipe
-    from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete, Softmax
-    from nni_wcnas.schedule import (
-        HessianEigenvalue,
-        Progressive,
-        Projected,
-        SingleStage,
-        SkipCount,
-    )
-    from nni_wcnas.selection import Magnitude, MaxSkips, TopPairs
-    from nni_wcnas.smoothing import AdversarialSmoothing, NoSmoothing, RandomSmoothing
+    from nni_wcnas.relaxation import *
+    from nni_wcnas.schedule import *
+    from nni_wcnas.selection import *
+    from nni_wcnas.smoothing import *
     from nni_wcnas.spaces.architecture import (
         Architecture,
         load_architecture,
@@ -48,133 +34,48 @@ if TYPE_CHECKING:
     )
     from nni_wcnas.spaces.published import load as published_architecture
     from nni_wcnas.strategy import Search
-    from nni_wcnas.tester import (
-        FQGAN,
-        SNGAN,
-        AugmentationPolicy,
-        BigGAN,
-        ContraGAN,
-        Corruptions,
-        Perturbation,
-        StyleGAN2ADA,
-    )
-    from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
-
-__all__ = [
-    'AdversarialSmoothing',
-    'Architecture',
-    'AugmentationPolicy',
-    'AuxiliarySkip',
-    'AverageCase',
-    'BigGAN',
-    'ConditionalValueAtRisk',
-    'ContraGAN',
-    'Corruptions',
-    'Dirichlet',
-    'FQGAN',
-    'FirstOrder',
-    'GroupWorstCase',
-    'GumbelSoftmax',
-    'HardConcrete',
-    'HessianEigenvalue',
-    'InstanceHardness',
-    'Magnitude',
-    'MaxSkips',
-    'NoSmoothing',
-    'PartialChannels',
-    'Perturbation',
-    'Progressive',
-    'Projected',
-    'RandomSmoothing',
-    'SNGAN',
-    'SaliencyAware',
-    'Search',
-    'SearchEvaluator',
-    'SelectedExamples',
-    'SelfPaced',
-    'SingleStage',
-    'SkipCount',
-    'SkipDropout',
-    'Softmax',
-    'StyleGAN2ADA',
-    'SynthesizedValidation',
-    'TopPairs',
-    'Unrolled',
-    'WorstCase',
-    'citation',
-    'data',
-    'load_architecture',
-    'presets',
-    'published_architecture',
-    'recipe',
-    'save_architecture',
-    'spaces',
-]
+    from nni_wcnas.tester import *
+    from nni_wcnas.transform import *
 
 __version__ = '0.1.0'
 
+_AXES = ('relaxation', 'transform', 'objective', 'hypergradient', 'smoothing', 'selection', 'schedule', 'tester')
+"""Packages whose public names are public here, too, so that a new member is imported in its own package alone."""
+_MODULES = ('data', 'presets', 'spaces')
 _HOMES = {
-    'citation': 'papers',
-    'Dirichlet': 'relaxation',
-    'GumbelSoftmax': 'relaxation',
-    'HardConcrete': 'relaxation',
-    'Softmax': 'relaxation',
-    'HessianEigenvalue': 'schedule',
-    'Progressive': 'schedule',
-    'Projected': 'schedule',
-    'SingleStage': 'schedule',
-    'SkipCount': 'schedule',
-    'Magnitude': 'selection',
-    'MaxSkips': 'selection',
-    'TopPairs': 'selection',
-    'AdversarialSmoothing': 'smoothing',
-    'NoSmoothing': 'smoothing',
-    'RandomSmoothing': 'smoothing',
-    'AuxiliarySkip': 'transform',
-    'PartialChannels': 'transform',
-    'SkipDropout': 'transform',
-    'AverageCase': 'objective',
-    'ConditionalValueAtRisk': 'objective',
-    'GroupWorstCase': 'objective',
-    'InstanceHardness': 'objective',
-    'SaliencyAware': 'objective',
-    'SelectedExamples': 'objective',
-    'SelfPaced': 'objective',
-    'SynthesizedValidation': 'objective',
-    'WorstCase': 'objective',
-    'FirstOrder': 'hypergradient',
-    'Unrolled': 'hypergradient',
-    'AugmentationPolicy': 'tester',
-    'Corruptions': 'tester',
-    'Perturbation': 'tester',
-    'FQGAN': 'tester',
-    'SNGAN': 'tester',
-    'BigGAN': 'tester',
-    'ContraGAN': 'tester',
-    'StyleGAN2ADA': 'tester',
+    'Architecture': 'spaces.architecture',
     'Search': 'strategy',
     'SearchEvaluator': 'evaluator',
-    'recipe': 'recipes',
-    'Architecture': 'spaces.architecture',
+    'citation': 'papers',
     'load_architecture': 'spaces.architecture',
+    'recipe': 'recipes',
     'save_architecture': 'spaces.architecture',
 }
-"""Module of each public name, without the package's own; modules themselves are not listed."""
+"""Module of each other public name, without the package's own."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562)."""
+    # What `from nni_wcnas import *` asks for.
+    if name == '__all__':
+        return __dir__()
     # The one name that is called otherwise in its own module.
     if name == 'published_architecture':
         return import_module('nni_wcnas.spaces.published').load
     if name in _HOMES:
         return getattr(import_module(f'nni_wcnas.{_HOMES[name]}'), name)
-    # What is public and has no home is a module: data, presets, spaces.
-    if name in __all__:
+    if name in _MODULES:
         return import_module(f'nni_wcnas.{name}')
+    # Python asks every package for names such as `__path__`, which are no reason to import the axes.
+    if not name.startswith('_'):
+        for axis in _AXES:
+            package = import_module(f'nni_wcnas.{axis}')
+            if name in package.__all__:
+                return getattr(package, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def __dir__() -> list[str]:
     """Return the public names, imported or not."""
-    return __all__
+    members = (name for axis in _AXES for name in import_module(f'nni_wcnas.{axis}').__all__)
+    return sorted({*members, *_HOMES, *_MODULES, 'published_architecture'})

@@ -50,3 +50,7 @@ def test_refused():
     for scale in (0.0, -1.0, float('nan')):
         with pytest.raises(ValueError, match=f"scale must be positive and finite, not {scale}; .* anchor='l2'"):
             Dirichlet(anchor='kl', scale=scale)
+
+
+def test_a_selection_sees_the_softmax_without_noise():
+    torch.testing.assert_close(Dirichlet().strengths(ALPHA, Moment(seed=3)), ALPHA.softmax(-1), rtol=1e-12, atol=0)

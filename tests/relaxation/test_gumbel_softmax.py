@@ -80,3 +80,7 @@ def test_gradient_of_hard_is_that_of_the_drawn_weight(epoch):
 def test_refused(name, value):
     with pytest.raises(ValueError, match=f'{name} must be positive and finite, as 10 or 0.1, not {value}'):
         GumbelSoftmax(**{name: value})
+
+
+def test_a_selection_sees_the_softmax_without_noise():
+    torch.testing.assert_close(GumbelSoftmax(hard=True).strengths(ALPHA, Moment(seed=3)), ALPHA.softmax(-1), rtol=1e-12, atol=0)

@@ -177,3 +177,14 @@ def test_without_charges_nothing_is_penalised():
 def test_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         HardConcrete(**arguments)
+
+
+def test_a_selection_sees_the_softmax_without_noise():
+    torch.testing.assert_close(HardConcrete().strengths(logits(), Moment(seed=3)), logits().softmax(-1), rtol=1e-12, atol=0)
+
+
+def test_two_candidates_that_are_left_of_a_pruned_edge_are_both_taken():
+    alpha = logits()
+    alpha[0, 2:] = -torch.inf
+    for seed in range(5):
+        assert HardConcrete().weights(alpha, Moment(seed=seed))[0].tolist() == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
