@@ -180,7 +180,8 @@ def test_refused(arguments, message):
 
 
 def test_a_selection_sees_the_softmax_without_noise():
-    torch.testing.assert_close(HardConcrete().strengths(logits(), Moment(seed=3)), logits().softmax(-1), rtol=1e-12, atol=0)
+    found = HardConcrete().strengths(logits(), Moment(seed=3))
+    torch.testing.assert_close(found, logits().softmax(-1), rtol=1e-12, atol=0)
 
 
 def test_two_candidates_that_are_left_of_a_pruned_edge_are_both_taken():
