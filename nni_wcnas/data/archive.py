@@ -126,6 +126,7 @@ def _labelled(dataset: Any) -> TensorStore:
     return _store(dataset.data, dataset.labels)
 
 
+# Data sets that torchvision reads, one below the other.
 # nni.trace records the arguments of the constructor: NNI serialises an evaluator by these, not by the images.
 @nni.trace
 class CIFAR10(ArchivedData):
