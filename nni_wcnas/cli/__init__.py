@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 __all__ = ['main']
 
@@ -22,15 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit code: 0 done, 1 failed, 2 wrong input, 130 interrupted.
     """
-    from nni_wcnas.cli.parser import make_parser
+    from nni_wcnas.cli.parser import make_parser, run
     from nni_wcnas.cli.quiet import silence_noise
     from nni_wcnas.settings.problems import CommandError
 
     parsed = make_parser().parse_args(arguments)
-    # Before the commands are imported, which import NNI: it warns while it is imported.
+    # Before the command imports NNI, which warns while it is imported.
     silence_noise()
     try:
-        return import_module('nni_wcnas.cli.commands').run(parsed)
+        return run(parsed)
     except CommandError as error:
         print(error, file=sys.stderr)
         return 2

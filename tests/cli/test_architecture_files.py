@@ -9,8 +9,7 @@ from dataclasses import asdict
 
 import pytest
 
-from nni_wcnas.cli.commands import run
-from nni_wcnas.cli.parser import make_parser
+from nni_wcnas.cli.parser import make_parser, run
 from nni_wcnas.settings.problems import CommandError
 from nni_wcnas.spaces import published
 
