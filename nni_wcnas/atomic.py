@@ -71,8 +71,7 @@ def write_atomically(path: str | os.PathLike[str], content: str | bytes | memory
 def _open_partial(path: Path) -> tuple[int, str]:
     """Make a locked file ``.NAME.*.partial`` beside a file; return its descriptor and its name."""
     while True:
-        # In the same folder, as a file can be renamed atomically within one file system only; hidden, so that no pattern
-        # finds it.
+        # In the same folder, as a file can be renamed atomically within one file system only; hidden from patterns.
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.partial')
         if fcntl is not None:
             with suppress(OSError):  # A file system without locks: there nobody takes a file for a remainder, either.

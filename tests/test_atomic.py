@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from small_disk import mount, small_disk
 
 from nni_wcnas.atomic import write_atomically
 
@@ -36,35 +37,27 @@ atomic.write_atomically(sys.argv[1], 'slow')
 """A program that waits at that moment for a line of its standard input."""
 
 
-def mounted(*arguments):
-    return subprocess.run(['mount', *map(str, arguments)], capture_output=True).returncode == 0
-
-
 @pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / 'disk'
-    folder.mkdir()
-    if os.name != 'posix' or os.geteuid() or not mounted('-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder):
-        pytest.skip('only root may mount a small disk')
-    yield folder
-    subprocess.run(['umount', str(folder)], check=True)
+def disk(tmp_path):
+    with small_disk(tmp_path) as folder:
+        yield folder
 
 
-def test_a_full_disk_keeps_the_old_file(small_disk):
-    path = small_disk / 'last.ckpt'
+def test_a_full_disk_keeps_the_old_file(disk):
+    path = disk / 'last.ckpt'
     write_atomically(path, b'old' * 1000)
     with pytest.raises(OSError) as caught:
         write_atomically(path, bytes(2_000_000))
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert 'No space left' in str(caught.value)
     assert path.read_bytes() == b'old' * 1000
-    assert os.listdir(small_disk) == ['last.ckpt']
+    assert os.listdir(disk) == ['last.ckpt']
 
 
-def test_a_read_only_disk_keeps_the_old_file(small_disk):
-    path = small_disk / 'last.ckpt'
+def test_a_read_only_disk_keeps_the_old_file(disk):
+    path = disk / 'last.ckpt'
     write_atomically(path, 'old')
-    assert mounted('-o', 'remount,ro', small_disk)
+    assert mount('-o', 'remount,ro', disk)
     with pytest.raises(OSError) as caught:
         write_atomically(path, 'new')
     assert (caught.value.errno, caught.value.filename) == (errno.EROFS, str(path))

@@ -8,11 +8,12 @@ that pre-training wrote, ``seconds`` (what generator and auxiliary model took so
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from nni_wcnas.tensor_file import read_tensors, write_tensors
 
 __all__ = ['FORMAT', 'read', 'refuse_other', 'refuse_other_kind', 'write']
 
@@ -24,19 +25,7 @@ _KEYS = ('settings', 'tester', 'auxiliary')
 
 def write(path: str | Path, contents: dict[str, Any]) -> None:
     """Write ``contents`` so that at any moment ``path`` holds either the old file or the whole new one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, as a rename is atomic only within a file system; by process, as two may write at once.
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.partial')
-    try:
-        with temporary.open('wb') as file:
-            torch.save({'format': FORMAT, **contents}, file)
-            # On the disk before the rename: after a power cut the new name must not stand for an empty file.
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_tensors(path, {'format': FORMAT, **contents})
 
 
 def read(path: str | Path, map_location: torch.device | str = 'cpu') -> dict[str, Any]:
@@ -51,13 +40,7 @@ def read(path: str | Path, map_location: torch.device | str = 'cpu') -> dict[str
     """
     if not Path(path).exists():
         raise FileNotFoundError(f'There is no file {path}; make it with `nni-wcnas pretrain`, or leave pretrained out.')
-    with Path(path).open('rb') as file:
-        try:
-            # weights_only: tensors and plain values alone, no code of a pickle is executed.
-            contents = torch.load(file, map_location=map_location, weights_only=True)
-        except Exception as error:  # The reader of a damaged archive may raise anything.
-            raise ValueError(f'{path} is damaged or is no file of a pre-trained tester; '
-                             'pre-train again or copy it again.') from error
+    contents = read_tensors(path, 'pre-train again or copy it again.', map_location)
     if not isinstance(contents, dict) or 'format' not in contents:
         raise ValueError(f'{path} is no file of a pre-trained tester, since it has no format version; '
                          'pass a file that pre-training wrote.')
