@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from nni_wcnas.functional.image_range import bytes_to_signed
 from nni_wcnas.tensor_file import TensorFileError, read_tensors, write_tensors
 
 from .augmentation import Augmentation
@@ -311,7 +312,7 @@ def _losses(model: nn.Module, store: ImageStore, indices: Tensor) -> Tensor:
 
 def _scale(pixels: Tensor) -> Tensor:
     """Map bytes to [-1, 1], in the channels-last layout, in which convolutions on a CPU are fast."""
-    return pixels.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+    return bytes_to_signed(pixels).contiguous(memory_format=torch.channels_last)
 
 
 def _in_memory(store: ImageStore) -> ImageStore:

@@ -20,6 +20,7 @@ from torchvision.models import inception_v3
 
 from nni_wcnas.data.reference import Reference
 from nni_wcnas.functional.evaluation_mode import evaluation_mode
+from nni_wcnas.functional.image_range import signed_to_bytes
 from nni_wcnas.tensor_file import TensorFileError, read_tensors
 
 __all__ = ['Extractor', 'inception_extractor', 'module_extractor', 'reference_extractor']
@@ -150,8 +151,7 @@ class _Called(nn.Module):
         self.arguments = arguments
 
     def forward(self, images: Tensor) -> Tensor:
-        # byte() cuts fractions off and wraps around beyond 255, so values are rounded and clamped first.
-        return self.script((images * 127.5 + 127.5).round().clamp(0, 255).byte(), **self.arguments)
+        return self.script(signed_to_bytes(images), **self.arguments)
 
 
 def _from_state_dict(path: Path, name: str, device: torch.device | str) -> Extractor:
