@@ -130,7 +130,7 @@ class StyleGAN2ADA(GAN):
                            fake_labels: Tensor) -> tuple[Tensor, Losses, Tensor]:
         """Return the logistic loss of augmented images with R1 on every 16th step, and the scores of the real ones."""
         # The count is a buffer, so that a resumed run keeps the rhythm. Images need a gradient for R1 alone.
-        penalises = self._gamma > 0 and self.discriminator.steps.item() % _EVERY == 0
+        penalises = self._gamma > 0 and self.discriminator.known_steps % _EVERY == 0
         real = real.detach().requires_grad_(penalises)
         # In two passes: the head compares the images of a batch, and a batch of both kinds would give them away.
         scores = self.discriminator(real, labels, self._draws(real))
@@ -156,7 +156,7 @@ class StyleGAN2ADA(GAN):
         A step of the generator hands on its draws instead of scores, and moves nothing.
         """
         if isinstance(statistics, Tensor):
-            self.discriminator.steps.add_(1)
+            self.discriminator.count_step()
             self.discriminator.augmentation.adapt(statistics)
 
     def _draws(self, images: Tensor) -> Draws | None:
