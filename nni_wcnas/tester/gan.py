@@ -56,7 +56,7 @@ from nni_wcnas.contracts import (
 )
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.tester import storage
-from nni_wcnas.tester.averaging import moving_average
+from nni_wcnas.tester.averaging import MovingAverage
 from nni_wcnas.tester.gan_arguments import SEARCH_ONLY
 from nni_wcnas.tester.mixed_trunk import ARCHITECTURE, OPERATIONS
 from nni_wcnas.tester.sgd import clip, cosine_sgd, next_step
@@ -110,7 +110,7 @@ class GAN(GenerativeTester):
         self.learns = settings.get('learns', 'discriminator')
         self.generator, self.discriminator = generator, discriminator
         # A deep copy of the generator, so that the generator's weights must have been drawn by now.
-        self.average = moving_average(generator, settings['ema_decay'], settings['ema_start'])
+        self.average = MovingAverage(generator, settings['ema_decay'], settings['ema_start'])
         self._generator_optimizer: SGD | None = None
         self._discriminator_optimizer: Adam | None = None
 
