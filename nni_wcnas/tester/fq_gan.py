@@ -13,7 +13,8 @@ What all GANs share, and when they act, is in :mod:`nni_wcnas.tester.gan`.
 Published widths and constants: ``FQGAN(10, width=256)`` for CIFAR-10, ``FQGAN(100, width=256, dictionary_size=64,
 momentum=0.9, weight=10.0)`` for CIFAR-100. Deviations: a code starts with unit length and a cluster size of one; the
 dictionary learns after the loss is evaluated against its next state; the generator has no spectral normalisation
-(``BigGAN``'s has); the generator's batch statistics move in its own steps only.
+(``BigGAN``'s has); the generator's batch statistics move in its own steps only; the discriminator starts as
+``BigGAN``'s, with torch's weights.
 
 References
 ----------

@@ -8,6 +8,7 @@ that pre-training wrote, ``seconds`` (what generator and auxiliary model took so
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ __all__ = ['FORMAT', 'read', 'refuse_other', 'refuse_other_kind', 'write']
 
 FORMAT = 1
 """Version of the file's layout; a file of another version is refused."""
+
+_ROUNDING = 1e-5
+"""Largest relative difference by rounding: some hundred times that of a 32-bit number."""
 
 _KEYS = ('settings', 'tester', 'auxiliary')
 
@@ -71,12 +75,28 @@ def refuse_other_kind(path: str | Path, contents: dict[str, Any], kind: str) -> 
 def refuse_other(path: str | Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raise ValueError if the settings ``found`` in a file lack or contradict any of the ``wanted`` ones.
 
+    Numbers that differ by rounding alone are equal: a hyper-parameter of B is read off its unconstrained value, by
+    functions that round in another way on another device.
+
     Raises
     ------
     ValueError
         If a setting differs; it names the file, the first such setting, both values and the remedy.
     """
     for name, value in wanted.items():
-        if name not in found or found[name] != value:
-            raise ValueError(f'{path} was made with {name}={found.get(name)}, but {name}={value} was asked for; '
-                             f'pass {name}={found.get(name)} or pre-train with {name}={value}.')
+        if name not in found or not _same(found[name], value):
+            there, here = _shown(found.get(name)), _shown(value)
+            raise ValueError(f'{path} was made with {name}={there}, but {name}={here} was asked for; '
+                             f'pass {name}={there} or pre-train with {name}={here}.')
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Tell whether two settings are equal, or are floating-point numbers that differ by rounding alone."""
+    if isinstance(found, float) and isinstance(wanted, float):
+        return math.isclose(found, wanted, rel_tol=_ROUNDING)
+    return bool(found == wanted)
+
+
+def _shown(value: Any) -> str:
+    """Write a setting for a message, a floating-point number without the last digits, which are rounding."""
+    return f'{value:.6g}' if isinstance(value, float) else str(value)
