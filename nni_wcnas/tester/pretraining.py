@@ -299,8 +299,7 @@ class _Run:
                              'pre-train again or resume alike.')
         if self.auxiliary is not None:
             # By shapes, as load_state_dict would name every tensor that differs.
-            own = {name: value.shape for name, value in self.auxiliary.state_dict().items()}
-            if own != {name: value.shape for name, value in contents['auxiliary'].items()}:
+            if storage.shapes(self.auxiliary.state_dict()) != storage.shapes(contents['auxiliary']):
                 raise ValueError(f'{path} holds another auxiliary model; resume with the one that it was made with, or '
                                  'pre-train again.')
             self.auxiliary.load_state_dict(contents['auxiliary'])

@@ -9,14 +9,16 @@ that pre-training wrote, ``seconds`` (what generator and auxiliary model took so
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nni_wcnas.tensor_file import read_tensors, write_tensors
 
-__all__ = ['FORMAT', 'read', 'refuse_other', 'refuse_other_kind', 'write']
+__all__ = ['FORMAT', 'read', 'refuse_other', 'refuse_other_kind', 'shapes', 'write']
 
 FORMAT = 1
 """Version of the file's layout; a file of another version is refused."""
@@ -88,6 +90,11 @@ def refuse_other(path: str | Path, found: dict[str, Any], wanted: dict[str, Any]
             there, here = _shown(found.get(name)), _shown(value)
             raise ValueError(f'{path} was made with {name}={there}, but {name}={here} was asked for; '
                              f'pass {name}={there} or pre-train with {name}={here}.')
+
+
+def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a state by name: equal for two models if one can load the other's."""
+    return {name: tuple(value.shape) for name, value in state.items()}
 
 
 def _same(found: Any, wanted: Any) -> bool:
