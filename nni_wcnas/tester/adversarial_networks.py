@@ -128,11 +128,6 @@ class AdversarialNetworks(GenerativeTester):
                 return self.generator(*noise)
             return functional_call(self.generator, generator, tuple(noise))
 
-    @torch.no_grad()
-    def average_images(self, noise: Noise) -> Tensor:
-        """Return images of the moving average of the generator, in evaluation mode and without gradient."""
-        return self.average(*noise)
-
     def generation_loss(self, noise: Noise, generator: Parameters | None = None,
                         hyperparameters: Parameters | None = None, statistics: Any = None) -> tuple[Tensor, Any]:
         """L_dg(G, B) (equation 2), twice differentiable in both; it does not change the tester."""

@@ -83,7 +83,7 @@ def test_generation_loss_changes_nothing_and_leaves_no_gradient(variant):
     generator, hyperparameters = leaves(tester.generator_parameters()), leaves(tester.hyperparameters())
     tester.generation_loss(noise, generator, hyperparameters)[0].backward()
     tester.realism(tester.generate(noise), noise.labels)
-    tester.average_images(noise)
+    tester.average(*noise)
     assert not changed(tester, before)
     assert all(parameter.grad is None for parameter in tester.parameters())
     assert all(value.grad is not None for value in [*generator.values(), *hyperparameters.values()])
@@ -304,7 +304,7 @@ def test_files_hold_the_average_and_all_else_but_b(variant, tmp_path):
     assert changed(loaded, {**snapshot(tester), **averages}) <= close
     assert loaded.settings() == pytest.approx(tester.settings())
     noise = loaded.noise(2)
-    assert torch.equal(loaded.eval().generate(noise), tester.average_images(noise))
+    assert torch.equal(loaded.eval().generate(noise), tester.average(*noise))
 
 
 @every_kind

@@ -27,7 +27,7 @@ def test_round_trip(trained, tmp_path):
     # B is the constructor's, not the file's.
     assert loaded.values() == pytest.approx({'momentum': 0.6, 'weight': 1.0})
     noise = loaded.noise(2)
-    assert torch.equal(loaded.eval().generate(noise), trained.average_images(noise))
+    assert torch.equal(loaded.eval().generate(noise), trained.average(*noise))
     assert not list(path.parent.glob('*.partial'))
 
 
