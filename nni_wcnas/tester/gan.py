@@ -77,7 +77,7 @@ class GAN(AdversarialNetworks):
         self._discriminator_optimizer: Adam | None = None
 
     @property
-    def waits_for_b(self) -> bool:
+    def pauses_in_warmup(self) -> bool:
         """Whether the generator rests while B does: where the discriminator is B and has no optimiser of its own."""
         return self._discriminator_optimizer is None
 
