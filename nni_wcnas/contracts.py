@@ -498,7 +498,7 @@ class Tester(nn.Module, ABC):
 
     @property
     def pauses_in_warmup(self) -> bool:
-        """Whether the generator learns nothing while B learns nothing, as in a warm-up: it would fool a B that stands still."""
+        """Whether the generator rests while B does, as in a warm-up: it would learn to fool a B that stands still."""
         return False
 
     def adversary_step(self, batch: Batch, *, update_generator: bool) -> Losses:

@@ -3,7 +3,8 @@
 A kind of GAN gives its networks, the two losses, and the hyper-parameters that its generator's loss has. The argument
 ``learns`` says what B is:
 
-- ``'meta'``: these hyper-parameters; the discriminator S plays its own game on every batch (the paper's full method);
+- ``'hyperparameters'``: those of the loss; the discriminator S plays its own game on every batch (the paper's full
+  method);
 - ``'discriminator'``: S itself, which then does not play but ascends the search's objective ("weights only", equation
   18). Kinds without hyper-parameters do so. Under an objective that does not learn B, S plays;
 - ``'architecture'``: how S mixes its operations (:mod:`nni_wcnas.tester.mixed_trunk`); its weights play.
@@ -80,7 +81,7 @@ class AdversarialNetworks(GenerativeTester):
         """
 
     @abstractmethod
-    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
+    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, hyperparameters: Parameters,
                        statistics: Any = None) -> tuple[Tensor, Any]:
         """Return L_dg of generated images, under frozen running statistics, and what :meth:`commit` is given."""
 
@@ -92,11 +93,11 @@ class AdversarialNetworks(GenerativeTester):
     def commit(self, statistics: Any) -> None:
         """Let what has no gradient, such as a dictionary, learn from a batch, whose loss returned ``statistics``."""
 
-    def meta(self) -> Parameters:
+    def loss_hyperparameters(self) -> Parameters:
         """Return the hyper-parameters of the generator's loss: live and unconstrained, none by default."""
         return {}
 
-    def meta_values(self) -> dict[str, float]:
+    def loss_hyperparameter_values(self) -> dict[str, float]:
         """Return the hyper-parameters of the generator's loss by the names and in the units of the arguments."""
         return {}
 
@@ -149,12 +150,12 @@ class AdversarialNetworks(GenerativeTester):
         """B, live and unconstrained: the hyper-parameters, S or the architecture of S, as ``learns`` says."""
         if self.learns == 'architecture':
             return {ARCHITECTURE: self.discriminator.get_parameter(ARCHITECTURE)}
-        return self.discriminator_parameters() if self.learns == 'discriminator' else self.meta()
+        return self.discriminator_parameters() if self.learns == 'discriminator' else self.loss_hyperparameters()
 
     def values(self) -> dict[str, float]:
         """Sum B up for logs: hyper-parameters in their own units, the norm of S, or its operations' mean weights."""
-        if self.learns == 'meta':
-            return self.meta_values()
+        if self.learns == 'hyperparameters':
+            return self.loss_hyperparameter_values()
         if self.learns == 'architecture':
             # Logits (blocks, operations) to one weight for each operation, averaged over the blocks.
             weights = self.discriminator.get_parameter(ARCHITECTURE).detach().softmax(dim=1).mean(dim=0)
@@ -168,7 +169,7 @@ class AdversarialNetworks(GenerativeTester):
         """Return L_dg of images under the ``given`` values of B; all else of S and B is detached, so that a backward
         pass leaves no gradient there."""
         discriminator = {name: value.detach() for name, value in self.discriminator.named_parameters()}
-        meta = {name: value.detach() for name, value in self.meta().items()}
-        (meta if self.learns == 'meta' else discriminator).update(given)
+        hyperparameters = {name: value.detach() for name, value in self.loss_hyperparameters().items()}
+        (hyperparameters if self.learns == 'hyperparameters' else discriminator).update(given)
         with frozen_statistics(self.discriminator):
-            return self.generator_loss(images, labels, discriminator, meta, statistics)
+            return self.generator_loss(images, labels, discriminator, hyperparameters, statistics)

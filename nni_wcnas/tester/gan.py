@@ -180,7 +180,7 @@ class GAN(AdversarialNetworks):
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the hyper-parameters as they are by now."""
-        return {**self._settings, **self.meta_values()}
+        return {**self._settings, **self.loss_hyperparameter_values()}
 
     def pretraining_settings(self) -> dict[str, Any]:
         """Return those of :meth:`settings` that pre-training depends on: all but what acts in a search alone."""
@@ -208,7 +208,7 @@ class GAN(AdversarialNetworks):
         storage.refuse_other_kind(path, contents, type(self).__name__)
         storage.refuse_other(path, contents['settings'], {name: self._settings[name] for name in self._structure})
         # B starts from the arguments of this tester, not from those of the one that was pre-trained.
-        kept = {name: value.detach().clone() for name, value in self.meta().items()}
+        kept = {name: value.detach().clone() for name, value in self.loss_hyperparameters().items()}
         try:
             self.load_state_dict({**contents['tester'], **kept})
         except RuntimeError as error:

@@ -140,10 +140,10 @@ class StyleGAN2ADA(GAN):
             loss = loss + _EVERY * self._gamma / 2 * squared_slope(scores, real)
         return loss, {'augmentation': self.discriminator.augmentation.probability.clone()}, scores.detach()
 
-    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
+    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, hyperparameters: Parameters,
                        statistics: Draws | None = None) -> tuple[Tensor, Draws | None]:
         """Return the logistic loss of augmented generated images, and the draws that it holds fixed."""
-        del meta  # Unused: there are no hyper-parameters.
+        del hyperparameters  # Unused: there are no hyper-parameters.
         # Draws of an earlier call make this the same function of G and S, as a finite difference needs it.
         draws = self._draws(images) if statistics is None else statistics
         scores = functional_call(self.discriminator, discriminator, (images, labels, draws))
