@@ -11,7 +11,7 @@ from typing import Any, Literal
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.data import ImageData
 from nni_wcnas.files.run_directory import RunDirectory
-from nni_wcnas.files.same_data import same_data
+from nni_wcnas.files.batch_settings import batch_settings
 from nni_wcnas.files.search_cost import search_cost
 from nni_wcnas.network.build import find_architecture
 from nni_wcnas.options import build, option
@@ -128,7 +128,7 @@ def _check_same_data(run: RunDirectory, section: Mapping[str, Any]) -> None:
             f'{run.settings} does not tell what the checkpoint beside it was trained on; restore it, or give another '
             '--run'
         )
-    before, now = same_data(earlier), same_data(section)
+    before, now = batch_settings(earlier), batch_settings(section)
     for key in sorted(before.keys() | now.keys()):
         was, given = before.get(key), now.get(key)
         if was != (list(given) if isinstance(given, tuple) else given):  # A settings file holds a list for a tuple.
