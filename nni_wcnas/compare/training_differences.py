@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from nni_wcnas.compare.method import Method
-from nni_wcnas.files.record import Record
 from nni_wcnas.files.batch_settings import batch_settings
+from nni_wcnas.files.record import Record
 from nni_wcnas.page.html import escape, table
 from nni_wcnas.retrain.recipe import Recipe
 

@@ -301,7 +301,8 @@ def test_files_hold_the_average_and_all_else_but_b(variant, tmp_path):
     contents = torch.load(tmp_path / 'tester.pt', weights_only=True)
     loaded = type(tester)(**contents['settings'], pretrained=tmp_path / 'tester.pt')
     averages = {f'generator.{name}': value for name, value in tester.average.module.state_dict().items()}
-    close = {name for name, value in tester.loss_hyperparameters().items() if torch.allclose(value, loaded.get_parameter(name))}
+    learned = tester.loss_hyperparameters()
+    close = {name for name, value in learned.items() if torch.allclose(value, loaded.get_parameter(name))}
     assert changed(loaded, {**snapshot(tester), **averages}) <= close
     assert loaded.settings() == pytest.approx(tester.settings())
     noise = loaded.noise(2)
