@@ -497,7 +497,7 @@ class Tester(nn.Module, ABC):
         return self.hyperparameters()
 
     @property
-    def waits_for_b(self) -> bool:
+    def pauses_in_warmup(self) -> bool:
         """Whether the generator rests while B does, as in a warm-up: it would learn to fool a B that stands still."""
         return False
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nni_wcnas.contracts import Auxiliary, Batch, Tester
 from nni_wcnas.data import ImageData
+from nni_wcnas.files.atomic_checkpoint import AtomicCheckpointIO
 from nni_wcnas.files.checkpoint import check_checkpoint
 from nni_wcnas.tester import AugmentationPolicy, AuxiliaryOptions, follows_learner, make_auxiliary
 
@@ -212,6 +213,7 @@ class SearchEvaluator(Lightning):
                 'enable_checkpointing': checkpoint_directory is not None,
                 'callbacks': callbacks,
                 'precision': precision,
+                'plugins': [AtomicCheckpointIO()],
                 **trainer_kwargs,
             }
         )

@@ -5,7 +5,6 @@ One explicit table, no registration at import time. To add a member: one file, o
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ from nni_wcnas import (
     tester,
     transform,
 )
+from nni_wcnas.nearest_name import nearest_names
 from nni_wcnas.spaces import robust
 from nni_wcnas.spaces.darts import DARTS
 from nni_wcnas.spaces.nasbench201 import NASBench201
@@ -323,8 +323,7 @@ def option(axis: str, name: str) -> Option:
     known = list_options(axis)
     # A class is named as its row is, but for case and underscores.
     same = [other for other in known if other.replace('_', '') == str(name).replace('_', '').lower()]
-    # At most two suggestions. 0.6 is difflib's default: half-known names still find theirs, foreign words find nothing.
-    near = same or difflib.get_close_matches(str(name), known, n=2, cutoff=0.6)
+    near = same or nearest_names(name, known, most=2)
     raise ValueError(
         f'{name!r} is not a known {axis}'
         + (f'; did you mean {" or ".join(near)}?' if near else f'; there are {", ".join(known)}')

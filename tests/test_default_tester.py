@@ -61,7 +61,7 @@ class Killed(Callback):
 @pytest.fixture
 def small_auxiliary(monkeypatch):
     """A small network in the place of resnet18."""
-    monkeypatch.setattr('nni_wcnas.tester.auxiliary.default_auxiliary', lambda kind: 'test_resnet')
+    monkeypatch.setattr('nni_wcnas.tester.auxiliary_choice.default_auxiliary', lambda kind: 'test_resnet')
 
 
 # ------------------------------------------------------------------------------------------------ a stock evaluator

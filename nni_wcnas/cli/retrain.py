@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.data import ImageData
+from nni_wcnas.files.batch_settings import batch_settings
 from nni_wcnas.files.run_directory import RunDirectory
-from nni_wcnas.files.same_data import same_data
 from nni_wcnas.files.search_cost import search_cost
 from nni_wcnas.network.build import find_architecture
 from nni_wcnas.options import build, option
@@ -88,7 +88,7 @@ def retrain_architecture(
         read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part, devices))
         # The checkpoint knows the data's name, seed and batch size only, the settings beside it all arguments.
         if trained:
-            _check_same_data(run, section)
+            _check_batch_settings(run, section)
         make_folder(run.path, 'give another with --run')
         write_architecture(run, found)
         run.write_settings(settings)
@@ -120,7 +120,7 @@ def _check_devices(devices: int, cpu: bool, data: ImageData) -> None:
         raise CommandError(for_settings(error).replace("accelerator='cpu'", '--cpu')) from error
 
 
-def _check_same_data(run: RunDirectory, section: Mapping[str, Any]) -> None:
+def _check_batch_settings(run: RunDirectory, section: Mapping[str, Any]) -> None:
     """Refuse to go on with other images than those that a retraining began with."""
     earlier = run.read_settings().get('data')
     if not isinstance(earlier, dict):
@@ -128,7 +128,7 @@ def _check_same_data(run: RunDirectory, section: Mapping[str, Any]) -> None:
             f'{run.settings} does not tell what the checkpoint beside it was trained on; restore it, or give another '
             '--run'
         )
-    before, now = same_data(earlier), same_data(section)
+    before, now = batch_settings(earlier), batch_settings(section)
     for key in sorted(before.keys() | now.keys()):
         was, given = before.get(key), now.get(key)
         if was != (list(given) if isinstance(given, tuple) else given):  # A settings file holds a list for a tuple.

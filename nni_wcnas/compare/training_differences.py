@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from nni_wcnas.compare.method import Method
+from nni_wcnas.files.batch_settings import batch_settings
 from nni_wcnas.files.record import Record
-from nni_wcnas.files.same_data import same_data
 from nni_wcnas.page.html import escape, table
 from nni_wcnas.retrain.recipe import Recipe
 
@@ -48,7 +48,7 @@ def _training(record: Record) -> dict[str, str]:
     settings = record.settings
     retraining = {**asdict(Recipe()), 'devices': 1, **settings['retrain']} if 'retrain' in settings else {}
     # Where images lie and what loads them makes no difference.
-    sections: dict[str, dict[str, Any]] = {'retrain': retraining, 'data': same_data(settings.get('data', {}))}
+    sections: dict[str, dict[str, Any]] = {'retrain': retraining, 'data': batch_settings(settings.get('data', {}))}
     flat = {f'{section}.{key}': value for section, values in sections.items() for key, value in values.items()
             if key != 'seed'}
     return {key: _text(value) for key, value in {'recipe': settings.get('recipe'), **flat}.items() if value is not None}

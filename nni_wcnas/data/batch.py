@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from nni_wcnas.functional.image_range import bytes_to_signed
+
 from ..contracts import Batch
 from .augmentation import Augmentation, normalise
 from .seeding import derive_generator, derive_seed
@@ -124,8 +126,7 @@ class BatchDataset(Dataset[Batch]):
         # Cutout comes after the normalisation, where 0 is the mean colour; all other changes come before, on bytes.
         shown = self.augmentation.pixels(shown, *drawn).float().div_(255)
         shown = self.augmentation.normalised(normalise(shown, self.mean, self.std), *drawn)
-        # 0..255 -> [-1, 1], the range of the generator's images.
-        clean = pixels.float().div_(127.5).sub_(1)
+        clean = bytes_to_signed(pixels)  # The range of the generator's images.
         return Batch(shown, self.store.labels[indices], indices, clean)
 
     def _read(self, indices: Tensor, request: BatchRequest) -> tuple[Tensor, Tensor]:

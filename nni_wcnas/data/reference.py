@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import pickle
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +25,9 @@ from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
+
+from nni_wcnas.functional.image_range import bytes_to_signed
+from nni_wcnas.tensor_file import TensorFileError, read_tensors, write_tensors
 
 from .augmentation import Augmentation
 from .cache import cache_folder
@@ -170,7 +170,7 @@ def reference_models(
         # The first trial trains while the others wait, then find the file.
         with FileLock(f'{path}.lock'):
             if not path.exists():
-                _write(path, _train_all(data, epochs, progress))
+                write_tensors(path, _train_all(data, epochs, progress))
     except OSError as error:
         raise DataError(
             f'The cache folder {folder} cannot be used ({error.strerror}); pass another cache_dir '
@@ -197,30 +197,19 @@ def _identity(data: ImageData, epochs: int) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _write(path: Path, state: dict[str, Any]) -> None:
-    """Write a file so that it is either whole or not there, even if this process is killed."""
-    # In the same folder: os.replace is atomic within one file system only.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'{path.name}.')
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            torch.save(state, file)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
 def _load(path: Path, data: ImageData) -> Reference:
     """Load the nets and scores of a file that :func:`_train_all` filled, with frozen parameters."""
+    remedy = 'delete the file to have the reference models trained again.'
     try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
+        state = read_tensors(path, remedy)
         # Two nets of each width, one a fold, in the order of training; their weights are overwritten.
         models = nn.ModuleList(_build(width, data, seed=0) for width in WIDTHS for _ in (0, 1))
         models.load_state_dict(state['models'])
         return Reference(state['train_scores'], state['test_scores'], models.eval().requires_grad_(False), path.stem)
-    except (OSError, EOFError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
-        raise DataError(
-            f'The cached reference models {path} cannot be read; delete the file to have them trained again.'
-        ) from error
+    except TensorFileError as error:
+        raise DataError(str(error)) from error
+    except (TypeError, RuntimeError, KeyError) as error:  # A file of tensors, but of others.
+        raise DataError(f'{path} holds no reference models of these data; {remedy}') from error
 
 
 def _train_all(data: ImageData, epochs: int, progress: bool) -> dict[str, Any]:
@@ -323,7 +312,7 @@ def _losses(model: nn.Module, store: ImageStore, indices: Tensor) -> Tensor:
 
 def _scale(pixels: Tensor) -> Tensor:
     """Map bytes to [-1, 1], in the channels-last layout, in which convolutions on a CPU are fast."""
-    return pixels.float().div_(127.5).sub_(1).contiguous(memory_format=torch.channels_last)
+    return bytes_to_signed(pixels).contiguous(memory_format=torch.channels_last)
 
 
 def _in_memory(store: ImageStore) -> ImageStore:

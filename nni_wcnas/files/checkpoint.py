@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile
 
-import torch
+from nni_wcnas.tensor_file import TensorFileError, read_tensors
 
 __all__ = ['CheckpointError', 'check_checkpoint']
 
@@ -53,14 +51,9 @@ def check_checkpoint(path: str | Path, kind: Literal['search', 'retrain'] = 'sea
     if not path.is_file():
         raise CheckpointError(f'{path}: there is no checkpoint{missing}')
     try:
-        # Tensors and plain values only: a checkpoint may come from elsewhere, and pickle can run anything.
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    # The ways in which torch's reader fails on a file that was cut short or is something else.
-    except (RuntimeError, EOFError, LookupError, pickle.UnpicklingError, BadZipFile, ValueError, OSError) as error:
-        raise CheckpointError(
-            f'{path}: not a complete checkpoint ({type(error).__name__}), it was cut short or is another kind of '
-            f'file; {short}'
-        ) from error
+        content = read_tensors(path, short)
+    except TensorFileError as error:
+        raise CheckpointError(str(error)) from error
     if not isinstance(content, dict) or not _KEYS[kind] <= content.keys():
         raise CheckpointError(f'{path}: not the checkpoint of a {kind}; {foreign}')
     return content

@@ -19,11 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from nni_wcnas.atomic import write_atomically
 from nni_wcnas.spaces.architecture import Architecture, load_architecture, save_architecture
+from nni_wcnas.tensor_file import write_tensors
 
 __all__ = ['RecordError', 'RunDirectory']
 
@@ -234,10 +234,7 @@ class RunDirectory:
         content
             Tensors, numbers, strings, lists and maps: what ``torch.load(weights_only=True)`` reads back.
         """
-        # In memory first: the file is then written whole or not at all, and a kill leaves the last epoch's checkpoint.
-        buffer = io.BytesIO()
-        torch.save(dict(content), buffer)
-        write_atomically(self.checkpoint, buffer.getvalue())
+        write_tensors(self.checkpoint, dict(content))
 
 
 @contextmanager

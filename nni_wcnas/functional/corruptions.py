@@ -1,7 +1,8 @@
 """Sixteen common corruptions of images of any size, each by a severity in [0, 1] that has a derivative.
 
 A severity s means the value s times the largest one; 0 leaves an image as it is. Where the benchmark has such a number
-and twice its fifth level exists, 1/2 is CIFAR-10-C's fifth level (contrast at 1/2 is 0.525, in the benchmark 0.15).
+and twice its fifth level exists, 1/2 is CIFAR-10-C's fifth level. A contrast that falls by 0.85 cannot fall by twice as
+much, so its value is the logarithm of the fall: severity s leaves exp(-3.79 s) of the contrast, which is 0.15 at 1/2.
 Lengths are in shares of an image's side, so that images of all sizes are changed alike.
 Impulse noise, big pixels and JPEG are steps: there the derivative of every pixel by s is taken to be 1
 (straight-through), as for the operations of an augmentation policy.
@@ -132,15 +133,16 @@ CORRUPTIONS: tuple[Corruption, ...] = (
     Corruption('gaussian_blur', 2 / 32, lambda x, value, c: blur.gaussian_blur(x, value), is_length=True),
     Corruption('fog', 0.9, _fog),
     Corruption('brightness', 0.6, lambda x, value, c: x + value.view(-1, 1, 1, 1)),
-    Corruption('contrast', 0.95, lambda x, value, c: tone.contrast(x, 1 - value)),
+    Corruption('contrast', -2 * math.log(0.15), lambda x, value, c: tone.contrast(x, (-value).exp())),
     Corruption('elastic_transform', 3 / 32, _elastic, is_length=True),
     Corruption('pixelate', 0.7, lambda x, value, c: pixelate(x, value), has_gradient=False),
     Corruption('jpeg_compression', 2.5, lambda x, value, c: jpeg(x, value), has_gradient=False),
     Corruption('saturate', 1.0, _saturate),
 )
 """The sixteen corruptions. Their values are the deviation or the share of noise, the length of blurs and displacements,
-the last magnification of zoom less 1, the share that fog hides, what brightness adds, how the factor of contrast and
-saturation differs from 1, the share of pixels that is lost, and the steps of JPEG."""
+the last magnification of zoom less 1, the share that fog hides, what brightness adds, minus the logarithm
+of the factor of contrast, how the factor of saturation differs from 1, the share of pixels that is lost, and the steps
+of JPEG."""
 
 
 def corrupted(images: Tensor, kinds: Sequence[int], severity: Tensor, chance: Chance) -> Tensor:

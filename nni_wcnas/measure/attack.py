@@ -37,6 +37,7 @@ from nni_wcnas.contracts import Batch
 from nni_wcnas.data.augmentation import normalise
 from nni_wcnas.data.seeding import derive_generator, derive_seed
 from nni_wcnas.functional.attacks import carlini_wagner, fgsm, pgd
+from nni_wcnas.functional.image_range import signed_to_unit
 from nni_wcnas.measure.autoattack import autoattack, require_autoattack
 
 __all__ = ['ATTACKS', 'AttackData', 'OnPixels', 'attack_curve', 'attack_errors', 'on_pixels']
@@ -237,7 +238,7 @@ class _Victim:
         if batch.clean is None:
             raise ValueError('The test examples have no clean images: use data of nni_wcnas.data')
         # Clean images are in [-1, 1], attacks work on [0, 1].
-        self.pixels = ((batch.clean.float() + 1) / 2).to(device)
+        self.pixels = signed_to_unit(batch.clean.float()).to(device)
         self.labels = batch.labels.to(device)
 
     def attacked(self, attack: Attack, description: str | None) -> Tensor:

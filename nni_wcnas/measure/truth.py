@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from nni_wcnas.nearest_name import nearest_name
 from nni_wcnas.spaces.architecture_string import to_string
 from nni_wcnas.spaces.candidates import dense_labels
-from nni_wcnas.spaces.sample_check import nearest
 
 __all__ = ['Standing', 'TruthError', 'TruthTable', 'load_truth']
 
@@ -113,7 +113,7 @@ class TruthTable:
         """
         for name in names:
             if name not in self.columns:
-                near = nearest(name, self.columns)
+                near = nearest_name(name, self.columns)
                 raise TruthError(f'columns has {name!r}, of which {self.path} has no numbers: did you mean {near!r}?')
         return replace(self, columns={name: self.columns[name] for name in names})
 

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from nni_wcnas.atomic import write_atomically
 from nni_wcnas.files.checkpoint import CheckpointError, check_checkpoint
 from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.nearest_name import nearest_name
 from nni_wcnas.network.cell_network import CellNetwork
 from nni_wcnas.spaces import published
 from nni_wcnas.spaces.architecture import Architecture, ArchitectureError, load_architecture
-from nni_wcnas.spaces.sample_check import listed, nearest
+from nni_wcnas.spaces.sample_check import listed
 
 __all__ = ['build', 'export_onnx', 'find_architecture', 'trained']
 
@@ -50,7 +51,7 @@ def find_architecture(source: str | os.PathLike[str]) -> Architecture:
     if not path.exists() and path.name == str(source) and not path.suffix:
         raise ArchitectureError(
             f'{source} is no file, no run folder and no published cell: did you mean '
-            f'{nearest(path.name, published.names())!r}, or another of {listed(published.names())}?'
+            f'{nearest_name(path.name, published.names())!r}, or another of {listed(published.names())}?'
         )
     architecture = load_architecture(path / 'architecture.json' if path.is_dir() else path)
     if not architecture.is_cell:

@@ -61,6 +61,7 @@ from nni_wcnas.functional.hypergradient import (
     scaled,
     sgd_step,
 )
+from nni_wcnas.functional.image_range import signed_to_unit, unit_to_signed
 from nni_wcnas.functional.mixed_derivative import weights_held
 from nni_wcnas.functional.saliency import Ascent, ascent, output_change, saliency
 from nni_wcnas.objective.second_learner import SecondLearner
@@ -283,18 +284,18 @@ def _pixels(batch: Batch) -> Tensor:
             'SaliencyAware needs unaugmented training images: use a SearchEvaluator with one of the data modules of '
             'nni_wcnas.data'
         )
-    return (batch.clean + 1) / 2
+    return signed_to_unit(batch.clean)
 
 
 def _logits(step: Step, pixels: Tensor, weights: Parameters, alphas: Parameters) -> Tensor:
     """Return the logits ``(N, classes)`` of pixels in [0, 1]."""
-    return step.learner.logits(step.learner.renormalise(2 * pixels - 1), weights, alphas)
+    return step.learner.logits(step.learner.renormalise(unit_to_signed(pixels)), weights, alphas)
 
 
 def _salient(step: Step, pixels: Tensor, perturbation: Tensor) -> Tensor:
     """Return pixels multiplied by their saliency, in the normalisation of the learner."""
     # The product is of pixels in [0, 1], where 0 is black. In normalised units, 0 would be the mean colour.
-    return step.learner.renormalise(2 * pixels * saliency(perturbation) - 1)
+    return step.learner.renormalise(unit_to_signed(pixels * saliency(perturbation)))
 
 
 def _detached(parameters: Parameters) -> Parameters:

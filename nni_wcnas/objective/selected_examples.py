@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from nni_wcnas.contracts import ArchitectureUpdate, Losses, Noise, Objective, Parameters, Step
+from nni_wcnas.contracts import ArchitectureUpdate, Losses, Noise, Objective, Parameters, Step, Tester
 from nni_wcnas.objective.descent import descent
 
 __all__ = ['SelectedExamples']
@@ -134,9 +134,7 @@ def _level(memory: Parameters, s: Tensor, losses: Tensor) -> Tensor:
 
 def _noise(step: Step, block: int, count: int) -> Noise:
     """Return the noise of a block, the same each time; the global random state goes on as if nothing had been drawn."""
-    tester = step.tester
-    if tester is None:
-        raise ValueError('SelectedExamples needs a tester: give the search a SearchEvaluator(tester=FQGAN(...))')
+    tester = _tester(step)
     device = step.train.labels.device
     with torch.random.fork_rng([device] if device.type == 'cuda' else []):
         torch.manual_seed(_SEED + block)
@@ -146,5 +144,11 @@ def _noise(step: Step, block: int, count: int) -> Noise:
 @torch.no_grad()
 def _images(step: Step, noise: Noise) -> Tensor:
     """Generate the images of a block in [-1, 1], as constants."""
-    assert step.tester is not None
-    return step.tester.generate(noise)
+    return _tester(step).generate(noise)
+
+
+def _tester(step: Step) -> Tester:
+    """Return the tester; raise ValueError if there is none."""
+    if step.tester is None:
+        raise ValueError('SelectedExamples needs a tester: give the search a SearchEvaluator(tester=FQGAN(...))')
+    return step.tester

@@ -130,7 +130,7 @@ class SynthesizedValidation(Objective):
         if not self.trains_tester:
             return {}
         tester = _tester(step)
-        return teach(tester, step.val, update_generator=update_generator or not tester.waits_for_b)
+        return teach(tester, step.val, update_generator=update_generator or not tester.pauses_in_warmup)
 
     def _batch(self, step: Step, generate: Callable[[Noise], Tensor]) -> tuple[Tensor, Tensor]:
         """Return images and labels of the architecture's batch: real images first, then generated ones, N in all.

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from nni_wcnas.atomic import write_atomically
 from nni_wcnas.contracts import CellGenotype
+from nni_wcnas.functional.image_range import signed_to_bytes
 
 __all__ = ['draw_cell', 'draw_grid']
 
@@ -216,8 +217,8 @@ def draw_grid(images: Tensor, labels: Tensor, path: str | os.PathLike[str], colu
     pathlib.Path
         The file.
     """
-    # [-1, 1] -> [0, 255], and (N, 3, H, W) -> (N, H, W, 3), as pictures are laid out.
-    pixels = images.detach().float().clamp(-1, 1).add(1).mul(127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    # (N, 3, H, W) -> (N, H, W, 3), as pictures are laid out.
+    pixels = signed_to_bytes(images.detach().float()).permute(0, 2, 3, 1).cpu().numpy()
     kinds = labels.detach().cpu().numpy()
     rows = [pixels[kinds == kind][:columns] for kind in np.unique(kinds)]
     if not rows:

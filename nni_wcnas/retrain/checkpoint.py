@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
 import pytorch_lightning as pl
-import torch
 from torch import nn
 
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.retrain.recipe import Recipe
 from nni_wcnas.retrain.step import RetrainData, Retraining
 from nni_wcnas.spaces.architecture import Architecture
+from nni_wcnas.tensor_file import TensorFileError, read_tensors
 
 __all__ = ['Recorder', 'RetrainingError', 'identity_of', 'read_checkpoint', 'restore']
 
@@ -112,9 +111,9 @@ def read_checkpoint(run: RunDirectory | None, resume: bool, identity: Mapping[st
     if not resume:
         raise RetrainingError(f'{path} exists: pass resume=True to go on from it, or give another directory')
     try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise RetrainingError(f'{path} is damaged or not a checkpoint: delete it to start again') from error
+        state = read_tensors(path, 'delete it to start again')
+    except TensorFileError as error:
+        raise RetrainingError(str(error)) from error
     if not isinstance(state, dict) or state.get('format') != _FORMAT:
         raise RetrainingError(f'{path} is not the checkpoint of a retraining: give another directory')
     earlier = state['identity']

@@ -9,10 +9,11 @@ Optimisers that need second derivatives are left out.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
+
+from nni_wcnas.nearest_name import nearest_name
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +48,7 @@ def check_optimizer(recipe: Recipe) -> None:
     if name == 'sgd':
         return
     if name.removeprefix(_LOOKAHEAD) not in optimizer_names():
-        nearest = difflib.get_close_matches(name.lower(), optimizer_names(), n=1, cutoff=0.0)[0]
+        nearest = nearest_name(name.lower(), optimizer_names())
         raise ValueError(f'optimizer is {name!r}, which is none of those of timm that can be used here: did you mean '
                          f'{nearest!r}?')
     from torch import nn

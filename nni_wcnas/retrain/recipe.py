@@ -26,13 +26,13 @@ Neural Networks with Cutout", 2017, section 4.4.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypedDict
 
+from nni_wcnas.nearest_name import nearest_name
 from nni_wcnas.retrain.optimizer import check_optimizer
 
 __all__ = ['RECIPES', 'RECIPE_CHOICES', 'NamedRecipe', 'Recipe', 'RecipeNumbers', 'named_recipe', 'recipe_numbers']
@@ -251,7 +251,7 @@ def named_recipe(name: str) -> NamedRecipe:
     128
     """
     if name not in RECIPES:
-        nearest = difflib.get_close_matches(str(name), RECIPES, n=1, cutoff=0.0)[0]
+        nearest = nearest_name(name, RECIPES)
         raise ValueError(f'unknown recipe {name!r}: did you mean {nearest!r}? Known are {", ".join(RECIPES)}')
     return RECIPES[name]
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nni_wcnas.contracts import Learner, Parameters, SGDStep
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.hypergradient import replayed
+from nni_wcnas.functional.image_range import signed_to_unit
 from nni_wcnas.functional.second_pass import quick_second_pass
 from nni_wcnas.search.pixel_range import PixelRange
 
@@ -104,7 +105,7 @@ class SupernetLearner(Learner):
             return self._pixels.renormalise(images)
         # Buffers of SearchEvaluator's module, shape (1, 3, 1, 1): first to [0, 1], then to its normalisation.
         mean, std = self._module.get_buffer('mean'), self._module.get_buffer('std')
-        return ((images + 1) / 2 - mean) / std
+        return (signed_to_unit(images) - mean) / std
 
     def sgd_step(self) -> SGDStep:
         """Return the numbers of the weight optimiser's next step.

@@ -237,7 +237,7 @@ class SearchModule(DartsLightningModule):
         # After the weights, on the same batch. A generator whose discriminator is B would play against a B that
         # stands still, so it rests where B does.
         if is_warm or not self.objective.rests_in_warmup:
-            plays = due and (is_warm or step.tester is None or not step.tester.waits_for_b)
+            plays = due and (is_warm or step.tester is None or not step.tester.pauses_in_warmup)
             self._log_losses(self.objective.adversary_step(step, update_generator=plays), len(step.train.labels))
         self.advance_lr_schedulers(batch_idx)
         if batch_idx % self.log_prob_every_n_step == 0:

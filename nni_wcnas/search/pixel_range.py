@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nni_wcnas.functional.image_range import signed_to_unit
+
 __all__ = ['PixelRange']
 
 
@@ -56,4 +58,4 @@ class PixelRange(nn.Module):
     def renormalise(self, images: Tensor) -> Tensor:
         """Return images as the learner sees them, from pixels in [-1, 1]; the inverse of :meth:`clean` within the
         range."""
-        return self.low + (images + 1) / 2 * (self.high - self.low)
+        return self.low + signed_to_unit(images) * (self.high - self.low)

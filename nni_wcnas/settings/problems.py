@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from nni_wcnas.nearest_name import nearest_names
 
 __all__ = ['CommandError', 'Problem', 'SettingsError', 'did_you_mean', 'for_settings']
 
@@ -52,7 +53,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     """
     known = list(known)
     # Names that are less alike than this are no likely misspelling: then the reader gets all of them.
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.55)
+    near = nearest_names(name, known, most=1, likeness=0.55)
     if near:
         return f'did you mean {near[0]}?'
     return f'known are {", ".join(known)}' if known else 'leave it out'

@@ -17,10 +17,11 @@ from typing import Any
 
 from nni_wcnas.atomic import write_atomically
 from nni_wcnas.contracts import CellGenotype, Choice
+from nni_wcnas.nearest_name import nearest_name
 from nni_wcnas.spaces.architecture_string import from_hub, to_string
 from nni_wcnas.spaces.candidates import ALLOWED, DENSE_LABEL, DENSE_NODES
 from nni_wcnas.spaces.operations import PRIMITIVES
-from nni_wcnas.spaces.sample_check import ArchitectureError, check_cells, check_dense, check_keys, listed, nearest
+from nni_wcnas.spaces.sample_check import ArchitectureError, check_cells, check_dense, check_keys, listed
 from nni_wcnas.spaces.views import VIEW_LABEL
 
 __all__ = [
@@ -323,7 +324,7 @@ def _check_header(architecture: Architecture) -> None:
     space = architecture.space
     if not isinstance(space, str) or space not in SPACES:
         raise ArchitectureError(
-            f'key \'space\' is {space!r}: did you mean {nearest(space, SPACES)!r}? Known are {listed(SPACES)}')
+            f'key \'space\' is {space!r}: did you mean {nearest_name(space, SPACES)!r}? Known are {listed(SPACES)}')
     for key in ('sample', 'arguments', 'provenance'):
         value = getattr(architecture, key)
         if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):

@@ -9,10 +9,10 @@ Dong, Yang, "NAS-Bench-201: Extending the Scope of Reproducible Neural Architect
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nni_wcnas.nearest_name import nearest_name
 from nni_wcnas.spaces.candidates import DENSE_NODES, dense_labels
 from nni_wcnas.spaces.operations import BENCHMARK_PRIMITIVES
 
@@ -108,6 +108,6 @@ def _edges(text: str) -> Iterator[str]:
 def _known(operation: Any, place: str) -> str:
     """Return the name of an operation of the benchmark; refuse any other, with the place where it stands."""
     if operation not in BENCHMARK_PRIMITIVES:
-        nearest = difflib.get_close_matches(str(operation), BENCHMARK_PRIMITIVES, n=1, cutoff=0.0)[0]
+        nearest = nearest_name(operation, BENCHMARK_PRIMITIVES)
         raise ValueError(f'{place} has operation {operation!r}: did you mean {nearest!r}?')
     return str(operation)

@@ -7,7 +7,6 @@ odd sizes too, so that the edges of a node can always be added.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nni_wcnas.functional.corners import corners
+from nni_wcnas.nearest_name import nearest_name
 
 __all__ = [
     'BENCHMARK_PRIMITIVES', 'OPERATIONS', 'PRIMITIVES', 'FactorizedReduce', 'Noise', 'Operation', 'ReLUConvNorm',
@@ -259,7 +259,7 @@ def build_operation(name: str, channels: int, stride: int = 1, *, affine: bool =
     MaxPool2d(kernel_size=3, stride=2, padding=1, dilation=1, ceil_mode=False)
     """
     if name not in OPERATIONS:
-        nearest = difflib.get_close_matches(str(name), OPERATIONS, n=1, cutoff=0.0)[0]
+        nearest = nearest_name(name, OPERATIONS)
         raise ValueError(f'unknown operation {name!r}: did you mean {nearest!r}? Known are {", ".join(OPERATIONS)}')
     if stride not in (1, 2):
         raise ValueError(f'stride is {stride}, but an edge of a cell has stride 1 or 2')

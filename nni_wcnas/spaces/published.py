@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nni_wcnas.nearest_name import nearest_name
 from nni_wcnas.spaces.architecture import Architecture, ArchitectureError, load_architecture
-from nni_wcnas.spaces.sample_check import listed, nearest
+from nni_wcnas.spaces.sample_check import listed
 
 __all__ = ['load', 'names']
 
@@ -44,5 +45,5 @@ def load(name: str) -> Architecture:
     """
     if name not in names():
         raise ArchitectureError(
-            f'no published cell {name!r}: did you mean {nearest(name, names())!r}? Known are {listed(names())}')
+            f'no published cell {name!r}: did you mean {nearest_name(name, names())!r}? Known are {listed(names())}')
     return load_architecture(_FOLDER / f'{name}.json')

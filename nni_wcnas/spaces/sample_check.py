@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from nni_wcnas.contracts import CellLayout, Edge
+from nni_wcnas.nearest_name import nearest_name
 from nni_wcnas.spaces.candidates import ALLOWED, dense_labels
 from nni_wcnas.spaces.operations import OPERATIONS
 from nni_wcnas.spaces.views import VIEW_LABEL, VIEWS
@@ -14,7 +14,7 @@ from nni_wcnas.spaces.views import VIEW_LABEL, VIEWS
 if TYPE_CHECKING:
     from nni_wcnas.spaces.architecture import Architecture
 
-__all__ = ['ArchitectureError', 'check_cells', 'check_dense', 'check_keys', 'listed', 'nearest']
+__all__ = ['ArchitectureError', 'check_cells', 'check_dense', 'check_keys', 'listed']
 
 _HUB_LABELS = ('width', 'depth')  # NNI's hub may search these along with the cells.
 
@@ -29,7 +29,8 @@ def _check_candidates(architecture: Architecture) -> None:
         raise ArchitectureError('key \'operations\' is empty: list the names of the candidate operations')
     for name in architecture.operations:
         if name not in OPERATIONS:
-            raise ArchitectureError(f'key \'operations\' holds {name!r}: did you mean {nearest(name, OPERATIONS)!r}?')
+            near = nearest_name(name, OPERATIONS)
+            raise ArchitectureError(f'key \'operations\' holds {name!r}: did you mean {near!r}?')
 
 
 def check_dense(architecture: Architecture) -> None:
@@ -54,7 +55,8 @@ def check_cells(architecture: Architecture) -> None:
     views = architecture.arguments.get('views') or []
     for name in views:
         if name not in VIEWS:
-            raise ArchitectureError(f'key \'arguments.views\' holds {name!r}: did you mean {nearest(name, VIEWS)!r}?')
+            near = nearest_name(name, VIEWS)
+            raise ArchitectureError(f'key \'arguments.views\' holds {name!r}: did you mean {near!r}?')
     labels = architecture.labels()
     others = _HUB_LABELS if architecture.space.startswith('hub_') else ()
     check_keys(architecture.sample, labels, others, prefix='sample.')
@@ -97,7 +99,7 @@ def _check_operation(architecture: Architecture, label: str, candidates: Iterabl
     name = architecture.sample[label]
     if name not in candidates:
         raise ArchitectureError(
-            f'key \'sample.{label}\' is {name!r}: did you mean {nearest(name, candidates)!r}? '
+            f'key \'sample.{label}\' is {name!r}: did you mean {nearest_name(name, candidates)!r}? '
             f'Candidates are {listed(candidates)}')
 
 
@@ -116,13 +118,8 @@ def check_keys(document: Mapping[str, Any], required: Iterable[str], optional: I
             raise ArchitectureError(f'key \'{prefix}{key}\' is missing: take the file of a finished search, or add it')
     for key in document:
         if key not in required and key not in optional:
-            near = nearest(key, required + optional)
+            near = nearest_name(key, required + optional)
             raise ArchitectureError(f'key \'{prefix}{key}\' is unknown: remove it, or did you mean {near!r}?')
-
-
-def nearest(name: Any, known: Iterable[str]) -> str:
-    """Return the known name that looks most like this one; an empty string where none is known."""
-    return (difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.0) or [''])[0]
 
 
 def listed(names: Iterable[str]) -> str:

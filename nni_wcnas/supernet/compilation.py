@@ -25,9 +25,9 @@ import torch._dynamo.exc
 import torch._functorch.config
 from torch import Tensor
 
+from nni_wcnas.supernet.edge_context import EdgeContext
 from nni_wcnas.supernet.fast_edges import FastEdges
 from nni_wcnas.supernet.plain_edges import PlainEdges
-from nni_wcnas.supernet.surroundings import Surroundings
 
 __all__ = ['Compilation', 'Compiled']
 
@@ -100,7 +100,7 @@ class Compiled:
         states: Sequence[Tensor],
         weights: Tensor,
         absent: Collection[tuple[int, int]],
-        surroundings: Surroundings,
+        context: EdgeContext,
     ) -> list[Tensor]:
         """Return the states that ``edges`` would return for these arguments, compiled if that is possible."""
         # The weights tell the device: they are where the logits are.
@@ -108,11 +108,11 @@ class Compiled:
             function = self._function(edges, frozenset(absent))
             try:
                 with _whole():
-                    return function(list(states), weights, surroundings)
+                    return function(list(states), weights, context)
             # The pass has changed nothing yet when compiling fails, so it is made again below, without.
             except _FAILURES as error:
                 self.compilation.give_up(_reason(error))
-        return edges(states, weights, absent, surroundings)
+        return edges(states, weights, absent, context)
 
     def _function(
         self, edges: FastEdges | PlainEdges, absent: frozenset[tuple[int, int]]
@@ -126,8 +126,8 @@ class Compiled:
             if isinstance(edges, FastEdges):
                 edges.prepare()
 
-            def run(states: list[Tensor], weights: Tensor, surroundings: Surroundings) -> list[Tensor]:
-                return edges(states, weights, absent, surroundings)
+            def run(states: list[Tensor], weights: Tensor, context: EdgeContext) -> list[Tensor]:
+                return edges(states, weights, absent, context)
 
             # torch counts and keeps what it compiles by code object: each cell has its own.
             run.__code__ = run.__code__.replace()

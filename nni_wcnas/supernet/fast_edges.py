@@ -37,10 +37,10 @@ from nni_wcnas.functional.batch_norm import batch_norm
 from nni_wcnas.functional.convolution import depthwise
 from nni_wcnas.functional.pointwise_norm import BatchStatistics, normalised
 from nni_wcnas.functional.side_by_side import repeated
+from nni_wcnas.supernet.edge_context import EdgeContext
 from nni_wcnas.supernet.plain_edges import PlainEdges
 from nni_wcnas.supernet.recognition import Candidate, Identity, Nothing, Other, Pool, Separable, Stage, recognise
 from nni_wcnas.supernet.running_averages import RunningAverages, uses_batch
-from nni_wcnas.supernet.surroundings import Surroundings
 
 __all__ = ['FastEdges']
 
@@ -133,13 +133,13 @@ class FastEdges:
         states: Sequence[Tensor],
         weights: Tensor,
         absent: Collection[tuple[int, int]] = (),
-        surroundings: Surroundings | None = None,
+        context: EdgeContext | None = None,
     ) -> list[Tensor]:
         """Return all states of the cell; arguments and results are those of ``PlainEdges.__call__``."""
         # One product serves many norms, by the statistics of the batch for all or by running ones for all.
         if len({uses_batch(norm) for norm in self._norms}) > 1:
-            return self.plain(states, weights, absent, surroundings)
-        around = surroundings or Surroundings()
+            return self.plain(states, weights, absent, context)
+        around = context or EdgeContext()
         states = list(states)
         nodes = [_Node() for _ in self.plain.ops]
         # Scalars by row and column: unbound once, the backward pass is one stack instead of a matrix of zeros for each.

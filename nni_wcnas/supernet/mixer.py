@@ -76,12 +76,12 @@ class Mixer:
 
     def weights(self, alpha: Tensor) -> Tensor:
         """Return the mixing weights of this moment, shape ``(E, K)``, for logits of that shape."""
-        # Perturbed weights are used as they are: they stem from weights that were masked already.
-        if self._held is not None:
-            return self._held
-        # Pruning acts on the logits, so that the other weights of a row share the sum of 1. What is left out for a
-        # comparison loses its weight afterwards, without a new sum, as DARTS-PT measures it.
-        weights = self._cut(self.weighting.weights(self.masked(alpha), self.moment))
+        # Perturbed weights are used as they are: they stem from weights that were masked already. Else pruning acts on
+        # the logits, so that the other weights of a row share the sum of 1.
+        weights = self._held
+        if weights is None:
+            weights = self._cut(self.weighting.weights(self.masked(alpha), self.moment))
+        # What is left out for a comparison loses its weight afterwards, without a new sum, as DARTS-PT measures it.
         return weights.masked_fill(_mask(weights, self._without), 0.0) if self._without else weights
 
     def strengths(self, alpha: Tensor) -> Tensor:

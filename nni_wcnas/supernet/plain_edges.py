@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from torch import Tensor, nn
 
 from nni_wcnas.functional.mixing import Mix
-from nni_wcnas.supernet.surroundings import Surroundings
+from nni_wcnas.supernet.edge_context import EdgeContext
 
 __all__ = ['PlainEdges']
 
@@ -31,7 +31,7 @@ class PlainEdges:
         states: Sequence[Tensor],
         weights: Tensor,
         absent: Collection[tuple[int, int]] = (),
-        surroundings: Surroundings | None = None,
+        context: EdgeContext | None = None,
     ) -> list[Tensor]:
         """Return all states of the cell, the given predecessors first.
 
@@ -44,14 +44,14 @@ class PlainEdges:
         absent
             Candidates (row, column) whose weights are zero; their operations are not computed. At least one edge of
             each node has a candidate left.
-        surroundings
+        context
             What lies around the mixture; None for nothing.
 
         Returns
         -------
         The predecessors and the states of all nodes, in this order; those of nodes have shape ``(N, C, H', W')``.
         """
-        around = surroundings or Surroundings()
+        around = context or EdgeContext()
         states = list(states)
         rows = weights.unbind(0)
         first = 0

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from nni_wcnas.contracts import CellGenotype, CellLayout, CellScores, Moment, Selection, Transform
 from nni_wcnas.functional.mixing import stacked_sum
 from nni_wcnas.supernet.compilation import Compiled
+from nni_wcnas.supernet.edge_context import EdgeContext
 from nni_wcnas.supernet.fast_edges import FastEdges
 from nni_wcnas.supernet.mixer import Mixer
 from nni_wcnas.supernet.plain_edges import PlainEdges
-from nni_wcnas.supernet.surroundings import Surroundings
 
 __all__ = ['Factories', 'RelaxedEdges', 'candidate_factories']
 
@@ -146,8 +146,8 @@ class RelaxedEdges(BaseSuperNetModule):
             # Reading weights makes the processor wait for a GPU, which the operations that are left out are worth.
             absent |= self._weightless(weights.detach(), absent)
         if self.compiled is not None:
-            return self.compiled(edges, predecessors, weights, absent, self._surroundings(gates))
-        return edges(predecessors, weights, absent, self._surroundings(gates))
+            return self.compiled(edges, predecessors, weights, absent, self._edge_context(gates))
+        return edges(predecessors, weights, absent, self._edge_context(gates))
 
     def _weightless(self, weights: Tensor, absent: set[tuple[int, int]]) -> set[tuple[int, int]]:
         """Return the candidates whose weights are zero, but for one of each node that would be left with none.
@@ -188,14 +188,14 @@ class RelaxedEdges(BaseSuperNetModule):
         # One softmax for the edges that enter each node; their order is that of the rows.
         return torch.cat([beta[edges].softmax(0) for edges in rows])
 
-    def _surroundings(self, gates: Tensor) -> Surroundings:
+    def _edge_context(self, gates: Tensor) -> EdgeContext:
         """Return what lies around the mixture at this moment: channels that bypass it, and extra operations."""
         bypassing = gates if self._share > 1 else None
         if self._with_extra is None:
-            return Surroundings(self._share, bypassing)
+            return EdgeContext(self._share, bypassing)
         weight = self._with_extra.extra_weight(self.mixer.moment)
         # An edge that was dropped or silenced loses its extra operation too.
-        return Surroundings(self._share, bypassing, list(self.extras), gates * weight)
+        return EdgeContext(self._share, bypassing, list(self.extras), gates * weight)
 
     def update(self, moment: Moment) -> None:
         """Tell the modules that transforms have made which moment it is."""

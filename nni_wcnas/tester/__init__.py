@@ -1,14 +1,8 @@
 """Testers, which make images that are hard for the learner, and auxiliary models, which keep them meaningful."""
 
 from nni_wcnas.tester.augmentation_policy import AugmentationPolicy
-from nni_wcnas.tester.auxiliary import (
-    AuxiliaryOptions,
-    TiedAuxiliary,
-    TimmAuxiliary,
-    default_auxiliary,
-    follows_learner,
-    make_auxiliary,
-)
+from nni_wcnas.tester.auxiliary import TiedAuxiliary, TimmAuxiliary
+from nni_wcnas.tester.auxiliary_choice import AuxiliaryOptions, default_auxiliary, follows_learner, make_auxiliary
 from nni_wcnas.tester.big_gan import BigGAN
 from nni_wcnas.tester.contra_gan import ContraGAN
 from nni_wcnas.tester.corruptions import Corruptions

@@ -45,6 +45,7 @@ from torch import Tensor, nn
 
 from nni_wcnas.contracts import Batch, Noise, Parameters
 from nni_wcnas.functional.augmentation_operations import OperationChoice, chosen_operations
+from nni_wcnas.functional.image_range import signed_to_unit, unit_to_signed
 from nni_wcnas.functional.relaxed_choices import check_temperature, chosen, gumbel, switched
 from nni_wcnas.functional.sub_policies import Slot, operate
 from nni_wcnas.tester.real_images import ImagePolicy, drawn_images
@@ -156,7 +157,7 @@ class AugmentationPolicy(ImagePolicy):
         draws: Draws = noise.latent
         # Not in half precision, which would round small changes of P away.
         with torch.autocast(draws.images.device.type, enabled=False):
-            pixels = (draws.images + 1) / 2
+            pixels = signed_to_unit(draws.images)
             choice, weight = chosen(policy['selection'], draws.selection, self.temperature)  # (n,)
             is_on, gate = switched(policy['probability'][choice], draws.switches, self.temperature)  # (n, 2)
             magnitude = policy['magnitude'][choice].sigmoid()  # (n, 2)
@@ -170,7 +171,7 @@ class AugmentationPolicy(ImagePolicy):
                 changed = operate(changed, self.operations, [pair[i] for pair in pairs], slot)
             # x_0 + w (x_2 - x_0) with w = 1 + weight, rearranged so that the value is exactly x_2.
             mixed = changed + weight.view(-1, 1, 1, 1) * (changed - pixels)
-            return 2 * mixed - 1
+            return unit_to_signed(mixed)
 
     @torch.no_grad()
     def values(self) -> dict[str, float]:

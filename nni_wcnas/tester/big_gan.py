@@ -6,7 +6,9 @@
 
 Both networks have spectral normalisation. Published size: ``BigGAN(10, width=256)``. Neither form has attention unless
 ``learns='architecture'``, where the discriminator's blocks mix convolutions, skips and attention, and B is the mixture.
-Two different "BigGAN for CIFAR" exist; this is that of the BigGAN authors' PyTorch script.
+Two different "BigGAN for CIFAR" exist; this is that of the BigGAN authors' PyTorch script. Deviation: that script draws
+the discriminator's weights from N(0, 0.02) as well, and here they start as torch's. Spectral normalisation divides by
+their scale, so that the score is of the same size either way; how far a step of Adam turns a weight is not.
 
 References
 ----------

@@ -65,7 +65,8 @@ class ContraGAN(GAN):
     temperature
         Initial temperature of the contrastive loss, positive.
     learns
-        What B is: ``'meta'``, weight and temperature, or ``'discriminator'``, the discriminator's parameters.
+        What B is: ``'hyperparameters'``, weight and temperature, or ``'discriminator'``, the parameters of the
+        discriminator.
     generator_lr, generator_momentum, generator_weight_decay, generator_gradient_clip_val, min_lr, discriminator_lr,
     ema_decay, ema_start, pretrained
         As in :class:`~nni_wcnas.tester.FQGAN`; Adam's betas are (0.5, 0.999).
@@ -87,7 +88,7 @@ class ContraGAN(GAN):
 
     def __init__(self, num_classes: int, *, image_size: int = 32, width: int = 64, latent: int = 128,
                  embedding_size: int = 512, weight: float = 1.0, temperature: float = 1.0,
-                 learns: Literal['meta', 'discriminator'] = 'meta',
+                 learns: Literal['hyperparameters', 'discriminator'] = 'hyperparameters',
                  generator_lr: float = 0.001, generator_momentum: float = 0.9, generator_weight_decay: float = 3e-4,
                  generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
                  discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
@@ -106,13 +107,13 @@ class ContraGAN(GAN):
         if pretrained is not None:
             self.load(pretrained)
 
-    def meta(self) -> Parameters:
+    def loss_hyperparameters(self) -> Parameters:
         """Return the live, unconstrained scalars ``b1`` and ``b2``."""
         return {'b1': self.b1, 'b2': self.b2}
 
-    def meta_values(self) -> dict[str, float]:
+    def loss_hyperparameter_values(self) -> dict[str, float]:
         """Return the weight and the temperature of the contrastive loss, both positive."""
-        weight, temperature = _physical(self.meta())
+        weight, temperature = _physical(self.loss_hyperparameters())
         return {'weight': weight.item(), 'temperature': temperature.item()}
 
     @torch.no_grad()
@@ -125,7 +126,7 @@ class ContraGAN(GAN):
                            fake_labels: Tensor) -> tuple[Tensor, Losses, None]:
         """Return the hinge loss of real and fake images plus the weighted contrastive loss of the real ones."""
         # Constants: B is learned by the search alone, never by the discriminator's own game.
-        weight, temperature = (value.detach() for value in _physical(self.meta()))
+        weight, temperature = (value.detach() for value in _physical(self.loss_hyperparameters()))
         # Both halves in one pass, so that the spectral norms take one power iteration a step.
         judgement = self.discriminator(torch.cat([real, fake]), torch.cat([labels, fake_labels]))
         # 2C is of the real images only (algorithm 1). It compares images of a batch with one another, so that the
@@ -134,11 +135,11 @@ class ContraGAN(GAN):
         loss = discriminator_hinge(*judgement.scores.chunk(2)) + weight * contrast
         return loss, {'contrast': contrast.detach()}, None
 
-    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
+    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, hyperparameters: Parameters,
                        statistics: None = None) -> tuple[Tensor, None]:
         """Return the hinge and contrastive loss of generated images, twice differentiable."""
         del statistics  # Unused: the loss holds none fixed.
-        weight, temperature = _physical(meta)
+        weight, temperature = _physical(hyperparameters)
         judgement = functional_call(self.discriminator, discriminator, (images, labels))
         return generator_hinge(judgement.scores) + weight * judgement.contrast(temperature), None
 
@@ -157,8 +158,8 @@ def _unconstrained(value: float) -> Tensor:
 def _check(settings: dict[str, Any]) -> None:
     """Raise ValueError if an argument is out of its range."""
     check_common(settings, positive=('width', 'embedding_size'))
-    if settings['learns'] not in ('meta', 'discriminator'):
-        raise ValueError(f'learns must be \'meta\' or \'discriminator\', but is {settings["learns"]!r}.')
+    if settings['learns'] not in ('hyperparameters', 'discriminator'):
+        raise ValueError(f'learns must be \'hyperparameters\' or \'discriminator\', but is {settings["learns"]!r}.')
     for name in ('weight', 'temperature'):
         if not 0 < settings[name] < math.inf:
             raise ValueError(f'{name} must be positive and finite, but is {settings[name]}.')

@@ -39,6 +39,7 @@ from torch import Tensor, nn
 
 from nni_wcnas.contracts import Batch, Noise, Parameters
 from nni_wcnas.functional.corruptions import CORRUPTIONS, Chance, corrupted, drawn_chance
+from nni_wcnas.functional.image_range import signed_to_unit, unit_to_signed
 from nni_wcnas.functional.relaxed_choices import check_temperature, chosen, gumbel
 from nni_wcnas.tester.real_images import ImagePolicy, drawn_images
 
@@ -112,12 +113,12 @@ class Corruptions(ImagePolicy):
         draws: Draws = noise.latent
         # Not in half precision, which would round small changes of B away.
         with torch.autocast(draws.images.device.type, enabled=False):
-            pixels = (draws.images + 1) / 2
+            pixels = signed_to_unit(draws.images)
             choice, weight = chosen(b['selection'], draws.selection, self.temperature)  # (N,)
             # The one wait for a GPU, tolist(): which functions to call is decided by the processor.
             changed = corrupted(pixels, choice.tolist(), b['severity'][choice].sigmoid(), draws.chance)
             # x_0 + w (x_k - x_0) with w = 1 + weight; weight is zero with the derivative of the softmax.
-            return 2 * (changed + weight.view(-1, 1, 1, 1) * (changed - pixels)) - 1
+            return unit_to_signed(changed + weight.view(-1, 1, 1, 1) * (changed - pixels))
 
     @torch.no_grad()
     def values(self) -> dict[str, float]:

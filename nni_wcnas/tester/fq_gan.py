@@ -13,7 +13,8 @@ What all GANs share, and when they act, is in :mod:`nni_wcnas.tester.gan`.
 Published widths and constants: ``FQGAN(10, width=256)`` for CIFAR-10, ``FQGAN(100, width=256, dictionary_size=64,
 momentum=0.9, weight=10.0)`` for CIFAR-100. Deviations: a code starts with unit length and a cluster size of one; the
 dictionary learns after the loss is evaluated against its next state; the generator has no spectral normalisation
-(``BigGAN``'s has); the generator's batch statistics move in its own steps only.
+(``BigGAN``'s has); the generator's batch statistics move in its own steps only; the discriminator starts as
+``BigGAN``'s, with torch's weights.
 
 References
 ----------
@@ -70,7 +71,7 @@ class FQGAN(GAN):
         straight-through gradient in the generator is then no derivative, so finite differences and double backward
         disagree.
     learns
-        What B is: ``'meta'``, momentum and weight, or ``'discriminator'``, the discriminator's parameters.
+        What B is: ``'hyperparameters'``, momentum and weight, or ``'discriminator'``, the discriminator's parameters.
     generator_lr, generator_momentum, generator_weight_decay, min_lr
         SGD of the generator during the search; its rate falls to ``min_lr`` on a half cosine. The papers' 0.025 is for
         width 256, ``FQGAN(10, width=256, **recipe('darts').generator)``. With eight discriminator steps to each of its
@@ -102,7 +103,7 @@ class FQGAN(GAN):
 
     def __init__(self, num_classes: int, *, image_size: int = 32, width: int = 64, latent: int = 128,
                  dictionary_size: int = 1024, momentum: float = 0.8, weight: float = 1.0, feed_quantized: bool = False,
-                 learns: Literal['meta', 'discriminator'] = 'meta',
+                 learns: Literal['hyperparameters', 'discriminator'] = 'hyperparameters',
                  generator_lr: float = 0.001, generator_momentum: float = 0.9, generator_weight_decay: float = 3e-4,
                  generator_gradient_clip_val: float | None = None, min_lr: float = 1e-4,
                  discriminator_lr: float = 2e-4, ema_decay: float = 0.9, ema_start: int = 100,
@@ -123,13 +124,13 @@ class FQGAN(GAN):
         if pretrained is not None:
             self.load(pretrained)
 
-    def meta(self) -> Parameters:
+    def loss_hyperparameters(self) -> Parameters:
         """Return the live, unconstrained scalars ``b1`` and ``b2``."""
         return {'b1': self.b1, 'b2': self.b2}
 
-    def meta_values(self) -> dict[str, float]:
+    def loss_hyperparameter_values(self) -> dict[str, float]:
         """Return the momentum of the dictionaries, in (0, 1), and the weight of the quantisation loss, positive."""
-        momentum, weight = _physical(self.meta())
+        momentum, weight = _physical(self.loss_hyperparameters())
         return {'momentum': momentum.item(), 'weight': weight.item()}
 
     @torch.no_grad()
@@ -137,13 +138,13 @@ class FQGAN(GAN):
         """Return the discriminator's scores of images, shape ``(N,)``."""
         # The momentum matters to a score only where quantised features are fed.
         with frozen_statistics(self.discriminator):
-            return self.discriminator(images, labels, _physical(self.meta())[0]).scores
+            return self.discriminator(images, labels, _physical(self.loss_hyperparameters())[0]).scores
 
     def discriminator_loss(self, real: Tensor, labels: Tensor, fake: Tensor,
                            fake_labels: Tensor) -> tuple[Tensor, Losses, tuple[Statistics, ...]]:
         """Return the hinge and quantisation loss of real and fake images, the latter alone, and the statistics."""
         # Constants: B is learned by the search alone, never by the discriminator's own game.
-        momentum, weight = (value.detach() for value in _physical(self.meta()))
+        momentum, weight = (value.detach() for value in _physical(self.loss_hyperparameters()))
         # Both halves in one pass, so that the spectral norms take one power iteration a step.
         judgement = self.discriminator(torch.cat([real, fake]), torch.cat([labels, fake_labels]), momentum)
         # The halves are equally large: the mean over both, doubled, is the published sum of the two means.
@@ -151,16 +152,16 @@ class FQGAN(GAN):
         loss = discriminator_hinge(*judgement.scores.chunk(2)) + weight * quantisation
         return loss, {'quantisation': quantisation.detach()}, judgement.statistics
 
-    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
+    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, hyperparameters: Parameters,
                        statistics: tuple[Statistics, ...] | None = None) -> tuple[Tensor, tuple[Statistics, ...]]:
         """Return the hinge and quantisation loss of generated images, twice differentiable, and the statistics."""
-        momentum, weight = _physical(meta)
+        momentum, weight = _physical(hyperparameters)
         judgement = functional_call(self.discriminator, discriminator, (images, labels, momentum, statistics))
         return generator_hinge(judgement.scores) + weight * judgement.quantisation, judgement.statistics
 
     def commit(self, statistics: tuple[Statistics, ...]) -> None:
         """Let the dictionaries learn from a batch, with the momentum as it is by now."""
-        cast(QuantisedTrunk, self.trunk).commit(statistics, _physical(self.meta())[0].detach())
+        cast(QuantisedTrunk, self.trunk).commit(statistics, _physical(self.loss_hyperparameters())[0].detach())
 
 
 def _physical(hyperparameters: Parameters) -> tuple[Tensor, Tensor]:
@@ -171,8 +172,8 @@ def _physical(hyperparameters: Parameters) -> tuple[Tensor, Tensor]:
 def _check(settings: dict[str, Any]) -> None:
     """Raise ValueError if an argument is out of its range."""
     check_common(settings, positive=('width', 'dictionary_size'))
-    if settings['learns'] not in ('meta', 'discriminator'):
-        raise ValueError(f'learns must be \'meta\' or \'discriminator\', but is {settings["learns"]!r}.')
+    if settings['learns'] not in ('hyperparameters', 'discriminator'):
+        raise ValueError(f'learns must be \'hyperparameters\' or \'discriminator\', but is {settings["learns"]!r}.')
     if not 0 < settings['momentum'] < 1:
         raise ValueError(f'momentum must lie strictly between 0 and 1, but is {settings["momentum"]}.')
     if not 0 < settings['weight'] < math.inf:

@@ -1,20 +1,7 @@
 """What all adversarial testers share: a generator, its moving average and a discriminator, trained in turns.
 
-A kind of GAN is a file beside this one: its networks, the two losses, and the hyper-parameters that its generator's
-loss has. The argument ``learns`` says what B is:
-
-- ``'meta'``: these hyper-parameters; the discriminator S plays its own game on every batch (the paper's full method);
-- ``'discriminator'``: S itself, which then does not play but ascends the search's objective ("weights only", equation
-  18). Kinds without hyper-parameters do so. Under an objective that does not learn B, S plays;
-- ``'architecture'``: how S mixes its operations (:mod:`nni_wcnas.tester.mixed_trunk`); its weights play.
-
-Where B is the discriminator, L_dg is differentiated by it through the scores alone. An auxiliary model that shares its
-trunk takes the trunk as a constant, as equation 18 has V apart from S; the statistics that a loss holds fixed are
-constants too. dB is noisy from batch to batch: the gradients of lambda's term on two batches of 64 images had a cosine
-of 0.03, on two of 256 images one of 0.23 (those of the learner's loss 0.23 and 0.35; width 32, 16 pixels). Finite
-differences are noisy as well: the cosine of their product to the exact one was 0.8 for BigGAN, 0.3 to 0.5 for SN-GAN
-and 0.1 for StyleGAN2-ADA (1.00 with hyper-parameters of the loss as B). And a generator soon fools a discriminator
-that hardly moves, so that high rates take the generator apart, whatever lambda is.
+A kind of GAN is a file beside this one. Its networks and losses, and what B is, are those of
+:mod:`nni_wcnas.tester.adversarial_networks`.
 
 When it acts: the discriminator on every batch, the generator when told so (not in a warm-up where the discriminator
 is B and stands still). Cost: a step of the discriminator is one pass through it with twice the batch, a step of the
@@ -28,12 +15,11 @@ architecture sees the live generator, and the average is no more than its copy, 
 
 References
 ----------
-papers/wcnas, equations 5 and 18; Goodfellow et al., Generative Adversarial Nets, 2014.
+papers/wcnas, equations 5 and 8; Goodfellow et al., Generative Adversarial Nets, 2014.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,24 +27,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.optim import SGD, Adam, Optimizer
 
-from nni_wcnas.contracts import (
-    Auxiliary,
-    Batch,
-    GenerativeTester,
-    Losses,
-    NamedOptimizer,
-    Noise,
-    Parameters,
-    SGDStep,
-)
-from nni_wcnas.functional.frozen import frozen_statistics
+from nni_wcnas.contracts import Auxiliary, Batch, Losses, NamedOptimizer, Noise, SGDStep
 from nni_wcnas.tester import storage
-from nni_wcnas.tester.averaging import moving_average
+from nni_wcnas.tester.adversarial_networks import AdversarialNetworks
 from nni_wcnas.tester.gan_arguments import SEARCH_ONLY
-from nni_wcnas.tester.mixed_trunk import ARCHITECTURE, OPERATIONS
 from nni_wcnas.tester.sgd import clip, cosine_sgd, next_step
 
 __all__ = ['GAN', 'PretrainingRecipe']
@@ -76,17 +50,13 @@ class PretrainingRecipe:
     """Steps of the discriminator before each step of the generator."""
 
 
-class GAN(GenerativeTester):
-    """A class-conditional generator, its moving average, and a discriminator.
+class GAN(AdversarialNetworks):
+    """A generator, its moving average and a discriminator that play against each other, and that a file can hold.
 
     Parameters
     ----------
-    generator
-        Maps a latent ``(N, latent)`` and labels ``(N,)`` to images ``(N, 3, image_size, image_size)`` in [-1, 1].
-    discriminator
-        Has a ``trunk`` of ``width`` features, which an auxiliary model may share.
-    settings
-        Arguments of the kind's constructor by name.
+    generator, discriminator, settings
+        As in :class:`~nni_wcnas.tester.adversarial_networks.AdversarialNetworks`.
     structure
         Names of those arguments that shape the networks: a file with other values of them is refused.
     pretrained
@@ -98,127 +68,16 @@ class GAN(GenerativeTester):
     """Width of the networks of its authors; narrower generators diverge at the papers' learning rates."""
     is_trained: bool = False
     """Whether the generator has learned before the search: in pre-training, or by a file."""
-    generator: nn.Module
-    discriminator: nn.Module
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module, settings: dict[str, Any],
                  structure: Sequence[str], pretrained: str | Path | None):
-        super().__init__()
+        super().__init__(generator, discriminator, settings)
         self._settings, self._structure, self.pretrained = settings, tuple(structure), pretrained
-        self.num_classes, self.image_size, self.latent = (settings[name]
-                                                          for name in ('num_classes', 'image_size', 'latent'))
-        self.learns = settings.get('learns', 'discriminator')
-        self.generator, self.discriminator = generator, discriminator
-        # A deep copy of the generator, so that the generator's weights must have been drawn by now.
-        self.average = moving_average(generator, settings['ema_decay'], settings['ema_start'])
         self._generator_optimizer: SGD | None = None
         self._discriminator_optimizer: Adam | None = None
 
-    # ------------------------------------------------------------------------------------------------ what a kind gives
-
-    @abstractmethod
-    def realism(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The discriminator's scores, shape ``(N,)``, higher is more real; changes nothing."""
-
-    @abstractmethod
-    def discriminator_loss(self, real: Tensor, labels: Tensor, fake: Tensor,
-                           fake_labels: Tensor) -> tuple[Tensor, Losses, Any]:
-        """Return L_S, losses to log beside it, and what :meth:`commit` is given.
-
-        It may move the discriminator's running statistics. There are as many real images as fake ones.
-        """
-
-    @abstractmethod
-    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
-                       statistics: Any = None) -> tuple[Tensor, Any]:
-        """Return L_dg of generated images, under frozen running statistics, and what :meth:`commit` is given."""
-
-    def penalty(self, generator: Parameters) -> Tensor | float:
-        """Return what a regularisation of the generator's parameters adds to L_dg."""
-        del generator  # Unused: there is no regularisation.
-        return 0.0
-
-    def commit(self, statistics: Any) -> None:
-        """Let what has no gradient, such as a dictionary, learn from a batch, whose loss returned ``statistics``."""
-
-    def meta(self) -> Parameters:
-        """Return the hyper-parameters of the generator's loss: live and unconstrained, none by default."""
-        return {}
-
-    def meta_values(self) -> dict[str, float]:
-        """Return the hyper-parameters of the generator's loss by the names and in the units of the arguments."""
-        return {}
-
-    # -------------------------------------------------------------------------------------------------- pure evaluation
-
     @property
-    def like(self) -> Tensor:
-        """A tensor of the tester's device and floating-point type."""
-        return next(self.generator.parameters())
-
-    @property
-    def trunk(self) -> nn.Module:
-        """The part of the discriminator that maps images ``(N, 3, H, W)`` to features ``(N, width)``."""
-        return self.discriminator.get_submodule('trunk')
-
-    def noise(self, count: int, source: Batch | None = None) -> Noise:
-        """Draw latents and uniform labels on the tester's device, from torch's global random state."""
-        del source  # Unused: images are made from nothing but noise.
-        # f(G): y uniform over the classes, however often they are in the data, and z standard normal.
-        latent = torch.randn(count, self.latent, device=self.like.device, dtype=self.like.dtype)
-        return Noise(latent, torch.randint(self.num_classes, (count,), device=self.like.device))
-
-    def generate(self, noise: Noise, generator: Parameters | None = None) -> Tensor:
-        """f(G): images in [-1, 1], differentiable in ``generator`` (default: the live one); changes nothing."""
-        # Batch norms still divide by the statistics of the batch, as in training: an image depends on the others that
-        # are made with it. Only the running statistics and the power iterations stand still.
-        with frozen_statistics(self.generator):
-            if generator is None:
-                return self.generator(*noise)
-            return functional_call(self.generator, generator, tuple(noise))
-
-    @torch.no_grad()
-    def average_images(self, noise: Noise) -> Tensor:
-        """Return images of the moving average of the generator, in evaluation mode and without gradient."""
-        return self.average(*noise)
-
-    def generation_loss(self, noise: Noise, generator: Parameters | None = None,
-                        hyperparameters: Parameters | None = None, statistics: Any = None) -> tuple[Tensor, Any]:
-        """L_dg(G, B) (equation 2), twice differentiable in both; it does not change the tester."""
-        images = self.generate(noise, generator)
-        given = self.hyperparameters() if hyperparameters is None else hyperparameters
-        loss, statistics = self._adversarial_loss(images, noise.labels, given, statistics)
-        # Outside of the discriminator's loss: the regularisation is of the parameters, not of the images.
-        return loss + self.penalty(self.generator_parameters() if generator is None else generator), statistics
-
-    def generator_parameters(self) -> Parameters:
-        """G: the live parameters of the generator."""
-        return dict(self.generator.named_parameters())
-
-    def discriminator_parameters(self) -> Parameters:
-        """S: the live parameters of the discriminator, without its architecture."""
-        return {name: value for name, value in self.discriminator.named_parameters() if name != ARCHITECTURE}
-
-    def hyperparameters(self) -> Parameters:
-        """B, live and unconstrained: the hyper-parameters, S or the architecture of S, as ``learns`` says."""
-        if self.learns == 'architecture':
-            return {ARCHITECTURE: self.discriminator.get_parameter(ARCHITECTURE)}
-        return self.discriminator_parameters() if self.learns == 'discriminator' else self.meta()
-
-    def values(self) -> dict[str, float]:
-        """Sum B up for logs: hyper-parameters in their own units, the norm of S, or its operations' mean weights."""
-        if self.learns == 'meta':
-            return self.meta_values()
-        if self.learns == 'architecture':
-            # Logits (blocks, operations) to one weight for each operation, averaged over the blocks.
-            weights = self.discriminator.get_parameter(ARCHITECTURE).detach().softmax(dim=1).mean(dim=0)
-            return dict(zip(OPERATIONS, weights.tolist(), strict=True))
-        # The norm of all parameters together is the norm of their norms; a single item() waits for the GPU once.
-        norms = torch._foreach_norm([value.detach() for value in self.hyperparameters().values()])
-        return {'discriminator_norm': torch.stack(norms).norm().item()}
-
-    @property
-    def waits_for_b(self) -> bool:
+    def pauses_in_warmup(self) -> bool:
         """Whether the generator rests while B does: where the discriminator is B and has no optimiser of its own."""
         return self._discriminator_optimizer is None
 
@@ -297,7 +156,7 @@ class GAN(GenerativeTester):
             # Top-k training: all images share in the batch statistics, the best alone in the loss.
             best = self.realism(images.detach(), labels).topk(keep).indices
             images, labels = images[best], labels[best]
-        loss, statistics = self._adversarial_loss(images, labels, {}, None)
+        loss, statistics = self.adversarial_loss(images, labels, {}, None)
         loss = loss + self.penalty(self.generator_parameters())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -305,16 +164,6 @@ class GAN(GenerativeTester):
         optimizer.step()
         self.commit(statistics)
         return {'generator': loss.detach()}
-
-    def _adversarial_loss(self, images: Tensor, labels: Tensor, given: Parameters,
-                          statistics: Any) -> tuple[Tensor, Any]:
-        """Return L_dg of images under the ``given`` values of B; all else of S and B is detached, so that a backward
-        pass leaves no gradient there."""
-        discriminator = {name: value.detach() for name, value in self.discriminator.named_parameters()}
-        meta = {name: value.detach() for name, value in self.meta().items()}
-        (meta if self.learns == 'meta' else discriminator).update(given)
-        with frozen_statistics(self.discriminator):
-            return self.generator_loss(images, labels, discriminator, meta, statistics)
 
     def train(self, mode: bool = True) -> GAN:
         """Switch all networks but the moving average, which stays in evaluation mode."""
@@ -331,7 +180,7 @@ class GAN(GenerativeTester):
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments, with the hyper-parameters as they are by now."""
-        return {**self._settings, **self.meta_values()}
+        return {**self._settings, **self.loss_hyperparameter_values()}
 
     def pretraining_settings(self) -> dict[str, Any]:
         """Return those of :meth:`settings` that pre-training depends on: all but what acts in a search alone."""
@@ -359,7 +208,7 @@ class GAN(GenerativeTester):
         storage.refuse_other_kind(path, contents, type(self).__name__)
         storage.refuse_other(path, contents['settings'], {name: self._settings[name] for name in self._structure})
         # B starts from the arguments of this tester, not from those of the one that was pre-trained.
-        kept = {name: value.detach().clone() for name, value in self.meta().items()}
+        kept = {name: value.detach().clone() for name, value in self.loss_hyperparameters().items()}
         try:
             self.load_state_dict({**contents['tester'], **kept})
         except RuntimeError as error:

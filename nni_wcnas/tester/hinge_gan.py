@@ -39,8 +39,8 @@ class HingeGAN(GAN):
         scores = self.discriminator(torch.cat([real, fake]), torch.cat([labels, fake_labels]))
         return discriminator_hinge(*scores.chunk(2)), {}, None
 
-    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
+    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, hyperparameters: Parameters,
                        statistics: Any = None) -> tuple[Tensor, Any]:
         """Return L_dg, minus the mean score of generated images, and nothing to commit."""
-        del meta, statistics  # Unused: there are none.
+        del hyperparameters, statistics  # Unused: there are none.
         return generator_hinge(functional_call(self.discriminator, discriminator, (images, labels))), None

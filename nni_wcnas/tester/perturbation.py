@@ -34,6 +34,7 @@ from torch import Tensor
 
 from nni_wcnas.contracts import Batch, Noise, Parameters, Tester
 from nni_wcnas.functional.attacks import pgd
+from nni_wcnas.functional.image_range import signed_to_unit, unit_to_signed
 from nni_wcnas.tester.real_images import check_images, drawn_images
 
 __all__ = ['Perturbation', 'Start']
@@ -123,15 +124,15 @@ class Perturbation(Tester):
         # epsilon is in pixels of [0, 1]; images, and what the learner is shown, are in [-1, 1]. FGSM goes to the border
         # of the ball at once; the steps of PGD are longer together than the ball is wide, and each is projected back.
         pixels = pgd(
-            lambda pixels: logits(2 * pixels - 1),
-            (images + 1) / 2,
+            lambda pixels: logits(unit_to_signed(pixels)),
+            signed_to_unit(images),
             noise.labels,
             steps=self.steps,
             epsilon=self.epsilon,
             step_size=self.epsilon if self.steps == 1 else _REACH * self.epsilon / self.steps,
             generator=start,
         )
-        return 2 * pixels - 1
+        return unit_to_signed(pixels)
 
     def hyperparameters(self) -> Parameters:
         """Return no parameters: there is no B."""

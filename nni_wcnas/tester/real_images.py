@@ -81,7 +81,9 @@ class ImagePolicy(Tester):
         if pretrained is not None:
             contents = storage.read(pretrained)
             storage.refuse_other_kind(pretrained, contents, type(self).__name__)
-            storage.refuse_other(pretrained, contents['settings'], self.pretraining_settings())
+            # An image_size of 0 takes any images, so that it asks nothing of a file.
+            wanted = {name: value for name, value in self.pretraining_settings().items() if value}
+            storage.refuse_other(pretrained, contents['settings'], wanted)
 
     @abstractmethod
     def rows(self) -> list[dict[str, Any]]:
@@ -93,9 +95,7 @@ class ImagePolicy(Tester):
 
     def pretraining_settings(self) -> dict[str, Any]:
         """Return the arguments that pre-training beside the policy depends on, by name."""
-        # An image_size of 0 takes any images, so that it is left out and asks nothing of a file.
-        sizes = {'num_classes': self.num_classes, 'image_size': self.image_size}
-        return {name: value for name, value in sizes.items() if value}
+        return {'num_classes': self.num_classes, 'image_size': self.image_size}
 
     def contents(self, auxiliary: Auxiliary | None = None) -> dict[str, Any]:
         """Return what a file of pre-training beside the policy holds."""

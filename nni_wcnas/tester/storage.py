@@ -8,35 +8,30 @@ that pre-training wrote, ``seconds`` (what generator and auxiliary model took so
 
 from __future__ import annotations
 
-import os
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-__all__ = ['FORMAT', 'read', 'refuse_other', 'refuse_other_kind', 'write']
+from nni_wcnas.tensor_file import read_tensors, write_tensors
+
+__all__ = ['FORMAT', 'read', 'refuse_other', 'refuse_other_kind', 'shapes', 'write']
 
 FORMAT = 1
 """Version of the file's layout; a file of another version is refused."""
+
+_ROUNDING = 1e-5
+"""Largest relative difference by rounding: some hundred times that of a 32-bit number."""
 
 _KEYS = ('settings', 'tester', 'auxiliary')
 
 
 def write(path: str | Path, contents: dict[str, Any]) -> None:
     """Write ``contents`` so that at any moment ``path`` holds either the old file or the whole new one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # In the same folder, as a rename is atomic only within a file system; by process, as two may write at once.
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.partial')
-    try:
-        with temporary.open('wb') as file:
-            torch.save({'format': FORMAT, **contents}, file)
-            # On the disk before the rename: after a power cut the new name must not stand for an empty file.
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_tensors(path, {'format': FORMAT, **contents})
 
 
 def read(path: str | Path, map_location: torch.device | str = 'cpu') -> dict[str, Any]:
@@ -51,13 +46,7 @@ def read(path: str | Path, map_location: torch.device | str = 'cpu') -> dict[str
     """
     if not Path(path).exists():
         raise FileNotFoundError(f'There is no file {path}; make it with `nni-wcnas pretrain`, or leave pretrained out.')
-    with Path(path).open('rb') as file:
-        try:
-            # weights_only: tensors and plain values alone, no code of a pickle is executed.
-            contents = torch.load(file, map_location=map_location, weights_only=True)
-        except Exception as error:  # The reader of a damaged archive may raise anything.
-            raise ValueError(f'{path} is damaged or is no file of a pre-trained tester; '
-                             'pre-train again or copy it again.') from error
+    contents = read_tensors(path, 'pre-train again or copy it again.', map_location)
     if not isinstance(contents, dict) or 'format' not in contents:
         raise ValueError(f'{path} is no file of a pre-trained tester, since it has no format version; '
                          'pass a file that pre-training wrote.')
@@ -88,12 +77,33 @@ def refuse_other_kind(path: str | Path, contents: dict[str, Any], kind: str) -> 
 def refuse_other(path: str | Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Raise ValueError if the settings ``found`` in a file lack or contradict any of the ``wanted`` ones.
 
+    Numbers that differ by rounding alone are equal: a hyper-parameter of B is read off its unconstrained value, by
+    functions that round in another way on another device.
+
     Raises
     ------
     ValueError
         If a setting differs; it names the file, the first such setting, both values and the remedy.
     """
     for name, value in wanted.items():
-        if name not in found or found[name] != value:
-            raise ValueError(f'{path} was made with {name}={found.get(name)}, but {name}={value} was asked for; '
-                             f'pass {name}={found.get(name)} or pre-train with {name}={value}.')
+        if name not in found or not _same(found[name], value):
+            there, here = _shown(found.get(name)), _shown(value)
+            raise ValueError(f'{path} was made with {name}={there}, but {name}={here} was asked for; '
+                             f'pass {name}={there} or pre-train with {name}={here}.')
+
+
+def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a state by name: equal for two models if one can load the other's."""
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Tell whether two settings are equal, or are floating-point numbers that differ by rounding alone."""
+    if isinstance(found, float) and isinstance(wanted, float):
+        return math.isclose(found, wanted, rel_tol=_ROUNDING)
+    return bool(found == wanted)
+
+
+def _shown(value: Any) -> str:
+    """Write a setting for a message, a floating-point number without the last digits, which are rounding."""
+    return f'{value:.6g}' if isinstance(value, float) else str(value)

@@ -15,6 +15,7 @@ with Projection Discriminator, 2018.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +115,26 @@ class StyleDiscriminator(nn.Module):
         self.trunk = StyleTrunk(image_size, width)
         self.head = StyleHead(num_classes, self.trunk.shape)
         self.register_buffer('steps', torch.zeros((), dtype=torch.int64))
+        self._known_steps: int | None = None
+
+    @property
+    def known_steps(self) -> int:
+        """The value of :attr:`steps`, read once: each reading would make the processor wait for a GPU."""
+        if self._known_steps is None:
+            self._known_steps = int(self.steps.item())
+        return self._known_steps
+
+    @torch.no_grad()
+    def count_step(self) -> None:
+        """Count one of its own steps."""
+        self.steps.add_(1)
+        if self._known_steps is not None:
+            self._known_steps += 1
+
+    def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
+        """Load the buffers as torch does; the number of steps is then read anew."""
+        super()._load_from_state_dict(*arguments, **named)
+        self._known_steps = None
 
     def forward(self, images: Tensor, labels: Tensor, draws: Draws | None = None) -> Tensor:
         """Return scores ``(N,)`` of images ``(N, 3, H, W)`` in [-1, 1], changed by ``draws``, under labels ``(N,)``."""

@@ -130,7 +130,7 @@ class StyleGAN2ADA(GAN):
                            fake_labels: Tensor) -> tuple[Tensor, Losses, Tensor]:
         """Return the logistic loss of augmented images with R1 on every 16th step, and the scores of the real ones."""
         # The count is a buffer, so that a resumed run keeps the rhythm. Images need a gradient for R1 alone.
-        penalises = self._gamma > 0 and self.discriminator.steps.item() % _EVERY == 0
+        penalises = self._gamma > 0 and self.discriminator.known_steps % _EVERY == 0
         real = real.detach().requires_grad_(penalises)
         # In two passes: the head compares the images of a batch, and a batch of both kinds would give them away.
         scores = self.discriminator(real, labels, self._draws(real))
@@ -140,10 +140,10 @@ class StyleGAN2ADA(GAN):
             loss = loss + _EVERY * self._gamma / 2 * squared_slope(scores, real)
         return loss, {'augmentation': self.discriminator.augmentation.probability.clone()}, scores.detach()
 
-    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, meta: Parameters,
+    def generator_loss(self, images: Tensor, labels: Tensor, discriminator: Parameters, hyperparameters: Parameters,
                        statistics: Draws | None = None) -> tuple[Tensor, Draws | None]:
         """Return the logistic loss of augmented generated images, and the draws that it holds fixed."""
-        del meta  # Unused: there are no hyper-parameters.
+        del hyperparameters  # Unused: there are no hyper-parameters.
         # Draws of an earlier call make this the same function of G and S, as a finite difference needs it.
         draws = self._draws(images) if statistics is None else statistics
         scores = functional_call(self.discriminator, discriminator, (images, labels, draws))
@@ -156,7 +156,7 @@ class StyleGAN2ADA(GAN):
         A step of the generator hands on its draws instead of scores, and moves nothing.
         """
         if isinstance(statistics, Tensor):
-            self.discriminator.steps.add_(1)
+            self.discriminator.count_step()
             self.discriminator.augmentation.adapt(statistics)
 
     def _draws(self, images: Tensor) -> Draws | None:

@@ -6,7 +6,6 @@ image more often than a small one can bear, so that each is tried with one forwa
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import timm
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from nni_wcnas.functional.frozen import frozen_statistics
+from nni_wcnas.nearest_name import nearest_names
 
 __all__ = ['timm_classifier']
 
@@ -42,7 +42,7 @@ def timm_classifier(name: str, num_classes: int, image_size: int | None = None, 
         If timm does not know the name, naming near ones, or the model cannot classify images of this side.
     """
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=5) or ['resnet18', 'resnet50']
+        near = nearest_names(name, timm.list_models(), most=5) or ['resnet18', 'resnet50']
         raise ValueError(f'timm has no model {name!r}; near names are {", ".join(near)}, '
                          'and \'tied\' shares the discriminator.')
     options = {'num_classes': num_classes, **options}

@@ -102,7 +102,7 @@ def test_refuses_half_a_checkpoint(finished: Path, settings_file: Path, tmp_path
     run.settings.write_bytes(RunDirectory(finished).settings.read_bytes())
     refused = here('search', settings_file, '--run', run.path, '--resume')
     assert refused.returncode == 2 and 'Traceback' not in refused.stderr
-    assert str(run.checkpoint) in refused.stderr and 'not a complete checkpoint' in refused.stderr
+    assert str(run.checkpoint) in refused.stderr and 'is damaged' in refused.stderr
 
 
 def test_interrupted(settings_file: Path, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_retrain_evaluate_report(finished: Path, tmp_path: Path, here: Command) 
     whole = checkpoint.read_bytes()
     checkpoint.write_bytes(whole[: len(whole) // 2])
     damaged = here('evaluate', folder)
-    assert damaged.returncode == 2 and 'last.ckpt: not a complete checkpoint' in damaged.stderr
+    assert damaged.returncode == 2 and 'last.ckpt is damaged' in damaged.stderr
     checkpoint.write_bytes(whole)
     absurd = here('retrain', finished, '--data', data, '--epochs', '0', '--run', tmp_path / 'none')
     assert absurd.returncode == 2 and not (tmp_path / 'none').exists()

@@ -200,7 +200,7 @@ def test_errors(tmp_path, digits, trained):
     path: Path = next((tmp_path / 'cache').glob('*.pt'))
     path.write_bytes(b'damaged')
     with pytest.raises(
-        DataError, match='The cached reference models .* cannot be read; delete the file to have them trained again.'
+        DataError, match=r'\.pt is damaged, was cut short .*; delete the file to have the reference models'
     ):
         reference_models(data, tmp_path / 'cache', epochs=1, progress=False)
 

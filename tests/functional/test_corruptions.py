@@ -16,6 +16,7 @@ from nni_wcnas.functional import blur, pixel_noise
 from nni_wcnas.functional.compression import jpeg, pixelate
 from nni_wcnas.functional.corruptions import CORRUPTIONS, corrupted, drawn_chance
 from nni_wcnas.functional.displacement import displaced, smooth_field, zoom_blur
+from nni_wcnas.measure.corruption.severity import settings
 
 BY_NAME = {corruption.name: corruption for corruption in CORRUPTIONS}
 NAMES = list(BY_NAME)
@@ -222,3 +223,11 @@ def test_an_image_does_not_depend_on_the_others_nor_on_its_place():
     for k in (0, 7, 15, 33):
         alone = CORRUPTIONS[kinds[k]](x[k : k + 1], severity[k : k + 1], type(told)(*(p[k : k + 1] for p in told)))
         torch.testing.assert_close(alone[0], whole[k])
+
+
+@pytest.mark.parametrize(('severity', 'left'), [(0.0, 1.0), (0.25, 0.15**0.5), (0.5, 0.15), (1.0, 0.15**2)])
+def test_contrast_at_a_half_is_the_fifth_level_of_the_benchmark(severity, left):
+    assert settings('contrast', 5, 'cifar') == (0.15,)
+    x = numbers(1)
+    found = BY_NAME['contrast'](x, values(severity), chance(x))
+    assert (found.std() / x.std()).item() == pytest.approx(left, rel=1e-6)

@@ -330,7 +330,7 @@ def test_checkpoint_that_was_cut_short_is_refused(tmp_path):
     run(wc.presets.darts(), checkpoint_directory=tmp_path, limit_train_batches=1)
     path = tmp_path / 'last.ckpt'
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(ValueError, match=r'last.ckpt: not a complete checkpoint.*delete it to start'):
+    with pytest.raises(ValueError, match=r'last.ckpt is damaged, was cut short.*delete it to start'):
         make_parts(resume=path)
     with pytest.raises(ValueError, match='there is no checkpoint to resume from'):
         make_parts(resume=tmp_path / 'none.ckpt')

@@ -1,13 +1,11 @@
 """The architecture file: it comes back as it went, and every mistake is one sentence with file, key and remedy."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 
-from nni_wcnas.atomic import write_atomically
 from nni_wcnas.contracts import Choice
 from nni_wcnas.spaces.architecture import SPACES, Architecture, ArchitectureError, load_architecture, save_architecture
 from nni_wcnas.spaces.architecture_string import from_string
@@ -268,15 +266,6 @@ def test_unwritable_provenance_leaves_the_old_file(architecture, path, value):
     with pytest.raises(ArchitectureError, match='cannot be written'):
         save_architecture(odd, path)
     assert load_architecture(path) == architecture
-
-
-def test_a_failing_write_leaves_the_old_file_and_no_litter(tmp_path):
-    path = tmp_path / 'file.txt'
-    write_atomically(path, 'old')
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, '\ud800')
-    assert path.read_text() == 'old'
-    assert os.listdir(tmp_path) == ['file.txt']
 
 
 def test_spaces_are_named_once():

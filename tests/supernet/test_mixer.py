@@ -144,3 +144,16 @@ def test_softmax_module_of_single_choices():
     assert weights(alpha).equal(alpha.softmax(0)) and weights.mixer.label == 'choice'
     weights.mixer.pruned.add((0, 2))
     torch.testing.assert_close(weights(alpha), torch.tensor([*alpha[:2].softmax(0), 0.0]))
+
+
+def test_held_weights_lose_what_is_left_out_as_well(mixer, alpha):
+    held = torch.rand(4, 4, dtype=torch.float64)
+    with mixer.holding(held), mixer.without({(0, 2), (3, 3)}):
+        found = mixer.weights(alpha)
+    with mixer.without({(0, 2), (3, 3)}), mixer.holding(held):
+        assert torch.equal(mixer.weights(alpha), found)
+    expected = held.clone()
+    expected[0, 2] = expected[3, 3] = 0
+    assert torch.equal(found, expected)
+    with mixer.holding(held):
+        assert torch.equal(mixer.weights(alpha), held)

@@ -117,3 +117,15 @@ def test_each_number_changes_the_model_and_nothing_else(option, value):
     (tester, model), (other_tester, other) = models
     assert not changed(other_tester, snapshot(tester))
     assert changed(other, snapshot(model)) & set(model.learnable())
+
+
+def test_a_file_for_images_of_any_size_says_so(tmp_path):
+    path = tmp_path / 'any.pt'
+    policy = AugmentationPolicy(3, image_size=0)
+    model = TimmAuxiliary('test_resnet', num_classes=3)
+    pretrain(policy, model, epoch, auxiliary_steps=1, checkpoint=path, progress=False)
+    with pytest.raises(ValueError, match='but image_size=16 was asked for; pass image_size=0 or pre-train'):
+        AugmentationPolicy(3, image_size=16, pretrained=path)
+    # The advice can be followed.
+    assert AugmentationPolicy(3, image_size=0, pretrained=path).pretrained == path
+    pretrain(policy, model, epoch, auxiliary_steps=2, checkpoint=path, resume=True, progress=False)

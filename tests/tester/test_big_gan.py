@@ -149,8 +149,10 @@ def ten_classes():
 
 
 @pytest.mark.parametrize(('kind', 'options', 'sentence'), [
-    (BigGAN, {'learns': 'meta'}, "learns must be 'discriminator' or 'architecture', but is 'meta'"),
-    (FQGAN, {'learns': 'architecture'}, "learns must be 'meta' or 'discriminator', but is 'architecture'"),
+    (BigGAN, {'learns': 'hyperparameters'},
+     "learns must be 'discriminator' or 'architecture', but is 'hyperparameters'"),
+    (FQGAN, {'learns': 'architecture'},
+     "learns must be 'hyperparameters' or 'discriminator', but is 'architecture'"),
     (BigGAN, {'orthogonal': -1.0}, 'orthogonal must not be negative'),
     (SNGAN, {'image_size': 28}, 'image_size must be one of'),
     (SNGAN, {'width': 0}, 'width must be at least 1'),

@@ -138,7 +138,7 @@ def test_average_is_a_copy_until_ema_start_and_then_lags():
 def test_average_stays_in_evaluation_mode():
     tester = small_tester().train()
     assert not any(module.training for module in tester.average.modules())
-    images = tester.average_images(tester.noise(2))
+    images = tester.average(*tester.noise(2))
     assert not images.requires_grad
     assert images.shape == (2, 3, 16, 16)
 

@@ -91,7 +91,7 @@ def test_nothing_changes_and_no_gradient_is_left_in_s():
     tester.generation_loss(noise)[0].backward()
     tester.generate(noise)
     tester.generate(noise, generator)
-    tester.average_images(noise)
+    tester.average(*noise)
     assert not changed(tester, before)
     assert all(parameter.grad is None for parameter in tester.discriminator_parameters().values())
     assert all(value.grad is not None for value in [*generator.values(), *tester.hyperparameters().values()])

@@ -83,7 +83,7 @@ def test_generation_loss_changes_nothing_and_leaves_no_gradient(variant):
     generator, hyperparameters = leaves(tester.generator_parameters()), leaves(tester.hyperparameters())
     tester.generation_loss(noise, generator, hyperparameters)[0].backward()
     tester.realism(tester.generate(noise), noise.labels)
-    tester.average_images(noise)
+    tester.average(*noise)
     assert not changed(tester, before)
     assert all(parameter.grad is None for parameter in tester.parameters())
     assert all(value.grad is not None for value in [*generator.values(), *hyperparameters.values()])
@@ -169,7 +169,8 @@ def test_discriminator_step_changes_the_discriminator_only(variant):
     assert {name.split('.')[0] for name in names} == {'discriminator'}
     assert tester.discriminator_parameters().keys() <= {name.removeprefix('discriminator.') for name in names}
     assert all(loss.isfinite() and not loss.requires_grad for loss in losses.values())
-    assert all(value.grad is None for value in [*tester.generator_parameters().values(), *tester.meta().values()])
+    rest = [*tester.generator_parameters().values(), *tester.loss_hyperparameters().values()]
+    assert all(value.grad is None for value in rest)
 
 
 @every_variant
@@ -199,7 +200,7 @@ def test_learns_says_what_b_is(kind):
         tester = Variant(kind, {'learns': own} if 'learns' in arguments(kind) else {}).make()
         names, b = [named.name for named in tester.optimizers(1)], tester.hyperparameters()
         assert names == (['generator'] if own == 'discriminator' else ['generator', 'discriminator'])
-        if own == 'meta':
+        if own == 'hyperparameters':
             assert set(tester.values()) < set(tester.settings()) and len(b) == len(tester.values())
         else:
             assert all(tester.discriminator.get_parameter(name) is value for name, value in b.items())
@@ -300,11 +301,12 @@ def test_files_hold_the_average_and_all_else_but_b(variant, tmp_path):
     contents = torch.load(tmp_path / 'tester.pt', weights_only=True)
     loaded = type(tester)(**contents['settings'], pretrained=tmp_path / 'tester.pt')
     averages = {f'generator.{name}': value for name, value in tester.average.module.state_dict().items()}
-    close = {name for name, value in tester.meta().items() if torch.allclose(value, loaded.get_parameter(name))}
+    learned = tester.loss_hyperparameters()
+    close = {name for name, value in learned.items() if torch.allclose(value, loaded.get_parameter(name))}
     assert changed(loaded, {**snapshot(tester), **averages}) <= close
     assert loaded.settings() == pytest.approx(tester.settings())
     noise = loaded.noise(2)
-    assert torch.equal(loaded.eval().generate(noise), tester.average_images(noise))
+    assert torch.equal(loaded.eval().generate(noise), tester.average(*noise))
 
 
 @every_kind

@@ -81,7 +81,7 @@ def test_a_checkpoint_changes_nothing_and_is_a_pretrained_file(tmp_path):
     loaded = small_tester(pretrained=path)
     assert not changed(make_auxiliary('tied', loaded), snapshot(auxiliary))
     noise = loaded.noise(2)
-    assert torch.equal(loaded.average_images(noise), tester.average_images(noise))
+    assert torch.equal(loaded.average(*noise), tester.average(*noise))
 
 
 def test_uses_its_own_adam_and_counts_steps(tmp_path):

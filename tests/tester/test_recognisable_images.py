@@ -29,4 +29,4 @@ def test_digits_are_recognised_better_than_by_chance(make, steps, options):
 
     pretrain(tester, None, batches, steps, progress=False, **options)
     noise = tester.noise(500)
-    assert reference.error(tester.average_images(noise), noise.labels) < 0.85
+    assert reference.error(tester.average(*noise), noise.labels) < 0.85

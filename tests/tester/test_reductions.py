@@ -40,7 +40,7 @@ def test_the_generator_learns_from_its_best_images_alone():
     noise = tester.noise(8)
     images = tester.generate(noise)
     best = tester.realism(images, noise.labels).topk(3).indices
-    loss, _ = tester._adversarial_loss(images[best], noise.labels[best], {}, None)
+    loss, _ = tester.adversarial_loss(images[best], noise.labels[best], {}, None)
     expected = torch.autograd.grad(loss, list(tester.generator_parameters().values()))
     before = [value.detach().clone() for value in tester.generator_parameters().values()]
     tester.train_generator(8, torch.optim.SGD(tester.generator.parameters(), lr=1.0), noise=noise, keep=3)

@@ -27,7 +27,7 @@ def test_round_trip(trained, tmp_path):
     # B is the constructor's, not the file's.
     assert loaded.values() == pytest.approx({'momentum': 0.6, 'weight': 1.0})
     noise = loaded.noise(2)
-    assert torch.equal(loaded.eval().generate(noise), trained.average_images(noise))
+    assert torch.equal(loaded.eval().generate(noise), trained.average(*noise))
     assert not list(path.parent.glob('*.partial'))
 
 
@@ -99,3 +99,23 @@ def test_the_head_travels_with_the_file(trained, tmp_path):
     assert make_auxiliary('tied', small_tester(pretrained=path)).learnable()['head.1.weight'].shape == (128, 4)
     with pytest.raises(ValueError, match='holds no auxiliary'):
         TiedAuxiliary(trained, pretrained=path)
+
+
+@pytest.mark.parametrize(('found', 'fits'), [(0.7 + 6e-8, True), (0.7001, False), (1, False)])
+def test_hyper_parameters_that_were_rounded_elsewhere_are_the_same(trained, tmp_path, found, fits):
+    """Those of a file that was written on a GPU, whose sigmoid rounds in another way."""
+    path = tmp_path / 'tester.pt'
+    pretrain(trained, None, epoch, 1, discriminator_steps=1, checkpoint=path, progress=False)
+    contents = torch.load(path, weights_only=True)
+    contents['settings']['momentum'] = found
+    torch.save(contents, path)
+    tester = small_tester(ema_decay=0.5, ema_start=1, momentum=0.7, weight=2.0)
+
+    def resume():
+        return pretrain(tester, None, epoch, 2, discriminator_steps=1, checkpoint=path, resume=True, progress=False)
+
+    if fits:
+        assert resume()
+    else:
+        with pytest.raises(ValueError, match=f'made with momentum={found}, but momentum=0.7 was'):
+            resume()

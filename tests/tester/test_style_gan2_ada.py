@@ -4,6 +4,7 @@ import pytest
 import torch
 from small import changed, epoch, real_batch, snapshot
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nni_wcnas.functional.core_set import core_set
 from nni_wcnas.functional.gradient_penalty import squared_slope
@@ -155,3 +156,29 @@ def test_recipe_is_the_papers():
 def test_values_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         _tester(**options)
+
+
+class _Reads(TorchDispatchMode):
+    """Counts how often the processor reads a number of a tensor: each time it waits for a GPU."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_discriminator_steps_without_waiting_for_a_gpu():
+    tester = _tester()
+    batch, noise = real_batch(), tester.noise(4)
+    tester.commit(_losses(tester, batch, noise)[2])
+    with _Reads() as reads:
+        for _ in range(3):
+            tester.commit(_losses(tester, batch, noise)[2])
+    assert reads.count == 0
+    assert tester.discriminator.steps == tester.discriminator.known_steps == 4
+    # A file's number of steps is the tester's.
+    other = _tester()
+    assert other.discriminator.known_steps == 0
+    other.load_state_dict(tester.state_dict())
+    assert other.discriminator.known_steps == 4

@@ -18,15 +18,13 @@ import functools
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from nni_wcnas.measure.corruption.motion import smear
+from nni_wcnas.measure.corruption.pixels import Pixels
 from nni_wcnas.measure.corruption.zoom import magnify
 
 __all__ = ['defocus_blur', 'gaussian_blur', 'glass_blur', 'motion_blur', 'zoom_blur']
-
-Pixels = NDArray[np.float64]
 
 
 def defocus_blur(pixels: Pixels, generator: Generator, radius: float, antialias: float) -> Pixels:

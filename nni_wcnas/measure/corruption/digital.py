@@ -15,13 +15,12 @@ from io import BytesIO
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-__all__ = ['contrast', 'elastic_transform', 'jpeg_compression', 'pixelate', 'saturate']
+from nni_wcnas.measure.corruption.pixels import Pixels
 
-Pixels = NDArray[np.float64]
+__all__ = ['contrast', 'elastic_transform', 'jpeg_compression', 'pixelate', 'saturate']
 
 
 def contrast(pixels: Pixels, generator: Generator, factor: float) -> Pixels:

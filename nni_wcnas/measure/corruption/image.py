@@ -10,6 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from nni_wcnas.measure.corruption import blur, digital, noise, weather
+from nni_wcnas.measure.corruption.pixels import Pixels
 from nni_wcnas.measure.corruption.severity import Scale, settings
 from nni_wcnas.measure.corruption.spatter import spatter
 
@@ -19,7 +20,7 @@ _SMALLEST = 8
 """Shortest side that an image may have, pixels."""
 
 # In the order of the families of severity.py. Each takes (pixels, generator, *numbers), whether or not it draws.
-_TYPES: Mapping[str, Callable[..., NDArray[np.float64]]] = {
+_TYPES: Mapping[str, Callable[..., Pixels]] = {
     'gaussian_noise': noise.gaussian_noise,
     'shot_noise': noise.shot_noise,
     'impulse_noise': noise.impulse_noise,

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
+
+from nni_wcnas.measure.corruption.pixels import Pixels
 
 __all__ = ['gaussian_noise', 'impulse_noise', 'shot_noise', 'speckle_noise']
-
-Pixels = NDArray[np.float64]
 
 
 def gaussian_noise(pixels: Pixels, generator: Generator, deviation: float) -> Pixels:

@@ -18,9 +18,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ['spatter']
+from nni_wcnas.measure.corruption.pixels import Pixels
 
-Pixels = NDArray[np.float64]
+__all__ = ['spatter']
 
 # The published colours and kernel. The kernel's entries sum to 1; it answers to slopes towards the lower right.
 _MUD = np.array([63, 42, 20]) / 255

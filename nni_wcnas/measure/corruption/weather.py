@@ -16,15 +16,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
 from nni_wcnas.measure.corruption.motion import smear
+from nni_wcnas.measure.corruption.pixels import Pixels
 from nni_wcnas.measure.corruption.plasma import plasma
 from nni_wcnas.measure.corruption.zoom import magnify
 
 __all__ = ['brightness', 'fog', 'frost', 'snow']
-
-Pixels = NDArray[np.float64]
 
 _GREY = np.array([0.299, 0.587, 0.114])
 """Luma of red, green and blue (ITU-R BT.601)."""

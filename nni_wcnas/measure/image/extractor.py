@@ -7,7 +7,6 @@ with two of them do not compare, so the name is part of every record.
 from __future__ import annotations
 
 import hashlib
-import pickle
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from torchvision.models import inception_v3
 
 from nni_wcnas.data.reference import Reference
 from nni_wcnas.functional.evaluation_mode import evaluation_mode
+from nni_wcnas.functional.image_range import signed_to_bytes
+from nni_wcnas.tensor_file import TensorFileError, read_tensors
 
 __all__ = ['Extractor', 'inception_extractor', 'module_extractor', 'reference_extractor']
 
@@ -150,14 +151,13 @@ class _Called(nn.Module):
         self.arguments = arguments
 
     def forward(self, images: Tensor) -> Tensor:
-        # byte() cuts fractions off and wraps around beyond 255, so values are rounded and clamped first.
-        return self.script((images * 127.5 + 127.5).round().clamp(0, 255).byte(), **self.arguments)
+        return self.script(signed_to_bytes(images), **self.arguments)
 
 
 def _from_state_dict(path: Path, name: str, device: torch.device | str) -> Extractor:
     """Load the weights of torchvision's network; the features are the inputs of its last layer, shape ``(N, 2048)``."""
     try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
+        state = read_tensors(path, 'give a state dict of torchvision.models.inception_v3, or TorchScript')
         # load_state_dict is strict, so the network is built with as many classes and heads as the file has. Images come
         # in [-1, 1], so torchvision's own change of their range stays off.
         has_auxiliary = any(key.startswith('AuxLogits.') for key in state)
@@ -165,7 +165,9 @@ def _from_state_dict(path: Path, name: str, device: torch.device | str) -> Extra
             num_classes=len(state['fc.weight']), aux_logits=has_auxiliary, init_weights=False, transform_input=False
         )
         network.load_state_dict(state)
-    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+    except TensorFileError as error:
+        raise ValueError(str(error)) from error
+    except (RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(
             f'{path} is no state dict of torchvision.models.inception_v3: give such a file, or TorchScript'
         ) from error

@@ -37,6 +37,7 @@ class FrechetDistance:
     """
 
     def __init__(self, real: Tensor) -> None:
+        self._is_finite = bool(real.isfinite().all())
         passed_on = nn.Identity()  # torchmetrics gets features where it would compute them.
         passed_on.num_features = real.shape[1]  # type: ignore[assignment]
         # reset() forgets real features by default; here they are kept for all calls.
@@ -46,9 +47,9 @@ class FrechetDistance:
     def __call__(self, features: Tensor) -> float:
         """Return the FID of generated images with these features, shape ``(M, F)``, M at least 2.
 
-        It is NaN if the features are not finite.
+        It is NaN if features of either kind are not finite.
         """
-        if not features.isfinite().all():
+        if not (self._is_finite and features.isfinite().all()):
             return math.nan
         self._metric.reset()  # Forgets the generated images alone.
         self._metric.update(features, real=False)
@@ -74,9 +75,9 @@ def kernel_distance(
     Returns
     -------
     float
-        The estimate, which is unbiased and therefore can be below 0; NaN if the generated features are not finite.
+        The estimate, which is unbiased and therefore can be below 0; NaN if features of either kind are not finite.
     """
-    if not features.isfinite().all():
+    if not (features.isfinite().all() and real.isfinite().all()):
         return math.nan
     # torchmetrics warns of the memory that all features take.
     with warnings.catch_warnings():

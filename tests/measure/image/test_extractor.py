@@ -142,5 +142,6 @@ def test_files_that_are_no_inception(tmp_path):
     contents.append(contents[2][:100_000])
     for content in contents:
         wrong.write_bytes(content)
-        with pytest.raises(ValueError, match='wrong.pth is no state dict of torchvision.models.inception_v3: give'):
+        # Either no file of tensors at all, or one of another network.
+        with pytest.raises(ValueError, match='wrong.pth is (damaged|no state dict of torchvision.models.inception_v3)'):
             inception_extractor(wrong)

@@ -54,6 +54,9 @@ class TestFrechetDistance:
         features = drawn(45, 1)
         features[2, 3] = math.inf
         assert math.isnan(FrechetDistance(drawn(60, 0))(features))
+        assert math.isnan(FrechetDistance(features)(drawn(60, 0)))
+        assert math.isnan(kernel_distance(features, drawn(60, 0), subsets=2))
+        assert math.isnan(kernel_distance(drawn(60, 0), features, subsets=2))
 
 
 class TestKernelDistance:

@@ -1,4 +1,4 @@
-"""The surroundings of the mixture of a cell's edges: channels that bypass it, and operations outside of it.
+"""The context of the mixture of a cell's edges: channels that bypass it, and operations outside of it.
 
 The mixture of all edges into a node is computed at once, whatever the transforms, as all of them are linear in it: an
 edge's own weight multiplies its mixing weights, and channels are put side by side and shuffled after the sum.
@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from nni_wcnas.functional.channels import shuffled
 
-__all__ = ['Surroundings']
+__all__ = ['EdgeContext']
 
 
-class Surroundings:
+class EdgeContext:
     """Let states into the mixture of the edges, and complete what comes out.
 
     Parameters

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ['same_data']
+__all__ = ['batch_settings']
 
 _ELSEWHERE = {'root', 'download', 'num_workers', 'device'}
 """Arguments that say where images lie and what loads them, on which no batch depends."""
 
 
-def same_data(section: Mapping[str, Any]) -> dict[str, Any]:
+def batch_settings(section: Mapping[str, Any]) -> dict[str, Any]:
     """Select the arguments of a data section that decide what its batches hold: equal ones mean equal batches.
 
     Parameters
@@ -27,9 +27,9 @@ def same_data(section: Mapping[str, Any]) -> dict[str, Any]:
 
     Examples
     --------
-    >>> same_data({'name': 'cifar10', 'root': 'data', 'limit': 100, 'num_workers': 2})
+    >>> batch_settings({'name': 'cifar10', 'root': 'data', 'limit': 100, 'num_workers': 2})
     {'name': 'cifar10', 'limit': 100}
-    >>> same_data({'name': 'image_folder', 'root': 'flowers', 'num_workers': 2})
+    >>> batch_settings({'name': 'image_folder', 'root': 'flowers', 'num_workers': 2})
     {'name': 'image_folder', 'root': 'flowers'}
     """
     left_out = _ELSEWHERE - {'root'} if section.get('name') == 'image_folder' else _ELSEWHERE
