@@ -69,6 +69,6 @@ def test_wheel_has_the_published_cells(tmp_path):
     (wheel,) = (tmp_path / 'wheels').glob('nni_wcnas-*.whl')
     packed = set(ZipFile(wheel).namelist())
     files = {f'nni_wcnas/{path.relative_to(ROOT / "nni_wcnas")}' for path in (ROOT / 'nni_wcnas').rglob('*.*')
-             if path.suffix in ('.py', '.json')}
+             if path.suffix in ('.py', '.json', '.html', '.css')}
     assert len([name for name in files if name.startswith('nni_wcnas/published/')]) > 5
     assert files <= packed

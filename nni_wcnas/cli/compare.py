@@ -11,6 +11,7 @@ from nni_wcnas.atomic import write_atomically
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.cli.retrained import retrained
 from nni_wcnas.compare import ComparisonError, comparison_page, verdict
+from nni_wcnas.compare.trial import Trial, trial_sections
 from nni_wcnas.files.record import (
     Record,
     describe,
@@ -36,9 +37,10 @@ class Compared(NamedTuple):
 
 
 def compare_runs(
-    runs: Sequence[str], out: str | Path, *, names: Sequence[str] = (), title: str = 'Comparison'
+    runs: Sequence[str], out: str | Path, *, names: Sequence[str] = (), title: str = 'Comparison', subtitle: str = '',
+    page: str = 'compare.html', trials: Sequence[Trial] = ()
 ) -> Compared:
-    """Write ``records/*.json`` and ``compare.html``; nothing is written unless all records can be compared.
+    """Write ``records/*.json`` and a page; nothing is written unless all records can be compared.
 
     Parameters
     ----------
@@ -48,8 +50,12 @@ def compare_runs(
         Folder to write to; refused while its sub-folder ``records`` holds others than this comparison's.
     names
         ``RUN=NAME`` each: the method of a run, as it is spelt in ``runs``.
-    title
-        Title of the page.
+    title, subtitle
+        Title of the page, and what stands below it before the number of methods.
+    page
+        Name of the page's file.
+    trials
+        Trials of an experiment whose course the page shows, too.
 
     Raises
     ------
@@ -63,7 +69,9 @@ def compare_runs(
         records.append(replace(record, method=methods.get(run, record.method)))
     try:
         # Before anything is written: records that do not compare leave the folder as it was.
-        html, said = comparison_page(records, title), verdict(records)
+        html, said = comparison_page(
+            records, title, trials=trial_sections(Path(out) / page, trials) if trials else (), subtitle=subtitle
+        ), verdict(records)
     except ComparisonError as error:
         raise CommandError(str(error)) from error
     folder = Path(out)
@@ -72,8 +80,8 @@ def compare_runs(
     make_folder(folder / 'records', 'give another with --out')
     for path, record in files.items():
         save_record(record, path)
-    write_atomically(folder / 'compare.html', html)
-    return Compared(folder / 'compare.html', said)
+    write_atomically(folder / page, html)
+    return Compared(folder / page, said)
 
 
 def _record(path: Path) -> Record:

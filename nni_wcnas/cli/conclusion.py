@@ -11,10 +11,11 @@ from rich.table import Table
 from nni_wcnas.cli.compare import Compared, compare_runs
 from nni_wcnas.cli.display import TrialState
 from nni_wcnas.cli.evaluate import evaluate_run
+from nni_wcnas.compare.trial import Trial
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.settings.problems import CommandError
 
-__all__ = ['compare_trials']
+__all__ = ['as_trial', 'compare_trials']
 
 _COLUMNS = {
     'error_worst_group': 'worst group', 'error_hard': 'hardest', 'error': 'all', 'error_worst_class': 'worst class',
@@ -22,7 +23,9 @@ _COLUMNS = {
 """Columns of the table and their heads: errors on the test set, shown as far as they are known."""
 
 
-def compare_trials(folder: Path, trials: Sequence[TrialState], *, cpu: bool = False) -> Compared | None:
+def compare_trials(
+    folder: Path, trials: Sequence[TrialState], *, title: str, cpu: bool = False
+) -> Compared | None:
     """Measure the retrained networks of an experiment on the test set, print them, and compare the methods.
 
     The tuner never sees these measures: all trials are over by now. Trials that differ in their seed alone are those of
@@ -34,6 +37,8 @@ def compare_trials(folder: Path, trials: Sequence[TrialState], *, cpu: bool = Fa
         Folder of the experiment, with one sub-folder for each trial.
     trials
         The trials that succeeded, at least one.
+    title
+        Title of the experiment's page, to which the comparison is added.
     cpu
         Whether to use no GPU.
 
@@ -51,10 +56,16 @@ def compare_trials(folder: Path, trials: Sequence[TrialState], *, cpu: bool = Fa
         runs = {str(folder / trial.name): trial.group for trial in trials}
         # The proposal without its seed is the method: two values of a proposed number are two methods.
         names = [f'{run}={group}' for run, group in runs.items()]
-        return compare_runs(list(runs), folder, names=names, title=f'Experiment {folder.name}')
+        return compare_runs(list(runs), folder, names=names, title=title, subtitle=f'Experiment {folder.name}: ',
+                            page='report.html', trials=[as_trial(folder, trial) for trial in trials])
     except CommandError as error:
         console.print(f'The networks are not compared on the test set: {error}', highlight=False, soft_wrap=True)
         return None
+
+
+def as_trial(folder: Path, state: TrialState) -> Trial:
+    """Return what the experiment's page says of a trial in the folder of an experiment."""
+    return Trial(RunDirectory(folder / state.name), state.group, state.parameters)
 
 
 def _table(folder: Path, trials: Sequence[TrialState], measures: Mapping[str, Mapping[str, float]]) -> Table:

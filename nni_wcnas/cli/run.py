@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from nni.experiment import Experiment
 from nni.experiment.config import ExperimentConfig
 from nni.experiment.config.utils import unset_base_path
 
-from nni_wcnas.cli.conclusion import compare_trials
+from nni_wcnas.cli.conclusion import as_trial, compare_trials
 from nni_wcnas.cli.display import Display, TrialState, print_results
+from nni_wcnas.compare.trial import write_trials
 from nni_wcnas.data.reference import reference_models
 from nni_wcnas.files.run_directory import RunDirectory
-from nni_wcnas.page.report import write_comparison
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.algorithms import check_algorithms, is_batch
 from nni_wcnas.settings.problems import CommandError
@@ -92,7 +93,8 @@ def run_experiment(
         folder = Path(settings.directory) / experiment.id
         display = Display(f'http://localhost:{port}', int(config.max_trial_number or 0), quiet=quiet)
         trials = _wait(experiment, display, started, folder)
-    return _conclude(folder, trials, _log(experiment), cpu=settings.device == 'cpu')
+    name = str(config.experiment_name or Path(path).stem)
+    return _conclude(folder, trials, _log(experiment), name=name, cpu=settings.device == 'cpu')
 
 
 def _threads(concurrency: int) -> dict[str, str]:
@@ -244,8 +246,8 @@ def _tuner_log(experiment: Experiment) -> str:
     return path.read_text(encoding='utf-8', errors='replace') if path.exists() else ''
 
 
-def _conclude(folder: Path, trials: list[TrialState], log: str, *, cpu: bool = False) -> int:
-    """Export the best cell, write the report and print the table; then compare the networks on the test set.
+def _conclude(folder: Path, trials: list[TrialState], log: str, *, name: str, cpu: bool = False) -> int:
+    """Export the best cell, write the page and print the table; then compare the networks on the test set.
 
     The best cell is chosen by validation images, before any network meets the test set.
 
@@ -256,21 +258,18 @@ def _conclude(folder: Path, trials: list[TrialState], log: str, *, cpu: bool = F
     """
     # By `default`, the accuracy on the hardest validation examples, which the tuner saw, too.
     succeeded = sorted((trial for trial in trials if trial.metrics), key=lambda trial: -trial.metrics['default'])
-    report = None
+    report, title = None, f'{name}, {date.today().isoformat()}'
     if succeeded:
         best = RunDirectory(folder / succeeded[0].name)
         save_architecture(load_architecture(best.architecture), folder / 'best.json')
-        report = write_comparison(
-            folder / 'report.html',
-            [folder / trial.name for trial in succeeded],
-            {trial.name: trial.method for trial in succeeded},
-            title=f'Experiment {folder.name}',
-        )
+        # Before the test set is met, so that the trials have a page even if something goes wrong there.
+        found = [as_trial(folder, trial) for trial in succeeded]
+        report = write_trials(folder / 'report.html', found, title, f'Experiment {folder.name}')
     print_results(trials, folder / 'best.json' if succeeded else None, report, log)
     if len(succeeded) > 1:  # A single network has nothing to be compared with.
-        compared = compare_trials(folder, succeeded, cpu=cpu)
+        compared = compare_trials(folder, succeeded, title=title, cpu=cpu)
         if compared is not None:
-            print(f'{compared.verdict}\ncomparison: {compared.page}')
+            print(f'{compared.verdict}\ncomparison, added to the report: {compared.page}')
     return 0 if succeeded else 1
 
 

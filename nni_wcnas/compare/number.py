@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from nni_wcnas.compare.method import Method
 from nni_wcnas.files.record import unit
-from nni_wcnas.page.html import escape
+from nni_wcnas.page.template import Cell
 
 __all__ = ['DASH', 'cell', 'formatted', 'scale_of']
 
-DASH = '<span class="none" title="not measured">–</span>'
-"""HTML of a value that was not measured."""
+DASH = Cell('–', kind='missing')
+"""Cell of a value that was not measured."""
 
 
 def scale_of(measure: str) -> tuple[float, str]:
@@ -27,11 +27,10 @@ def formatted(value: float, measure: str) -> str:
     return f'{scaled:.3f}' if abs(scaled) < 10 else f'{scaled:,.1f}'
 
 
-def cell(method: Method, measure: str, best: float | None = None) -> str:
-    """Write a method's mean and deviation over the seeds as HTML; the mean is bold where it equals ``best``."""
+def cell(method: Method, measure: str, best: float | None = None) -> Cell:
+    """Write a method's mean and deviation over the seeds; the mean is bold where it equals ``best``."""
     mean, deviation = method.mean(measure), method.deviation(measure)
     if mean is None:
         return DASH
-    text = escape(formatted(mean, measure))
-    text = f'<strong>{text}</strong>' if mean == best else text
-    return text if deviation is None else f'{text} <span class="sd">± {escape(formatted(deviation, measure))}</span>'
+    detail = '' if deviation is None else f'± {formatted(deviation, measure)}'
+    return Cell(formatted(mean, measure), detail, 'strong' if mean == best else 'plain')

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
 from nni_wcnas.compare.hypothesis_test import summarise
 from nni_wcnas.compare.method import Method
-from nni_wcnas.compare.plot import Point, curves
-from nni_wcnas.page.html import escape
+from nni_wcnas.page.chart import Point, charts, lines
+from nni_wcnas.page.template import Picture, note, render
 
 __all__ = ['search_course']
 
@@ -15,24 +17,25 @@ _SHOWN = 7
 """Epochs that a curve shows at most, so that their numbers have room below it."""
 
 
-def search_course(methods: Sequence[Method]) -> str:
-    """Show how the searches went: the entropy of A by epoch, and the images of each method's tester.
+def search_course(methods: Sequence[Method]) -> Markup:
+    """Show how the searches went: the entropy of A by epoch, and the images of each search's tester.
 
     Parameters
     ----------
     methods
-        The methods; of each with a tester the images of the first search that has some are shown.
+        The methods; searches whose testers made the same images are shown once.
 
     Returns
     -------
-    str
+    Markup
         HTML; empty where no record holds a search's course.
     """
-    curve = curves('Entropy of A', {method.name: _entropy(method) for method in methods}, x_label='epoch', unit='',
-                   note=' Nats, mean of all choices; low means that the architecture has decided. Bars are a standard '
-                        'deviation over the seeds.')
-    plot = f'<div class="grid plots">{curve}</div>' if curve else ''
-    return plot + ''.join(_images(method) for method in methods)
+    curve = lines('Entropy of A', {method.name: _entropy(method) for method in methods}, x_label='epoch',
+                  note='Nats, mean of all choices; low means that the architecture has decided. Bars are a standard '
+                       'deviation over the seeds.')
+    groups = [group for method in methods for group in _images(method)]
+    remark = note("The tester's images: a row a class. Epoch 0 is before the search.") if groups else Markup('')
+    return charts([curve]) + remark + (render('images', groups=groups) if groups else Markup(''))
 
 
 def _entropy(method: Method) -> list[Point]:
@@ -51,15 +54,21 @@ def _entropy(method: Method) -> list[Point]:
     return [Point(epoch, summary.mean, summary.deviation) for epoch, summary in summaries.items()]
 
 
-def _images(method: Method) -> str:
-    """Show the image grids of the first search of a method that has some; empty without one."""
-    record = next((record for record in method.records if record.tester_images), None)
-    if record is None:
-        return ''
-    seed = '' if record.seed is None else f', seed {record.seed}'
-    figures = ''.join(
-        f'<figure><img src="data:image/png;base64,{grid["image"]}" alt="images of the tester at epoch {grid["epoch"]}, '
-        f'a row a class"><figcaption>epoch {grid["epoch"]}</figcaption></figure>' for grid in record.tester_images
-    )
-    return (f"<h3>The tester's images: {escape(method.name)}{seed}</h3>\n<p class=\"soft\">A row a class. Epoch 0 is "
-            f'before the search.</p><div class="grid tiles">{figures}</div>')
+def _images(method: Method) -> list[tuple[str, tuple[Picture, ...]]]:
+    """Return the image grids of each search of a method that has some, under its name and seeds."""
+    seeds: dict[tuple[Picture, ...], list[str]] = {}
+    for record in method.records:
+        pictures = tuple(Picture(f'data:image/png;base64,{grid["image"]}', f'images of the tester at epoch '
+                                 f'{grid["epoch"]}, a row a class', f'epoch {grid["epoch"]}')
+                         for grid in record.tester_images)
+        if pictures:
+            # Retrainings of one search hold the same images.
+            seeds.setdefault(pictures, []).append('' if record.seed is None else f'{record.seed}')
+    return [(_named(method.name, found), pictures) for pictures, found in seeds.items()]
+
+
+def _named(method: str, seeds: Sequence[str]) -> str:
+    """Name the tester of some searches, such as ``The tester's images: wcnas, seed 0``."""
+    known = list(dict.fromkeys(seed for seed in seeds if seed))
+    seed = f', seed {", ".join(known)}' if known else ''
+    return f"The tester's images: {method}{seed}"

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from markupsafe import Markup
+
 from nni_wcnas.compare.method import Method
 from nni_wcnas.compare.number import formatted, scale_of
 from nni_wcnas.compare.seeds import is_of_one_search
 from nni_wcnas.compare.verdict import Comparison, ComparisonRow, compare_measures
-from nni_wcnas.page.html import escape, table
+from nni_wcnas.page.template import note, table
 
 __all__ = ['TESTED', 'compare', 'conclusion', 'significance_table']
 
@@ -83,12 +85,12 @@ def _of_cells(methods: Sequence[Method], verdict: str) -> str:
             f'{verdict}')
 
 
-def significance_table(comparisons: Mapping[str, Comparison]) -> str:
+def significance_table(comparisons: Mapping[str, Comparison]) -> Markup:
     """Write the table of tests, a row for each pair of methods and measure; a remark where nothing could be tested."""
     rows = [(measure, row) for measure, found in comparisons.items() for row in found.rows]
     if not any(row.test for _, row in rows):
-        return ('<p class="soft">No test: two methods need two seeds each. Search again with <code>--set '
-                'seed=1</code>, or retrain with <code>--seed 1</code>, then evaluate.</p>')
+        return note('No test: two methods need two seeds each. Search again with --set seed=1, or retrain with '
+                    '--seed 1, then evaluate.')
     header = ('measure', 'method', 'against', 'difference', 'test', 'p', 'p, Holm', 'p, one sample', "Hedges' g")
     return table(header, [_cells(measure, row) for measure, row in rows], frozenset((3, 5, 6, 7, 8)))
 
@@ -97,10 +99,10 @@ def _cells(measure: str, row: ComparisonRow) -> list[str]:
     """Write the cells of one row of the table of tests; a dash stands where there is no number."""
     # A difference of two percentages is in percentage points.
     unit = 'points' if scale_of(measure)[1] == '%' else scale_of(measure)[1]
-    mark = ' <strong>*</strong>' if row.better else ''
+    mark = ' *' if row.better else ''
     return [
-        escape(TESTED[measure]), escape(row.method), escape(row.baseline),
-        f'{formatted(row.difference, measure)} {unit}'.rstrip(), escape(_TESTS[row.test]),
+        TESTED[measure], row.method, row.baseline,
+        f'{formatted(row.difference, measure)} {unit}'.rstrip(), _TESTS[row.test],
         _p(row.p_value), _p(row.p_adjusted) + mark, _p(row.p_paper),
         '–' if row.effect_size is None else f'{row.effect_size:.2f}',
     ]

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from markupsafe import Markup
+
 from nni_wcnas.compare.method import Method
 from nni_wcnas.files.batch_settings import batch_settings
 from nni_wcnas.files.record import Record
-from nni_wcnas.page.html import escape, table
+from nni_wcnas.page.template import Cell, Section, table
 from nni_wcnas.retrain.recipe import Recipe
 
 __all__ = ['training_differences']
@@ -20,24 +22,22 @@ _NOTE = ('These networks were not all trained in one way, so a difference betwee
          f'which the values differ, seeds apart; {_NONE} is a value that was not given.')
 
 
-def training_differences(methods: Sequence[Method]) -> str:
-    """Write a section with the keys of recipe, retraining and data in which the networks differ; empty without any.
+def training_differences(methods: Sequence[Method]) -> Section:
+    """Make a section with the keys of recipe, retraining and data in which the networks differ; empty without any.
 
     Each row is a key with the values that each method's networks have.
     """
     trained = {method.name: [_training(record) for record in method.records] for method in methods}
     # Each once, in the order of the records.
     keys = dict.fromkeys(key for runs in trained.values() for run in runs for key in run)
-    rows = []
+    rows: list[list[Cell | str]] = []
     for key in keys:
         # Each method's distinct values, in the order of its records.
         values = {name: list(dict.fromkeys(run.get(key, _NONE) for run in runs)) for name, runs in trained.items()}
         if len({value for found in values.values() for value in found}) > 1:
-            rows.append([f'<code>{escape(key)}</code>', *(escape(', '.join(found)) for found in values.values())])
-    if not rows:
-        return ''
-    return (f'<section><h2>Trained differently</h2>\n<p class="soft">{escape(_NOTE)}</p>'
-            f'{table(("", *trained), rows)}</section>')
+            rows.append([Cell(key, kind='code'), *(', '.join(found) for found in values.values())])
+    title = 'Trained differently'
+    return Section(title, table(('', *trained), rows), _NOTE) if rows else Section(title, Markup(''))
 
 
 def _training(record: Record) -> dict[str, str]:

@@ -29,6 +29,9 @@ from nni_wcnas.compare.hypothesis_test import (
 
 __all__ = ['Comparison', 'ComparisonRow', 'compare_measures', 'compare_methods']
 
+_NEAR = 4
+"""Multiple of the level of significance below which the clearest difference is named: 0.2 at the usual 0.05."""
+
 
 @dataclass(frozen=True)
 class ComparisonRow:
@@ -234,8 +237,9 @@ def _verdict(summaries: dict[str, Summary], rows: tuple[ComparisonRow, ...],
     if not found:
         # Every row has a test here, as pairs without one were told above.
         nearest = min(rows, key=lambda row: row.p_adjusted or 0.0)
-        return None, (f'no winner: no difference is significant at {alpha:g} after Holm\'s correction (the clearest, '
-                      f'{nearest.method} and {nearest.baseline}, has p = {nearest.p_adjusted:.2g})')
+        near = (f'the clearest, {nearest.method} and {nearest.baseline}, has p = {nearest.p_adjusted:.2g}'
+                if (nearest.p_adjusted or 0.0) < _NEAR * alpha else 'none is near it')
+        return None, f'no winner: no difference is significant at {alpha:g} after Holm\'s correction ({near})'
     for method in summaries:
         # With a baseline only its own pairs are there: of three methods or more, no other can have beaten all.
         if {other for better, other, _ in found if better == method} == summaries.keys() - {method}:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ['VIEWS', 'VIEW_LABEL', 'Blurred', 'Cropped', 'Luminance', 'Normalised', 'check_views']
+__all__ = ['VIEWS', 'VIEW_LABEL', 'VIEW_NOTES', 'Blurred', 'Cropped', 'Luminance', 'Normalised', 'check_views']
 
 VIEW_LABEL = 'view'
 """Label of the choice of a view in a sample."""
@@ -59,6 +59,12 @@ VIEWS: dict[str, type[nn.Module]] = {
     'raw': nn.Identity, 'luminance': Luminance, 'cropped': Cropped, 'normalised': Normalised, 'blurred': Blurred,
 }
 """The views by name: each class makes a module that maps images to a view of the same shape."""
+VIEW_NOTES = {
+    'raw': 'the images as they are, with their colours', 'luminance': 'their brightness alone, without colours',
+    'cropped': 'their centre, without the border', 'normalised': 'the images less their own mean, at equal contrast',
+    'blurred': 'means of 3x3 pixels',
+}
+"""What each view leaves of an image, for the reader of a page."""
 
 
 def check_views(views: Sequence[str]) -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
+from nni_wcnas.compare.trial import Trial, write_trials
 from nni_wcnas.files.record import unit
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.files.search_cost import search_cost
-from nni_wcnas.page.report import write_comparison, write_report
+from nni_wcnas.page.report import write_report
 
 BOTH = {'tester': 'g.pt', 'generator_seconds': 100.0, 'auxiliary': 'v.pt', 'auxiliary_seconds': 20.0}
 
@@ -35,6 +36,6 @@ def test_where_they_are_shown(tmp_path):
     run.write_measures({'accuracy': 0.5, **search_cost(run)})
     assert search_cost(RunDirectory(tmp_path / 'run' / 'retraining')) == search_cost(run)
     assert unit('pretraining_seconds') == 's'
-    for page in (write_report(run), write_comparison(tmp_path / 'all.html', [run])):
+    for page in (write_report(run), write_trials(tmp_path / 'all.html', [Trial(run, 'x')], 'all')):
         text = page.read_text()
         assert 'Pre-training in it, s' in text and 'Search, s' in text and '>120' in text

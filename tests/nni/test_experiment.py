@@ -243,7 +243,7 @@ def test_trials_side_by_side_are_named_by_what_they_were_given_and_compared(
         command, env={**environment, 'COLUMNS': '200'}, capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    (folder,) = (page.parent for page in (experiment_file.parent / 'runs').glob('*/compare.html'))
+    (folder,) = (page.parent for page in (experiment_file.parent / 'runs').glob('*/report.html'))
     runs = [RunDirectory(path.parent) for path in folder.glob('*/proposal.json')]
     assert len(runs) == 4
     found = set()
@@ -257,7 +257,7 @@ def test_trials_side_by_side_are_named_by_what_they_were_given_and_compared(
         record = json.loads((run.path / 'retraining' / 'record.json').read_text())
         assert {'error_worst_group', 'error_group_cue_agrees', 'error_group_cue_contradicts'} <= set(record['measures'])
     assert found == {(method, seed) for method in ('darts', 'wcnas') for seed in (0, 1)}
-    page = (folder / 'compare.html').read_text()
+    page = (folder / 'report.html').read_text()
     assert '<th scope="row">darts <span class="sd">2 seeds' in page and 'worst group' in page
     table, verdict = done.stdout.split('Error on the test set')[1].split('On the worst group of the test images, ')
     assert table.count('raw') + table.count('luminance') == 4 and 'Mean errors: ' in verdict
@@ -412,7 +412,7 @@ def test_run_command_whose_tuner_dies(experiment_file: Path, environment: dict[s
 def test_results_without_a_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the trial's errors are, and where NNI's log is."""
     job = TrialJob('Ab1', 'FAILED', 0, 3, logPath=str(tmp_path), stderrPath=f'file://localhost:{tmp_path}/stderr')
-    assert _conclude(tmp_path, [TrialState.of(job, tmp_path)], f'{tmp_path}/log') == 1
+    assert _conclude(tmp_path, [TrialState.of(job, tmp_path)], f'{tmp_path}/log', name='tiny') == 1
     assert f'trial 3 (Ab1) failed; see {tmp_path}/trial.stderr\nNo trial succeeded; see {tmp_path}/log\n' in (
         capsys.readouterr().out
     )

@@ -1,0 +1,38 @@
+"""What the found networks of a comparison see of their images, where the space leaves that open."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from nni_wcnas.compare.method import Method
+from nni_wcnas.files.record import Record
+from nni_wcnas.spaces.architecture import Architecture
+from nni_wcnas.spaces.views import VIEW_NOTES
+
+__all__ = ['explained', 'view_of', 'views_note', 'views_of']
+
+
+def view_of(record: Record) -> str:
+    """Return what the network of a record sees of its images; empty where the space leaves no choice."""
+    return Architecture(**record.architecture).view or '' if record.architecture else ''
+
+
+def views_of(method: Method) -> str:
+    """Say what the networks of a method see, the most frequent first, such as ``luminance (2 of 3), raw (1 of 3)``."""
+    counts = Counter(view for record in method.records if (view := view_of(record)))
+    if len(counts) == 1 and counts.total() == len(method.records):
+        return next(iter(counts))
+    return ', '.join(f'{view} ({count} of {len(method.records)})' for view, count in counts.most_common())
+
+
+def views_note(methods: Sequence[Method]) -> str:
+    """Explain the views that the found networks have; empty where there was no choice."""
+    return explained(view_of(record) for method in methods for record in method.records)
+
+
+def explained(views: Iterable[str]) -> str:
+    """Explain some views, each once; empty ones are passed over."""
+    known = dict.fromkeys(view for view in views if view)
+    notes = '; '.join(f'{view}: {VIEW_NOTES[view]}' for view in known)
+    return f'The search also chose what the network sees of its images (the column "sees"). {notes}.' if known else ''
