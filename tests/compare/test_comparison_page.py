@@ -11,6 +11,7 @@ from nni_wcnas.compare import comparison_page, group_records, verdict
 from nni_wcnas.files.record import describe
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.spaces import published
+from nni_wcnas.spaces.views import VIEW_NOTES, VIEWS
 
 
 def test_runs_of_a_published_cell_are_of_its_method(tmp_path):
@@ -121,3 +122,30 @@ def test_a_measure_of_one_method_alone_decides_nothing():
     groups = {'error_worst_group': 0.9}
     given = [replace(each, measures={**each.measures, **groups}) if each.method == 'theirs' else each for each in CLEAR]
     assert verdict(given) == verdict(CLEAR) and 'On the hardest' in verdict(given)
+
+
+def test_what_was_measured_of_nobody_is_one_line(tmp_path):
+    """No empty section, and the command that fills it."""
+    given = [replace(each, measures={'error': 0.1, 'examples': 100.0}, hardest=[]) for each in CLEAR]
+    html, text = comparison_page(given), page(given, tmp_path).text
+    headings = re.findall('<h2>(.*?)</h2>', html)
+    assert not {'Under corruptions', 'Under attack', 'At its worst', 'Hardest images'} & set(headings)
+    for words in ('Errors under corruptions: nni-wcnas evaluate RUN --corruptions', 'Errors under attack: nni-wcnas'):
+        assert words in text
+    assert 'Under attack' in comparison_page(CLEAR) and 'Errors under attack' not in comparison_page(CLEAR)
+
+
+def test_every_view_is_explained_where_it_is_chosen(architecture):
+    """In the table of errors, and in words above it."""
+    assert VIEW_NOTES.keys() == VIEWS.keys()
+    seen = replace(architecture, sample={'view': 'raw', **architecture.sample}, arguments={'views': ['raw', 'blurred']})
+    html = comparison_page([replace(each, architecture=json.loads(json.dumps(asdict(seen)))) for each in CLEAR])
+    assert 'data-label="sees">raw</td>' in html and VIEW_NOTES['raw'] in html and VIEW_NOTES['blurred'] not in html
+
+
+def test_a_difference_far_from_significance_is_not_called_the_clearest():
+    near, far = ([record(method, seed, error) for method, values in zip('ab', errors)
+                  for seed, error in enumerate(values)]
+                 for errors in (((0.1, 0.2, 0.3), (0.2, 0.31, 0.47)), ((0.1, 0.2, 0.3), (0.2, 0.1, 0.31))))
+    assert '(the clearest, b and a, has p = ' in verdict(near)
+    assert '(none is near it)' in verdict(far) and 'p = ' not in verdict(far)

@@ -65,3 +65,13 @@ def test_an_entropy_that_hardly_moves_has_a_plot(difference):
     history = [{'epoch': epoch, 'entropy': 1.0397207 + epoch * difference} for epoch in range(2)]
     html = comparison_page([replace(each, search_history=history) for each in CLEAR])
     assert 'Entropy of A' in html and 'nan' not in html.partition('Entropy of A')[2].partition('</svg>')[0]
+
+
+def test_every_search_shows_its_tester(tmp_path):
+    """Those that made the same images once, under all their seeds."""
+    _, inner = searched(tmp_path / 'trial')
+    images = describe(inner).tester_images
+    other = [{**grid, 'image': images[-1]['image']} for grid in images]
+    html = comparison_page([replace(each, tester_images=grids) for each, grids in
+                            zip(CLEAR[:3], (images, images, other), strict=True)] + CLEAR[3:])
+    assert re.findall(r"<h3>The tester&#39;s images: (.*?)</h3>", html) == ['theirs, seed 0, 1', 'theirs, seed 2']
