@@ -499,7 +499,8 @@ def _has_adversary(module: LightningModule) -> bool:
 
 
 def _has_unsafe_layout(model: nn.Module) -> bool:
-    """Whether oneDNN (torch 2.15, AVX2) would write out of bounds in a backward pass in channels-last."""
+    """Return whether a layer is one for which oneDNN, in channels-last, writes out of bounds in the backward pass."""
+    # Seen with torch 2.15 on a CPU with AVX2.
     # Strided pointwise convolutions of fewer than 8 input channels, which factorised reductions of narrow spaces have.
     return any(
         isinstance(conv, nn.Conv2d) and conv.kernel_size == (1, 1) and conv.stride != (1, 1) and conv.in_channels < 8
