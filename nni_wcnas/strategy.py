@@ -40,7 +40,14 @@ from nni_wcnas.recipes import Recipe
 from nni_wcnas.relaxation import Softmax
 from nni_wcnas.schedule import SingleStage
 from nni_wcnas.search.adversary import Adversary
-from nni_wcnas.search.compatibility import check_combination, check_space, check_transforms, why_uncompiled
+from nni_wcnas.search.compatibility import (
+    CELL_OPTIONS,
+    check_combination,
+    check_space,
+    check_transforms,
+    why_uncompiled,
+)
+from nni_wcnas.search.members import Members
 from nni_wcnas.search.module import SearchModule
 from nni_wcnas.search.staging import Stages
 from nni_wcnas.selection import Magnitude
@@ -160,7 +167,7 @@ class Search(DARTS):
         self.recompute_cells, self.compile = recompute_cells, compile
         self._check_members()
         # Operations see 1 / share of the channels: shares of several transforms multiply.
-        self._share = math.prod(transform.share for transform in self.transforms)
+        self._share = self.members.share
         _check_numbers(
             arc_learning_rate, arc_weight_decay, arc_gradient_clip_val, gradient_clip_val, log_prob_every_n_step
         )
@@ -180,7 +187,12 @@ class Search(DARTS):
                     f'not {getattr(self, axis)!r}'
                 )
         check_transforms(self.transforms)
-        check_combination(self)
+        check_combination(self.members)
+
+    @property
+    def members(self) -> Members:
+        """The members of all axes, and the transforms."""
+        return Members(**{axis: getattr(self, axis) for axis in _AXES}, transforms=self.transforms)
 
     def extra_repr(self) -> str:
         """Return the members as they would be written in Python."""
@@ -226,7 +238,7 @@ class Search(DARTS):
     def mutate_model(self, model: ModelSpace) -> ModelSpace:
         """Turn the space into the supernet of the first stage: in place, unless that stage has another depth."""
         # Before anything is replaced: a space that is refused stays as it was.
-        check_space(self, model)
+        check_space(self.members, model, [option for option in CELL_OPTIONS if getattr(self, option)])
         # Counted in the space as it is given, before candidates become as narrow as PartialChannels makes them.
         self._learner_weights = convolution_weights(model)
         first = self.schedule.stages(())[0]
@@ -276,7 +288,7 @@ class Search(DARTS):
     def tester(self) -> Tester | None:
         """The tester of a worst-case search, of the evaluator or brought by the strategy; None for an objective without
         one."""
-        return self.oneshot_module._adversary_home().tester if self.objective.needs_tester else None
+        return self.oneshot_module.adversary_home.tester if self.objective.needs_tester else None
 
     def _build_supernet(self, num_cells: int | None, share: int | None) -> ModelSpace:
         """Build a supernet for another stage, with fresh weights."""
@@ -291,7 +303,7 @@ class Search(DARTS):
     def _compile(self, cells: list[RelaxedCell]) -> None:
         """Let the cells be compiled when they first run, unless a member keeps them from it."""
         compilation = Compilation()
-        reason = why_uncompiled(self)
+        reason = why_uncompiled(self.members)
         if reason is not None:
             compilation.give_up(reason)
         for cell in cells:
@@ -368,11 +380,7 @@ class Search(DARTS):
             )
         return SearchModule(
             training_module,
-            relaxation=self.relaxation,
-            objective=self.objective,
-            hypergradient=self.hypergradient,
-            smoothing=self.smoothing,
-            schedule=self.schedule,
+            members=self.members,
             stages=self._stages(),
             clock=self._clock,
             build_supernet=self._build_supernet,
