@@ -40,6 +40,7 @@ from nni_wcnas.functional.hypergradient import implicit_product, inner_gradient
 from nni_wcnas.functional.second_pass import quick_second_pass
 from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete
 from nni_wcnas.schedule import HessianEigenvalue
+from nni_wcnas.search.evaluator_parts import bring_tester
 from nni_wcnas.spaces import DARTS
 from nni_wcnas.supernet.choices import cells_by_label
 
@@ -449,7 +450,7 @@ def test_a_warmup_as_long_as_the_search_is_refused(search):
 def test_what_of_a_tester_does_nothing_is_said(objective, tester, sentence, caplog):
     """Once, and only then."""
     tester = BigGAN(10, image_size=16, width=4, latent=8, **tester)
-    Search(objective=objective)._bring_tester(make_parts(tester=tester)[1])
+    bring_tester(objective, make_parts(tester=tester)[1], None, learner_weights=0)
     assert [sentence in record.message for record in caplog.records] == [True] * (sentence is not None)
 
 
