@@ -344,8 +344,9 @@ def cr(
 
     Section 3.3: A, B and G on every eighth batch, DeCov (which is what halves the epochs), the tied auxiliary model,
     and a generator that was pre-trained with ``top_k`` and ``core_set=4`` (``pretraining`` in settings, or
-    :func:`nni_wcnas.tester.pretrain`) in half its steps. In Python the epochs are the evaluator's:
-    ``recipe('cr', base=...)``. Arguments are those of :func:`wcnas`.
+    :func:`nni_wcnas.tester.pretrain`) in half its steps. The auxiliary model is the evaluator's: it is tied where the
+    tester has a discriminator to share, as a GAN has, and a network of its own beside an augmentation policy. In
+    Python the epochs are the evaluator's as well: ``recipe('cr', base=...)``. Arguments are those of :func:`wcnas`.
     """
     # CR differs from `wcnas` in its epochs alone, which are the evaluator's: `every` and DeCov are `WorstCase`'s
     # defaults, a tied auxiliary model is that of a tester with a discriminator.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -21,7 +20,6 @@ from pytorch_lightning import LightningModule
 from torch import nn
 
 from nni_wcnas.contracts import (
-    GenerativeTester,
     Hypergradient,
     Objective,
     Schedule,
@@ -31,16 +29,23 @@ from nni_wcnas.contracts import (
     Transform,
     Weighting,
 )
-from nni_wcnas.data import ImageFolder
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.functional.mixing import running_sum, stacked_sum
 from nni_wcnas.hypergradient import FirstOrder
-from nni_wcnas.objective import AverageCase, WorstCase
+from nni_wcnas.objective import AverageCase
 from nni_wcnas.recipes import Recipe
 from nni_wcnas.relaxation import Softmax
 from nni_wcnas.schedule import SingleStage
-from nni_wcnas.search.adversary import Adversary
-from nni_wcnas.search.compatibility import check_combination, check_space, check_transforms, why_uncompiled
+from nni_wcnas.search.compatibility import (
+    CELL_OPTIONS,
+    check_combination,
+    check_space,
+    check_transforms,
+    why_uncompiled,
+)
+from nni_wcnas.search.evaluator_parts import bring_tester, warn_of_other_data, warn_of_unused_parts
+from nni_wcnas.search.members import Members
+from nni_wcnas.search.memory_layout import has_unsafe_layout, to_channels_last
 from nni_wcnas.search.module import SearchModule
 from nni_wcnas.search.staging import Stages
 from nni_wcnas.selection import Magnitude
@@ -48,7 +53,7 @@ from nni_wcnas.smoothing import NoSmoothing
 from nni_wcnas.supernet import Clock, Compilation, Compiled, MixingWeights, RelaxedCell, RelaxedDenseCell
 from nni_wcnas.supernet.choices import cells_by_label, label_mixers, relaxed_cells
 from nni_wcnas.supernet.single_choice import RelaxedLayer, RelaxedRepeat
-from nni_wcnas.tester import GAN, convolution_weights
+from nni_wcnas.tester import convolution_weights
 
 __all__ = ['Search']
 
@@ -160,7 +165,7 @@ class Search(DARTS):
         self.recompute_cells, self.compile = recompute_cells, compile
         self._check_members()
         # Operations see 1 / share of the channels: shares of several transforms multiply.
-        self._share = math.prod(transform.share for transform in self.transforms)
+        self._share = self.members.share
         _check_numbers(
             arc_learning_rate, arc_weight_decay, arc_gradient_clip_val, gradient_clip_val, log_prob_every_n_step
         )
@@ -180,7 +185,12 @@ class Search(DARTS):
                     f'not {getattr(self, axis)!r}'
                 )
         check_transforms(self.transforms)
-        check_combination(self)
+        check_combination(self.members)
+
+    @property
+    def members(self) -> Members:
+        """The members of all axes, and the transforms."""
+        return Members(**{axis: getattr(self, axis) for axis in _AXES}, transforms=self.transforms)
 
     def extra_repr(self) -> str:
         """Return the members as they would be written in Python."""
@@ -226,7 +236,7 @@ class Search(DARTS):
     def mutate_model(self, model: ModelSpace) -> ModelSpace:
         """Turn the space into the supernet of the first stage: in place, unless that stage has another depth."""
         # Before anything is replaced: a space that is refused stays as it was.
-        check_space(self, model)
+        check_space(self.members, model, [option for option in CELL_OPTIONS if getattr(self, option)])
         # Counted in the space as it is given, before candidates become as narrow as PartialChannels makes them.
         self._learner_weights = convolution_weights(model)
         first = self.schedule.stages(())[0]
@@ -247,7 +257,7 @@ class Search(DARTS):
         restrictions: dict[str, set[tuple[int, int]]] = getattr(model, 'restrictions', dict)()
         for cell in cells:
             cell.prune(restrictions.get(cell.label, ()))
-        if self.channels_last and _has_unsafe_layout(supernet):
+        if self.channels_last and has_unsafe_layout(supernet):
             _logger.warning(
                 'This supernet stays in the plain memory layout: torch corrupts memory on strided pointwise '
                 'convolutions of fewer '
@@ -256,7 +266,7 @@ class Search(DARTS):
         elif self.channels_last:
             supernet.to(memory_format=torch.channels_last)
             # Loaders give images in the plain layout: they are converted once, at the entrance.
-            supernet.register_forward_pre_hook(_to_channels_last)
+            supernet.register_forward_pre_hook(to_channels_last)
             for cell in cells:
                 cell.fast = self.fast_cell
         for cell in cells:
@@ -276,7 +286,7 @@ class Search(DARTS):
     def tester(self) -> Tester | None:
         """The tester of a worst-case search, of the evaluator or brought by the strategy; None for an objective without
         one."""
-        return self.oneshot_module._adversary_home().tester if self.objective.needs_tester else None
+        return self.oneshot_module.adversary_home.tester if self.objective.needs_tester else None
 
     def _build_supernet(self, num_cells: int | None, share: int | None) -> ModelSpace:
         """Build a supernet for another stage, with fresh weights."""
@@ -291,7 +301,7 @@ class Search(DARTS):
     def _compile(self, cells: list[RelaxedCell]) -> None:
         """Let the cells be compiled when they first run, unless a member keeps them from it."""
         compilation = Compilation()
-        reason = why_uncompiled(self)
+        reason = why_uncompiled(self.members)
         if reason is not None:
             compilation.give_up(reason)
         for cell in cells:
@@ -301,7 +311,7 @@ class Search(DARTS):
         """Wrap the evaluator's module; validate on clean images where the evaluator has them."""
         self._max_epochs = evaluator.trainer.max_epochs
         # First, so that a tester that cannot be used is refused before the evaluator is wrapped.
-        adversary = self._bring_tester(evaluator)
+        adversary = bring_tester(self.objective, evaluator, self._supernet, learner_weights=self._learner_weights)
         mutated = super().mutate_evaluator(evaluator)
         mutated.module.adversary = adversary
         stages = mutated.module.stages
@@ -312,67 +322,15 @@ class Search(DARTS):
         if isinstance(evaluator, SearchEvaluator):
             mutated.val_dataloaders = evaluator.validation_dataloader()
         if self.recipe is not None:
-            _warn_of_other_data(self.recipe, evaluator)
+            warn_of_other_data(self.recipe, evaluator)
         return mutated
-
-    def _bring_tester(self, evaluator: Lightning) -> Adversary | None:
-        """Give a search that lacks a tester the default one; return what the search's own module shall hold.
-
-        A :class:`~nni_wcnas.evaluator.SearchEvaluator` takes it in itself, so that nothing is left to hold.
-
-        Raises
-        ------
-        ValueError
-            When there is a tester that the objective cannot use, or none and it needs a generator.
-        """
-        objective = self.objective
-        tester = getattr(evaluator.module, 'tester', None)
-        if objective.needs_generator and not isinstance(tester, GenerativeTester):
-            found = 'none' if tester is None else f'{_kind(tester)}, which has no generator'
-            raise ValueError(
-                f'{_kind(objective)} needs a tester with a generator, and this evaluator has {found}: use '
-                'SearchEvaluator(data, tester=FQGAN(num_classes=...)) from nni_wcnas'
-            )
-        if objective.needs_tester and isinstance(tester, GAN):
-            _warn_of_idle(objective, tester)
-        if objective.needs_tester and isinstance(tester, Tester) and not tester.has_hyperparameters:
-            _warn_without_b(objective, tester)
-        if not objective.needs_tester:
-            return None
-        wanted: dict[str, Any] = {'has_auxiliary': objective.needs_auxiliary, 'learner': self._learner_weights}
-        if isinstance(evaluator, SearchEvaluator):
-            evaluator.bring_tester(**wanted)
-            return None
-        return None if tester is not None else Adversary(self._num_classes(evaluator), **wanted)
-
-    def _num_classes(self, evaluator: Lightning) -> int:
-        """Return the number of classes that a stock evaluator was told, else that of the last linear layer."""
-        told = getattr(evaluator, 'trace_kwargs', {}).get('num_classes')
-        if told is not None:
-            return int(told)
-        layers = [layer for layer in self.supernet.modules() if isinstance(layer, nn.Linear)]
-        if not layers:
-            raise ValueError(
-                f'{_kind(self.objective)} needs the number of classes, which neither the evaluator nor a last linear '
-                'layer tells: use SearchEvaluator from nni_wcnas'
-            )
-        return layers[-1].out_features
 
     def configure_oneshot_module(self, training_module: LightningModule) -> SearchModule:
         """Return the training step; warn of a part of the evaluator that the objective does not use."""
-        if not self.objective.needs_tester and _has_adversary(training_module):
-            _logger.warning(
-                '%s trains neither the tester nor the auxiliary model of this evaluator, so both stay as they are: '
-                'leave them out, or search with objective=WorstCase()',
-                _kind(self.objective),
-            )
+        warn_of_unused_parts(self.objective, training_module)
         return SearchModule(
             training_module,
-            relaxation=self.relaxation,
-            objective=self.objective,
-            hypergradient=self.hypergradient,
-            smoothing=self.smoothing,
-            schedule=self.schedule,
+            members=self.members,
             stages=self._stages(),
             clock=self._clock,
             build_supernet=self._build_supernet,
@@ -433,84 +391,3 @@ def _check_numbers(
             raise ValueError(f'{name} must be positive and finite, or None for no clip, not {value}')
     if log_prob_every_n_step < 1:
         raise ValueError(f'log_prob_every_n_step must be at least 1 batch, not {log_prob_every_n_step}')
-
-
-def _kind(member: object) -> str:
-    """Return the class name of a member, for messages."""
-    return type(member).__name__
-
-
-def _warn_of_idle(objective: Objective, tester: GAN) -> None:
-    """Warn of a generator that was never trained, and of a choice of B that this objective does not learn."""
-    if not tester.is_trained and (isinstance(objective, WorstCase) or not objective.trains_generator):
-        _logger.warning(
-            'the generator of this %s was never trained, so that %s begins with images of noise: give the tester '
-            '`pretrained: auto` in settings, or a file of `nni-wcnas pretrain`',
-            _kind(tester),
-            _kind(objective),
-        )
-    # Only a value that somebody chose is worth a warning; the default says nothing.
-    parameter = inspect.signature(type(tester)).parameters.get('learns')
-    if not objective.hyperparameter_lr and parameter is not None and tester.learns != parameter.default:
-        _logger.warning(
-            '%s learns no hyper-parameters of the tester, so learns=%r does nothing: leave it out, or give the '
-            'objective a hyperparameter_lr where it takes one',
-            _kind(objective),
-            tester.learns,
-        )
-
-
-def _warn_without_b(objective: Objective, tester: Tester) -> None:
-    """Warn of numbers of the objective that act on B alone, where they are not the defaults and there is no B."""
-    parameters = inspect.signature(type(objective)).parameters
-    for name in ('trade_off', 'hyperparameter_lr'):
-        value = getattr(objective, name, None)
-        if value and name in parameters and value != parameters[name].default:
-            _logger.warning(
-                '%s has no hyper-parameters B to learn, so %s=%s of %s, which is about B, does nothing',
-                _kind(tester),
-                name,
-                value,
-                _kind(objective),
-            )
-
-
-def _warn_of_other_data(recipe: Recipe, evaluator: Lightning) -> None:
-    """Warn where a preset has the numbers of other data than these, and they are not those that all data share.
-
-    A stock evaluator does not tell what its data are.
-    """
-    data = evaluator.data.name if isinstance(evaluator, SearchEvaluator) else 'not known here'
-    # A folder is named by whoever made it: one that is called `cifar10` need not hold CIFAR-10. ImageNet is a folder.
-    is_folder = isinstance(evaluator, SearchEvaluator) and isinstance(evaluator.data, ImageFolder)
-    name = 'imagenet' if is_folder else data.partition('-')[0]  # `cifar10-colour` is CIFAR-10 with a shortcut.
-    if recipe.dataset not in (name, 'other') and not recipe.is_for_all_data:
-        _logger.warning(
-            "the data are %s and the preset has the paper's numbers for %s: give it dataset='other' for those of "
-            'DARTS, or the name of data that the paper has numbers for (nni_wcnas.recipes)',
-            data,
-            recipe.dataset,
-        )
-
-
-def _has_adversary(module: LightningModule) -> bool:
-    """Whether an evaluator's module holds a tester or an auxiliary model."""
-    return any(getattr(module, part, None) is not None for part in ('tester', 'auxiliary'))
-
-
-def _has_unsafe_layout(model: nn.Module) -> bool:
-    """Whether oneDNN (torch 2.15, AVX2) would write out of bounds in a backward pass in channels-last."""
-    # Strided pointwise convolutions of fewer than 8 input channels, which factorised reductions of narrow spaces have.
-    return any(
-        isinstance(conv, nn.Conv2d) and conv.kernel_size == (1, 1) and conv.stride != (1, 1) and conv.in_channels < 8
-        for conv in model.modules()
-    )
-
-
-def _to_channels_last(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Forward pre-hook that puts images of shape ``(N, C, H, W)`` into the channels-last memory format."""
-    del module  # Unused: only the input changes its layout.
-    return tuple(
-        x.contiguous(memory_format=torch.channels_last) if isinstance(x, torch.Tensor) and x.dim() == 4 else x
-        for x in inputs
-    )

@@ -105,7 +105,7 @@ def test_pixels_are_read_off_the_first_training_batch(small_auxiliary):
 
     class Watched(Callback):
         def on_train_batch_start(self, trainer, module, batch, batch_idx):
-            step = module._step(batch, batch_idx)
+            step = module.iteration._step(batch, batch_idx)
             seen.append((batch, step, step.learner.renormalise(step.train.clean)))
 
     module = _stock_search(wc.presets.wcnas(), callbacks=[Watched()]).oneshot_module

@@ -10,7 +10,9 @@ from nni.nas.experiment import NasExperiment
 from nni.nas.hub.pytorch import DARTS as HubDARTS
 from nni.nas.hub.pytorch import NasBench201, ProxylessNAS
 from nni.nas.nn.pytorch import model_context
+from nni.nas.strategy import DARTS as NNIDARTS
 from PIL import Image
+from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import Callback
 from torch.utils.data import TensorDataset
 from worst_case_search import make_parts, run
@@ -38,6 +40,7 @@ from nni_wcnas.functional.hypergradient import implicit_product, inner_gradient
 from nni_wcnas.functional.second_pass import quick_second_pass
 from nni_wcnas.relaxation import Dirichlet, GumbelSoftmax, HardConcrete
 from nni_wcnas.schedule import HessianEigenvalue
+from nni_wcnas.search.evaluator_parts import bring_tester
 from nni_wcnas.spaces import DARTS
 from nni_wcnas.supernet.choices import cells_by_label
 
@@ -347,8 +350,46 @@ def test_a_generator_with_a_stock_evaluator_says_what_is_missing(search):
 
 
 def test_unrolled_with_adam_says_what_is_missing(search):
-    with pytest.raises(ValueError, match='plain torch.optim.SGD.*Adam'):
+    with pytest.raises(ValueError, match=r'plain torch.optim.SGD.*Adam.*hypergradient=FirstOrder\(\)'):
         search(presets.darts_2nd(), SPACES['ours'](), images=4, classes=7, optimizer=torch.optim.Adam)
+
+
+class Plain(LightningModule):
+    """A module that keeps its network where it likes, with an optimiser and nothing else."""
+
+    def __init__(self, network, name='model', kind=torch.optim.SGD):
+        super().__init__()
+        setattr(self, name, network)
+        self.kind = kind
+
+    def configure_optimizers(self):
+        return self.kind(self.parameters(), 0.1)
+
+
+def test_unrolled_with_adam_is_refused_before_the_first_step():
+    strategy = presets.darts_2nd()
+    module = strategy.configure_oneshot_module(
+        Plain(strategy.mutate_model(SPACES['ours']()), kind=torch.optim.Adam)
+    )
+    with pytest.raises(ValueError, match='plain torch.optim.SGD.*Adam'):
+        module.configure_optimizers()
+
+
+@pytest.mark.parametrize('name', ['model', 'network'])
+def test_the_training_module_alone_as_nnis(name):
+    """As NNI's own tests use it: no evaluator, no `set_model`, and perhaps no `model` in the module."""
+    found = []
+    for strategy in (Search(), NNIDARTS()):
+        torch.manual_seed(0)
+        module = strategy.configure_oneshot_module(Plain(strategy.mutate_model(SPACES['ours']()), name))
+        weights, architecture = module.configure_optimizers()[:2]
+        sizes = [
+            sorted(p.numel() for group in optimizer.param_groups for p in group['params'])
+            for optimizer in (weights, architecture)
+        ]
+        found.append(sizes)
+        assert sizes[1] and set(module.export())
+    assert found[0][0] == found[1][0], 'the same weights; NNI has a hidden none beside each candidate'
 
 
 def test_repr_evaluates_to_an_equal_search():
@@ -409,7 +450,7 @@ def test_a_warmup_as_long_as_the_search_is_refused(search):
 def test_what_of_a_tester_does_nothing_is_said(objective, tester, sentence, caplog):
     """Once, and only then."""
     tester = BigGAN(10, image_size=16, width=4, latent=8, **tester)
-    Search(objective=objective)._bring_tester(make_parts(tester=tester)[1])
+    bring_tester(objective, make_parts(tester=tester)[1], None, learner_weights=0)
     assert [sentence in record.message for record in caplog.records] == [True] * (sentence is not None)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from nni_wcnas.recipes import RECIPES, recipe
 from nni_wcnas.retrain.optimizer import make_optimizer
 from nni_wcnas.retrain.recipe import RECIPES as RETRAINING
 from nni_wcnas.retrain.recipe import Recipe, recipe_numbers
-from nni_wcnas.search.module import SearchModule
+from nni_wcnas.search.optimizers import adversary_optimizers, architecture_optimizer
 from nni_wcnas.settings.settings import load_settings, resolved
 from nni_wcnas.tester import TimmAuxiliary
 
@@ -135,19 +134,17 @@ def held(base, dataset, evaluator):
     """What all optimisers of a search hold, and what its members do."""
     numbers, strategy, module = recipe(base, dataset), presets.wcnas(base, dataset), evaluator.module
     epochs = evaluator.trainer.max_epochs
-    home = SimpleNamespace(
-        objective=strategy.objective, trainer=evaluator.trainer, _adversary_home=lambda: module,
-        arch_parameters=lambda: [nn.Parameter(torch.zeros(2))], arc_learning_rate=strategy.arc_learning_rate,
-        arc_weight_decay=strategy.arc_weight_decay,
-    )
-    named = {each.name: each for each in SearchModule._adversary_optimizers(home)}
+    adversary = adversary_optimizers(strategy.objective, module.tester, module.auxiliary, epochs)
+    named = {each.name: each for each in adversary}
     module.set_model(nn.Linear(2, 10))
     module.annealing = epochs, 1.0
     weights = module.configure_optimizers()
     found = optimised(weights['optimizer'], weights['lr_scheduler'], 'W')
     found |= optimised(named['auxiliary'].optimizer, named['auxiliary'].scheduler, 'V')
     found |= optimised(named['hyperparameters'].optimizer, None, 'B')
-    found |= optimised(SearchModule.configure_architecture_optimizers(home), None, 'A')
+    found |= optimised(architecture_optimizer(
+        [nn.Parameter(torch.zeros(2))], strategy.arc_learning_rate, strategy.arc_weight_decay
+    ), None, 'A')
     if 'generator' in named:
         found |= optimised(named['generator'].optimizer, named['generator'].scheduler, 'G')
         found['clip G'] = module.tester._settings['generator_gradient_clip_val']

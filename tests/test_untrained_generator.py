@@ -9,6 +9,7 @@ from worst_case_search import make_parts
 
 import nni_wcnas as wc
 from nni_wcnas.contracts import Batch
+from nni_wcnas.search.evaluator_parts import bring_tester
 from nni_wcnas.tester import pretrain
 
 
@@ -17,7 +18,7 @@ def warnings(caplog: pytest.LogCaptureFixture, strategy: wc.Search, tester: wc.F
     caplog.clear()
     _, evaluator = make_parts(tester=tester)
     with caplog.at_level(logging.WARNING, 'nni_wcnas'):
-        strategy._bring_tester(evaluator)
+        bring_tester(strategy.objective, evaluator, None, learner_weights=0)
     return [record.getMessage() for record in caplog.records]
 
 

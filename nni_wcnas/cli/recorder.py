@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from nni_wcnas.contracts import Auxiliary, Tester
 from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.functional.random_state import untouched_random_state
 from nni_wcnas.measure.image.image_judge import ImageJudge
 from nni_wcnas.measure.image.tester_images import class_rows, sample
 from nni_wcnas.page.event_file import EventFile
@@ -143,7 +143,7 @@ class Recorder(Checkpoint):
             return {}
         source = None if self.judge is None else self.judge.real
         # The same noise each time, so that the pictures of two epochs differ by what the tester has learned.
-        with _own_random_state(), torch.no_grad():
+        with untouched_random_state(_SEED), torch.no_grad():
             images, labels = class_rows(tester, _SHOWN, source)
             write_generated(self.run, epoch, images.cpu(), labels.cpu(), _SHOWN)
             measures = {} if self.judge is None else self.judge.measures(*sample(tester, GENERATED, source), auxiliary)
@@ -163,11 +163,3 @@ def _networks(module: LightningModule) -> tuple[Tester | None, Auxiliary | None]
         return None, None
     learns = getattr(getattr(module, 'objective', None), 'needs_auxiliary', False)
     return tester, getattr(inner, 'auxiliary', None) if learns else None
-
-
-@contextmanager
-def _own_random_state() -> Iterator[None]:
-    """Seed torch for the context, and put the search's random state back after it as if nothing had been drawn."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(_SEED)
-        yield

@@ -37,7 +37,7 @@ class Geometry(NamedTuple):
     padding: int | tuple[int, ...] = 0
     dilation: int | tuple[int, ...] = 1
     groups: int = 1
-    """1 for a dense convolution, the number of channels for a depthwise one; nothing else is supported."""
+    """1 for a dense convolution, the number of channels for a depthwise one, anything between for a grouped one."""
 
 
 def convolution(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
@@ -48,7 +48,7 @@ def convolution(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     x
         Shape ``(N, C, H, W)``.
     weight
-        Shape ``(C', C, k, l)``, or ``(C, 1, k, k)`` for a depthwise convolution.
+        Shape ``(C', C / groups, k, l)``, which is ``(C, 1, k, k)`` for a depthwise convolution.
     geometry
         Stride, padding, dilation and groups.
 
@@ -165,7 +165,7 @@ def _input_gradient(shape: torch.Size, weight: Tensor, gradient: Tensor, geometr
     # gradients off and comes back to the lines below.
     if torch.is_grad_enabled():
         return _InputGradient.apply(shape, weight, gradient, geometry)
-    if geometry.groups > 1:
+    if _is_depthwise(weight.shape, geometry):
         return depthwise_form.input_gradient(shape, weight, gradient, *_of_both_axes(geometry))
     return conv2d_input(shape, weight, gradient, *geometry)
 
@@ -174,9 +174,16 @@ def _weight_gradient(x: Tensor, shape: torch.Size, gradient: Tensor, geometry: G
     """Return dw of the given shape, differentiable where gradients are enabled."""
     if torch.is_grad_enabled():
         return _WeightGradient.apply(x, shape, gradient, geometry)
-    if geometry.groups > 1:
+    if _is_depthwise(shape, geometry):
         return depthwise_form.weight_gradient(x, shape, gradient, *_of_both_axes(geometry))
     return conv2d_weight(x, shape, gradient, *geometry)
+
+
+def _is_depthwise(weight: torch.Size, geometry: Geometry) -> bool:
+    """Return whether each channel has one square kernel, and both axes have the same numbers."""
+    # Other grouped convolutions, as those with several kernels a channel, have torch's derivatives.
+    square = weight[2] == weight[3] and all(isinstance(number, int) for number in geometry[:3])
+    return square and weight[1] == 1 and weight[0] == geometry.groups > 1
 
 
 def _of_both_axes(geometry: Geometry) -> tuple[int, int, int]:

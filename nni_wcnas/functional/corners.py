@@ -30,7 +30,14 @@ def corners(x: Tensor, starts: Sequence[int] = (0,)) -> tuple[Tensor, ...]:
     Returns
     -------
     One tensor for each start, shape ``(N, C, ceil((H - start) / 2), ceil((W - start) / 2))``.
+
+    Raises
+    ------
+    ValueError
+        When a start is not 0 or 1, or is given twice: the gradients of the results would fall on the same pixels.
     """
+    if len(set(starts)) < len(starts) or not {0, 1}.issuperset(starts):
+        raise ValueError(f'starts must be 0, 1 or both, each once, not {tuple(starts)}')
     # A compiler chooses layouts itself, and a tracer must record operations of torch, not a function of ours.
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return _cut(x, starts)

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-__all__ = ['Regularizer', 'easy_weights', 'mixture_scale']
+__all__ = ['Regularizer', 'easy_weights']
 
 Regularizer = Literal['binary', 'linear', 'logarithmic', 'mixture']
 
@@ -32,8 +32,8 @@ def easy_weights(losses: Tensor, threshold: float, regularizer: Regularizer) -> 
         lambda, positive. For ``'logarithmic'`` it is below 1, and losses are at most 1.
     regularizer
         Name of f: ``'binary'`` -lambda v; ``'linear'`` lambda (v^2 / 2 - v); ``'logarithmic'`` z v - z^v / ln z with
-        z = 1 - lambda; ``'mixture'`` -z ln(v + z / lambda) with z as in :func:`mixture_scale`, which gives full weight
-        to losses up to half of the threshold.
+        z = 1 - lambda; ``'mixture'`` -z ln(v + z / lambda) with z = lambda, which gives full weight to losses up to
+        half of the threshold.
 
     Returns
     -------
@@ -57,16 +57,7 @@ def easy_weights(losses: Tensor, threshold: float, regularizer: Regularizer) -> 
         weights = (losses + rest).clamp(max=1).log() / math.log(rest)
         return torch.where(losses < threshold, weights, 0.0).clamp(0, 1)
     if regularizer == 'mixture':
-        # The derivative is 0 where loss - z / (v + z / lambda) = 0, that is v = z / loss - z / lambda.
-        scale = mixture_scale(threshold)
-        return (scale / losses.clamp(min=1e-12) - scale / threshold).clamp(0, 1)
+        # The derivative is 0 where loss - z / (v + z / lambda) = 0, that is v = z / loss - z / lambda. The paper's
+        # z = lambda1 lambda2 / (lambda1 - lambda2) is lambda for lambda1 = lambda and lambda2 = lambda / 2.
+        return (threshold / losses.clamp(min=1e-12) - 1).clamp(0, 1)
     raise ValueError(f'regularizer must be one of {", ".join(get_args(Regularizer))}, not {regularizer!r}')
-
-
-def mixture_scale(threshold: float) -> float:
-    """Return z = lambda1 lambda2 / (lambda1 - lambda2) for lambda1 = threshold and lambda2 = threshold / 2.
-
-    Losses up to lambda2 then count fully, and losses from lambda1 on do not count.
-    """
-    # (t * t / 2) / (t - t / 2) = t.
-    return threshold

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nni_wcnas.functional.random_state import untouched_random_state
+
 __all__ = ['autoattack', 'require_autoattack']
 
 _TARGETS = 9
@@ -74,6 +76,6 @@ def autoattack(model: nn.Module, pixels: Tensor, labels: Tensor, *, epsilon: flo
     # Its 9 target classes are those of CIFAR-10; with fewer than 10 classes there are not so many.
     attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = min(_TARGETS, classes - 1)
     # The package seeds torch's global generators, those of GPUs too.
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with untouched_random_state():
         attacked, _ = attack.run_standard_evaluation(pixels, labels, batch_size=len(pixels))
     return attacked

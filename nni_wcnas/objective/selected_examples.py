@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nni_wcnas.contracts import ArchitectureUpdate, Losses, Noise, Objective, Parameters, Step, Tester
+from nni_wcnas.functional.random_state import untouched_random_state
 from nni_wcnas.objective.descent import descent
 
 __all__ = ['SelectedExamples']
@@ -134,11 +135,8 @@ def _level(memory: Parameters, s: Tensor, losses: Tensor) -> Tensor:
 
 def _noise(step: Step, block: int, count: int) -> Noise:
     """Return the noise of a block, the same each time; the global random state goes on as if nothing had been drawn."""
-    tester = _tester(step)
-    device = step.train.labels.device
-    with torch.random.fork_rng([device] if device.type == 'cuda' else []):
-        torch.manual_seed(_SEED + block)
-        return tester.noise(count)
+    with untouched_random_state(_SEED + block):
+        return _tester(step).noise(count)
 
 
 @torch.no_grad()
@@ -148,7 +146,13 @@ def _images(step: Step, noise: Noise) -> Tensor:
 
 
 def _tester(step: Step) -> Tester:
-    """Return the tester; raise ValueError if there is none."""
+    """Return the tester that stands for the pairs.
+
+    Raises
+    ------
+    ValueError
+        When the step has none.
+    """
     if step.tester is None:
         raise ValueError('SelectedExamples needs a tester: give the search a SearchEvaluator(tester=FQGAN(...))')
     return step.tester

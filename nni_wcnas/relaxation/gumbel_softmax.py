@@ -8,9 +8,9 @@ closes during the search.
     weights = w
     weights = 1 + (w_h - w_h held constant) for h = argmax w, else 0, with ``hard``
 
-The temperature falls linearly over the epochs of a stage, and of those that go on with its weights. Acts in every
-forward pass; a new sample for each architecture step and each weight step, one for all cells of a type. A selection
-sees softmax(alpha).
+The temperature falls linearly from the epoch in which the weights begin to the last one that searches with them, over
+all stages that go on with them. Acts in every forward pass; a new sample for each architecture step and each weight
+step, one for all cells of a type. A selection sees softmax(alpha).
 
 ``Search(relaxation=GumbelSoftmax())`` is SNAS's search, at no extra cost.
 
@@ -51,7 +51,8 @@ class GumbelSoftmax(Weighting):
     Parameters
     ----------
     initial_temperature, final_temperature
-        Temperature in the first and in the last epoch of a stage; positive.
+        Temperature in the first and in the last epoch of the weights' search, over all stages that go on with them;
+        positive.
     hard
         Compute only the operation with the largest weight, with weight 1 and the gradient of its own weight.
 

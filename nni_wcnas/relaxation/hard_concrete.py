@@ -11,10 +11,11 @@ skips are charged more, and convolutions along the longest path of the cell are 
                    - path_weight prod over edges between consecutive states of (mean p of convolutions)),
               h(x) = max(x - margin, 0), all means over chosen operations; 'none' is one of the others
 
-The temperature falls linearly over the epochs of a stage, and of those that go on with its weights. Acts in every
-forward pass; new gates for each architecture step and each weight step, one draw for all cells of a type; the penalty
-is of the same draw. Only what was chosen is computed, which makes a step several times cheaper. A selection sees
-softmax(alpha). ``Search(relaxation=HardConcrete(), selection=TopPairs())`` is PR-DARTS's search. No smoothing, as rows
+The temperature falls linearly from the epoch in which the weights begin to the last one that searches with them, over
+all stages that go on with them. Acts in every forward pass; new gates for each architecture step and each weight step,
+one draw for all cells of a type; the penalty is of the same draw. Only what was chosen is computed, which makes a step
+several times cheaper. A selection sees softmax(alpha).
+``Search(relaxation=HardConcrete(), selection=TopPairs())`` is PR-DARTS's search. No smoothing, as rows
 of weights sum to 2.
 
 Deviations: the penalties of the types of cells are added, and each type weighs 1/2, where the published code takes the
@@ -49,7 +50,8 @@ class HardConcrete(Weighting):
     Parameters
     ----------
     initial_temperature, final_temperature
-        Temperature in the first and in the last epoch of a stage; positive.
+        Temperature in the first and in the last epoch of the weights' search, over all stages that go on with them;
+        positive.
     low, high
         Ends of the interval that gates are stretched to before they are clamped, below 0 and above 1.
     dropout

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -24,6 +22,7 @@ from torch import nn
 from typing_extensions import Unpack
 
 from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.functional.random_state import untouched_random_state
 from nni_wcnas.network.cell_network import CellNetwork, count_macs
 from nni_wcnas.retrain.checkpoint import RetrainingError, identity_of, read_checkpoint
 from nni_wcnas.retrain.devices import check_devices, train_on_devices
@@ -112,7 +111,7 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
     check_devices(devices, accelerator, data)
     run = None if directory is None else RunDirectory(directory)
     # Weights are drawn from a state that depends on the seed alone, and the caller's comes back afterwards.
-    with _forked_random_state():
+    with untouched_random_state():
         torch.manual_seed(epoch_seed(chosen.seed, 0))
         network = build_network(architecture, data, chosen)
         identity = identity_of(architecture, network, data, chosen, part, devices)
@@ -156,10 +155,3 @@ def build_network(architecture: Architecture | nn.Module, data: RetrainData, rec
                              f'max_macs={recipe.max_macs} allows: lower channels or cells, or give max_macs=0')
     # Only the layout in memory changes: shapes, names and values stay.
     return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
-
-
-@contextmanager
-def _forked_random_state() -> Iterator[None]:
-    """Put torch's random states, of the CPU and of all GPUs, back at the end of the context."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield

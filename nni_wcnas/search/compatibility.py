@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nni.nas.nn.pytorch import Cell
 from torch import nn
 
 from nni_wcnas.contracts import Stage, Transform
+from nni_wcnas.search.members import Members
 from nni_wcnas.spaces.nasbench201 import DenseCell
 from nni_wcnas.supernet.relaxed_edges import candidate_factories
-
-if TYPE_CHECKING:
-    from nni_wcnas.strategy import Search
 
 __all__ = ['CELL_OPTIONS', 'check_combination', 'check_space', 'check_transforms', 'why_uncompiled']
 
@@ -45,7 +42,7 @@ def check_transforms(transforms: Sequence[Transform]) -> None:
         raise ValueError(f'{extra[0]} and {extra[1]} both add an operation to each edge; keep one of them')
 
 
-def check_combination(search: Search) -> None:
+def check_combination(members: Members) -> None:
     """Refuse members that contradict each other.
 
     Raises
@@ -53,8 +50,8 @@ def check_combination(search: Search) -> None:
     ValueError
         The message gives both names, the reason and the remedy.
     """
-    relaxation, hypergradient, objective = search.relaxation, search.hypergradient, search.objective
-    smoothing, schedule = search.smoothing, search.schedule
+    relaxation, hypergradient, objective = members.relaxation, members.hypergradient, members.objective
+    smoothing, schedule = members.smoothing, members.schedule
     if not relaxation.is_twice_differentiable and schedule.needs_second_derivatives:
         raise ValueError(
             f'{_kind(relaxation)} has no second derivatives, of which {_kind(schedule)} makes a Hessian: use '
@@ -94,20 +91,29 @@ def check_combination(search: Search) -> None:
         )
     # No cells are known before a space is: schedules answer what does not depend on them.
     first = schedule.stages(())[0].share
-    if first is not None and not any(transform.share > 1 for transform in search.transforms):
+    if first is not None and not any(transform.share > 1 for transform in members.transforms):
         raise ValueError(
             f'{_kind(schedule)} changes the share of PartialChannels, which is not among the transforms: add '
             f'transforms=(PartialChannels(k={first}),)'
         )
-    if first is not None and first != _share(search):
+    if first is not None and first != members.share:
         raise ValueError(
-            f'{_kind(schedule)} begins with shares of {first} and PartialChannels has k={_share(search)}: give both '
+            f'{_kind(schedule)} begins with shares of {first} and PartialChannels has k={members.share}: give both '
             'the same number'
         )
 
 
-def check_space(search: Search, space: nn.Module) -> None:
+def check_space(members: Members, space: nn.Module, cell_options: Sequence[str] = ()) -> None:
     """Refuse a space that the members cannot act on, before anything is built.
+
+    Parameters
+    ----------
+    members
+        The members of the search.
+    space
+        The model space.
+    cell_options
+        Those of :data:`CELL_OPTIONS` that are on.
 
     Raises
     ------
@@ -116,16 +122,16 @@ def check_space(search: Search, space: nn.Module) -> None:
     """
     cells = [module for module in space.modules() if isinstance(module, (Cell, DenseCell))]
     if not cells:
-        _check_without_cells(search)
-    stages = search.schedule.stages(())
+        _check_without_cells(members, cell_options)
+    stages = members.schedule.stages(())
     # Spaces of this package keep their arguments, with which one of another depth can be made.
     if any(map(_is_built_again, stages)) and not hasattr(space, '_arguments'):
         raise ValueError(
-            f'{_kind(search.schedule)} builds the space again for each of its stages, which {_kind(space)} cannot be: '
+            f'{_kind(members.schedule)} builds the space again for each of its stages, which {_kind(space)} cannot be: '
             'use one of the spaces of nni_wcnas'
         )
     # Built for their refusal alone: factories that cannot be narrowed, or a width that the share does not divide.
-    for share in {_share(search), *(stage.share for stage in stages if stage.share is not None)}:
+    for share in {members.share, *(stage.share for stage in stages if stage.share is not None)}:
         for cell in cells:
             candidate_factories(_factories(cell), share)
 
@@ -135,46 +141,40 @@ def _is_built_again(stage: Stage) -> bool:
     return stage.is_fresh or stage.num_cells is not None or stage.share is not None
 
 
-def _share(search: Search) -> int:
-    """Return into how many equal parts the transforms split the channels."""
-    return math.prod(transform.share for transform in search.transforms)
-
-
 def _factories(cell: Any) -> Any:
     """Return what builds the candidates of a cell, by name."""
     return cell.factories if isinstance(cell, DenseCell) else cell.op_candidates_factory
 
 
-_NEEDS_CELLS: dict[str, Callable[[Search], bool]] = {
-    'relaxation': lambda search: search.relaxation.needs_cells,
-    'schedule': lambda search: search.schedule.needs_cells,
-    'transforms': lambda search: bool(search.transforms),
+_NEEDS_CELLS: dict[str, Callable[[Members], bool]] = {
+    'relaxation': lambda members: members.relaxation.needs_cells,
+    'schedule': lambda members: members.schedule.needs_cells,
+    'transforms': lambda members: bool(members.transforms),
 }
 """Tests for the arguments of ``Search`` that may need cells, by argument."""
 
 
-def _check_without_cells(search: Search) -> None:
+def _check_without_cells(members: Members, cell_options: Sequence[str]) -> None:
     """Refuse what acts on cells, for a space that has none."""
-    for option in CELL_OPTIONS:
-        if getattr(search, option):
-            raise ValueError(f'{option}=True acts on cells, and this space has none; leave it out')
+    if cell_options:
+        raise ValueError(f'{cell_options[0]}=True acts on cells, and this space has none; leave it out')
     for argument, needs in _NEEDS_CELLS.items():
-        if needs(search):
-            member = getattr(search, argument)
+        if needs(members):
+            member = getattr(members, argument)
             name = _kind(member[0] if argument == 'transforms' else member)
             raise ValueError(f'{name} acts on cells, and this space has none: leave {argument} out')
 
 
-def why_uncompiled(search: Search) -> str | None:
+def why_uncompiled(members: Members) -> str | None:
     """Return which member keeps cells from being compiled, and why; None where there is none."""
     # torch.compile makes a backward pass that cannot be differentiated again.
-    exact = getattr(search.hypergradient, 'by', None) == 'exact'
-    if exact or search.schedule.needs_second_derivatives:
-        member = f"{_kind(search.hypergradient)}(by='exact')" if exact else _kind(search.schedule)
+    exact = getattr(members.hypergradient, 'by', None) == 'exact'
+    if exact or members.schedule.needs_second_derivatives:
+        member = f"{_kind(members.hypergradient)}(by='exact')" if exact else _kind(members.schedule)
         return f'{member} takes second derivatives, which compiled cells have not'
-    if search.relaxation.is_sparse:
-        return f'{_kind(search.relaxation)} chooses other operations at each step, and each choice would be compiled'
-    random = next((transform for transform in search.transforms if transform.is_random), None)
+    if members.relaxation.is_sparse:
+        return f'{_kind(members.relaxation)} chooses other operations at each step, and each choice would be compiled'
+    random = next((transform for transform in members.transforms if transform.is_random), None)
     if random is not None:
         return f'{_kind(random)} changes them from epoch to epoch, and each change would be compiled'
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from nni.nas.evaluator.pytorch import LightningModule
@@ -16,7 +17,7 @@ from nni_wcnas.functional.image_range import signed_to_unit
 from nni_wcnas.functional.second_pass import quick_second_pass
 from nni_wcnas.search.pixel_range import PixelRange
 
-__all__ = ['SupernetLearner']
+__all__ = ['SupernetLearner', 'require_plain_sgd']
 
 
 class SupernetLearner(Learner):
@@ -115,19 +116,7 @@ class SupernetLearner(Learner):
         ValueError
             When the optimiser is not plain SGD with one parameter group: the look-ahead would not be the step it takes.
         """
-        group = self._optimizer.param_groups[0]
-        plain = (
-            isinstance(self._optimizer, torch.optim.SGD)
-            and not group['nesterov']
-            and not group['dampening']
-            and not group['maximize']
-        )
-        if not plain or len(self._optimizer.param_groups) != 1:
-            raise ValueError(
-                'An unrolled hypergradient needs the weights to be trained by plain torch.optim.SGD with one parameter '
-                f'group, but this evaluator uses {type(self._optimizer).__name__}; use SearchEvaluator or '
-                'optimizer=torch.optim.SGD'
-            )
+        group = require_plain_sgd(self._optimizer)
         state = self._optimizer.state
         # Empty before the first step, when torch has made no buffers; the look-ahead counts a missing one as zero.
         buffers = {
@@ -159,6 +148,30 @@ class SupernetLearner(Learner):
                 "use SearchEvaluator or one of NNI's evaluators"
             )
         return criterion
+
+
+def require_plain_sgd(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the numbers of the one parameter group of plain SGD, whose next step can be written down.
+
+    Raises
+    ------
+    ValueError
+        When the optimiser is another one, or has several groups: the look-ahead would not be the step that it takes.
+    """
+    group = optimizer.param_groups[0]
+    plain = (
+        isinstance(optimizer, torch.optim.SGD)
+        and not group['nesterov']
+        and not group['dampening']
+        and not group['maximize']
+    )
+    if not plain or len(optimizer.param_groups) != 1:
+        raise ValueError(
+            'An unrolled hypergradient needs the weights to be trained by plain torch.optim.SGD with one parameter '
+            f'group, but this evaluator uses {type(optimizer).__name__}; use SearchEvaluator or '
+            'optimizer=torch.optim.SGD, or search with hypergradient=FirstOrder(), which takes any optimiser'
+        )
+    return group
 
 
 def _classifier(model: nn.Module) -> nn.Linear:

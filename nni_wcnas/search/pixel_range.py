@@ -38,11 +38,14 @@ class PixelRange(nn.Module):
             If the batch holds no finite images of three channels.
         """
         if not self._is_known and bool(self.low.isnan().any()):
-            if images.dim() != 4 or images.shape[1] != 3 or not images.isfinite().all():
+            # A network may take several tensors: an evaluator's batch is then a list or a map of them.
+            is_tensor = isinstance(images, Tensor)
+            if not is_tensor or images.dim() != 4 or images.shape[1] != 3 or not images.isfinite().all():
+                kind = type(images).__name__
+                found = f'of shape {tuple(images.shape)}' if is_tensor else f'whose inputs are a {kind}'
                 raise ValueError(
                     f'The worst-case objective changes images of shape (N, 3, H, W) with finite pixels, and this '
-                    f'evaluator has batches of shape {tuple(images.shape)}: convert the images, or use '
-                    'objective=AverageCase()'
+                    f'evaluator has batches {found}: convert the images, or use objective=AverageCase()'
                 )
             # Both of shape (1, 3, 1, 1), over the batch and all places.
             low, high = images.amin((0, 2, 3), True), images.amax((0, 2, 3), True)

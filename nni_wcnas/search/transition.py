@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
+from nni_wcnas.search.host import Host
 from nni_wcnas.supernet.choices import cells_by_label
 from nni_wcnas.supernet.widening import Widening
-
-if TYPE_CHECKING:
-    from nni_wcnas.search.module import SearchModule
 
 __all__ = ['apply_pruning', 'enter_stage', 'pruning_of', 'rebuild']
 
 
-def enter_stage(module: SearchModule, index: int) -> None:
+def enter_stage(module: Host, index: int) -> None:
     """Begin a stage: prune, then replace supernet and optimisers where the stage wants others.
 
     Parameters
@@ -35,7 +33,7 @@ def enter_stage(module: SearchModule, index: int) -> None:
             _renew_optimizers(module, index)
         return
     # Kept now, as `rebuild` replaces the module's model and forgets its groups of parameters.
-    old, weights, pruning = module.model, module.weights(), pruning_of(module.model)
+    old, weights, pruning = module.model, module.groups.weights, pruning_of(module.model)
     rebuild(module, index)
     apply_pruning(module.model, pruning)
     if stages.stages[index].is_fresh:
@@ -46,7 +44,7 @@ def enter_stage(module: SearchModule, index: int) -> None:
     widening, optimizer = Widening(), module.trainer.optimizers[0]
     widening.transfer(old, module.model)
     _renew_optimizers(module, index)
-    for name, parameter in module.weights().items():
+    for name, parameter in module.groups.weights.items():
         state = optimizer.state.get(weights[name], {})
         if state.get('momentum_buffer') is not None:
             momentum = widening.widened(name, state['momentum_buffer'], parameter)
@@ -68,13 +66,13 @@ def apply_pruning(supernet: nn.Module, pruning: dict[str, Any]) -> None:
         cell.drop(pruning[label]['dropped'])
 
 
-def rebuild(module: SearchModule, index: int) -> None:
+def rebuild(module: Host, index: int) -> None:
     """Give the search a new supernet of a stage's depth and share of the channels."""
     supernet = module.build_supernet(module.stages.num_cells(index), module.stages.share(index))
-    module.change_model(supernet.to(module.device))
+    module.set_model(supernet.to(module.device))
 
 
-def _renew_optimizers(module: SearchModule, index: int) -> None:
+def _renew_optimizers(module: Host, index: int) -> None:
     """Build all optimisers anew, and let those go on that the stage does not concern.
 
     The adversary's go on; the architecture's too, unless the stage starts anew; the weights' start anew, but for a

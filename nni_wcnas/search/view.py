@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from nni_wcnas.contracts import Batch, CellGenotype, CellScores, Supernet
 from nni_wcnas.functional.eigenvalue import hessian_product, largest_eigenvalue
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.hypergradient import full_precision
+from nni_wcnas.functional.random_state import untouched_random_state
 from nni_wcnas.functional.second_pass import quick_second_pass
+from nni_wcnas.search.host import Host
 from nni_wcnas.supernet.choices import cells_by_label
-
-if TYPE_CHECKING:
-    from nni_wcnas.search.module import SearchModule
 
 __all__ = ['SupernetView']
 
@@ -30,7 +30,7 @@ class SupernetView(Supernet):
         The search.
     """
 
-    def __init__(self, module: SearchModule) -> None:
+    def __init__(self, module: Host) -> None:
         self._module = module
         self.memory: dict[str, Any] = {}
 
@@ -58,35 +58,40 @@ class SupernetView(Supernet):
     def validate(self, label: str, without: Iterable[tuple[int, int]]) -> tuple[float, float]:
         """Return mean loss and accuracy on the architecture's half, while some candidates have no weight."""
         module = self._module
-        criterion = getattr(module.training_module, 'criterion', None) or torch.nn.CrossEntropyLoss()
         # Sums stay on the device until the end: one wait for a GPU, not one for each batch.
         loss, right = torch.zeros((), device=module.device), torch.zeros((), device=module.device)
         count = 0
-        mode = module.model.training
         # Training mode with frozen statistics: normalised by each batch, as in
         # DARTS-PT, whose code moves running statistics.
         with (
-            self._same_random_numbers(),
+            # Operations that draw random numbers draw the same ones in all validations of an epoch: what is compared
+            # then differs by what is left out alone.
+            untouched_random_state(module.trainer.current_epoch),
+            _training(module.model),
             self._cells()[label].mixer.without(without),
-            frozen_statistics(module.model.train()),
+            frozen_statistics(module.model),
         ):
-            for images, labels in module.validation_batches():
+            for images, labels in self._validation_batches():
                 logits = module.model(images)
-                loss += criterion(logits, labels) * len(labels)
+                loss += self._criterion(logits, labels) * len(labels)
                 right += (logits.argmax(1) == labels).sum()
                 count += len(labels)
-        module.model.train(mode)
         return float(loss) / count, float(right) / count
 
-    @contextmanager
-    def _same_random_numbers(self) -> Iterator[None]:
-        """Let operations that draw random numbers draw the same ones in all validations of an epoch.
-
-        What is compared then differs by what is left out alone. The global random state is restored.
-        """
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(self._module.trainer.current_epoch)
-            yield
+    def _validation_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images and labels of the architecture's half, on the search's device."""
+        # Lightning's own loader of the validation loop, so that limits such as `limit_val_batches` hold here too. It is
+        # set up before the first validation, as a schedule may judge candidates before an epoch.
+        module, loop = self._module, self._module.trainer.fit_loop.epoch_loop.val_loop
+        loop.setup_data()
+        if loop._combined_loader is None:
+            raise ValueError(
+                f'{type(module.schedule).__name__} judges candidates on the validation batches, and '
+                'limit_val_batches=0 leaves none: leave it out'
+            )
+        for batch in loop._combined_loader.flattened[0]:
+            images, labels = batch[:2]
+            yield images.to(module.device, next(module.model.parameters()).dtype), labels.to(module.device)
 
     def largest_eigenvalue(self) -> float:
         """Return the largest eigenvalue of the Hessian of the validation loss by A, on the last validation batch; log
@@ -106,12 +111,18 @@ class SupernetView(Supernet):
         self._module.log('eigenvalue', value)
         return value
 
+    @property
+    def _criterion(self) -> Any:
+        """The evaluator's loss; cross-entropy where its module names none."""
+        return getattr(self._module.training_module, 'criterion', None) or torch.nn.CrossEntropyLoss()
+
     def _eigenvalue(self, batch: Batch) -> float:
+        """Return the eigenvalue in the precision that is set, on one batch."""
         module = self._module
         # The graph of dL/dA is built once; a few dozen products of the Lanczos iteration share it.
         with frozen_statistics(module.model), quick_second_pass(module.model):
-            loss = torch.nn.functional.cross_entropy(module.model(batch.images), batch.labels)
-            return largest_eigenvalue(*hessian_product(loss, module.architecture()))
+            loss = self._criterion(module.model(batch.images), batch.labels)
+            return largest_eigenvalue(*hessian_product(loss, module.groups.architecture))
 
     def draw(self, count: int) -> int:
         """Return a random number below ``count``, from the search's random state."""
@@ -119,3 +130,16 @@ class SupernetView(Supernet):
 
     def _cells(self) -> dict[str, Any]:
         return cells_by_label(self._module.model)
+
+
+@contextmanager
+def _training(network: nn.Module) -> Iterator[None]:
+    """Put all parts of a network into training mode, and back into their own at the end, also after an error."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.train()
+    try:
+        yield
+    finally:
+        # Set directly: module.train() would change the children as well.
+        for module, mode in modes:
+            module.training = mode

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +15,7 @@ from nni_wcnas.data.difficulty import hardest, load_difficulty
 from nni_wcnas.data.reference import Reference
 from nni_wcnas.data.training_transform import is_image_by_image
 from nni_wcnas.evaluator import SearchEvaluator
+from nni_wcnas.functional.random_state import untouched_random_state
 from nni_wcnas.options import AXES, build, option
 from nni_wcnas.schedule import with_lengths
 from nni_wcnas.settings.composition import make_member, make_transforms
@@ -253,10 +252,3 @@ def is_auxiliary(name: str | None) -> bool:
 def has_gpu() -> bool:
     """Tell whether torch sees a GPU."""
     return torch.cuda.is_available()
-
-
-@contextmanager
-def untouched_random_state() -> Iterator[None]:
-    """Put torch's random states, of the CPU and of all GPUs, back at the end of the context."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        yield

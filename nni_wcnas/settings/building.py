@@ -76,7 +76,7 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
                 problems.append(document.problem(f'acts on cells, and {name} has none; leave it out', 'method', key))
         # Not also where an option that acts on cells was told above: it would be the same mistake twice.
         elif strategy is not None and space is not None:
-            attempt('method', lambda: check_space(strategy, space))
+            attempt('method', lambda: check_space(strategy.members, space))
         # A tester is checked even if the objective has no use for it: a mistake in the file stays a mistake.
         if settings.tester is not None or (objective is not None and objective.needs_tester):
             tester = attempt('tester', lambda: assembly.make_tester(settings, shape))

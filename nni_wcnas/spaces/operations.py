@@ -118,7 +118,7 @@ class FactorizedReduce(nn.Module):
             return self.norm(torch.cat([self.conv_even(even), self.conv_odd(odd)], dim=1))
         shifted = F.pad(x, (-1, width % 2, -1, height % 2))  # A negative pad cuts the first row and column off.
         # Striding before a pointwise convolution is the same map, and avoids oneDNN's strided one
-        # (see _has_unsafe_layout in strategy.py).
+        # (see search/memory_layout.py).
         return self.norm(torch.cat([self.conv_even(x[:, :, ::2, ::2]), self.conv_odd(shifted[:, :, ::2, ::2])], dim=1))
 
 

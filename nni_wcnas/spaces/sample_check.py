@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from nni_wcnas.contracts import CellLayout, Edge
+from nni_wcnas.contracts import CellGenotype, CellLayout, Edge
 from nni_wcnas.nearest_name import nearest_name
 from nni_wcnas.spaces.candidates import ALLOWED, dense_labels
 from nni_wcnas.spaces.operations import OPERATIONS
 from nni_wcnas.spaces.views import VIEW_LABEL, VIEWS
-
-if TYPE_CHECKING:
-    from nni_wcnas.spaces.architecture import Architecture
 
 __all__ = ['ArchitectureError', 'check_cells', 'check_dense', 'check_keys', 'listed']
 
@@ -23,7 +20,37 @@ class ArchitectureError(ValueError):
     """An architecture, or its file, is wrong. The message is one sentence: what is wrong, where, and the remedy."""
 
 
-def _check_candidates(architecture: Architecture) -> None:
+class _Sampled(Protocol):
+    """What is checked of an architecture."""
+
+    @property
+    def space(self) -> str:
+        """Name of the space."""
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """Arguments of the space."""
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """Names of the candidate operations."""
+
+    @property
+    def sample(self) -> Mapping[str, Any]:
+        """What was chosen, by NNI's label."""
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes of a cell."""
+
+    def labels(self) -> list[str]:
+        """Return the labels that the sample must have."""
+
+    def cell(self, name: str) -> CellGenotype:
+        """Return the kept edges of a cell."""
+
+
+def _check_candidates(architecture: _Sampled) -> None:
     """Check the names of the candidate operations."""
     if not architecture.operations:
         raise ArchitectureError('key \'operations\' is empty: list the names of the candidate operations')
@@ -33,7 +60,7 @@ def _check_candidates(architecture: Architecture) -> None:
             raise ArchitectureError(f'key \'operations\' holds {name!r}: did you mean {near!r}?')
 
 
-def check_dense(architecture: Architecture) -> None:
+def check_dense(architecture: _Sampled) -> None:
     """Check the sample of a dense cell, where 'none' is an operation like any other."""
     _check_candidates(architecture)
     check_keys(architecture.sample, dense_labels(), prefix='sample.')
@@ -41,7 +68,7 @@ def check_dense(architecture: Architecture) -> None:
         _check_operation(architecture, label, architecture.operations)
 
 
-def check_cells(architecture: Architecture) -> None:
+def check_cells(architecture: _Sampled) -> None:
     """Check the sample of a cell space, and the arguments of the space that say which keys it has."""
     _check_candidates(architecture)
     for key in ('num_nodes', 'num_ops_per_node'):
@@ -76,7 +103,7 @@ def check_cells(architecture: Architecture) -> None:
         _check_restrictions(architecture)
 
 
-def _check_restrictions(architecture: Architecture) -> None:
+def _check_restrictions(architecture: _Sampled) -> None:
     """Check that each edge has an operation that the space allows there."""
     # The tables have a row for each edge of a cell of the usual 4 nodes.
     space, layout = architecture.space, CellLayout(architecture.operations)
@@ -94,7 +121,7 @@ def _check_restrictions(architecture: Architecture) -> None:
                         f'from state {choice.source}: take {" or ".join(map(repr, allowed))}')
 
 
-def _check_operation(architecture: Architecture, label: str, candidates: Iterable[str]) -> None:
+def _check_operation(architecture: _Sampled, label: str, candidates: Iterable[str]) -> None:
     """Check the operation of one edge."""
     name = architecture.sample[label]
     if name not in candidates:

@@ -116,7 +116,8 @@ def recognise(module: nn.Module) -> Candidate:
 
 def _layers(module: nn.Module) -> list[nn.Module]:
     """Return the layers of nested sequences as one list; a module that is no sequence is one layer."""
-    if isinstance(module, nn.Sequential):
+    # A subclass with a forward pass of its own may do more than call its layers in order.
+    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         return [layer for child in module for layer in _layers(child)]
     return [module]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import torch
-
 from nni_wcnas.contracts import Batch
+from nni_wcnas.functional.random_state import random_state, restore_random_state
 
-__all__ = ['BatchStream', 'random_state', 'restore_random_state']
+__all__ = ['BatchStream']
 
 
 class BatchStream:
@@ -72,16 +71,3 @@ class BatchStream:
         # Before the iterator is made: a data loader draws its seed as soon as it is iterated over.
         self._epoch, self._used, self._beginning = epoch, 0, random_state()
         self._iterator = iter(self._batches(epoch))
-
-
-def random_state() -> dict[str, Any]:
-    """Return the state of torch's global generators, of the CPU and of every GPU, as tensors."""
-    return {'cpu': torch.get_rng_state(), 'cuda': torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Put back the state of torch's global generators that :func:`random_state` returned."""
-    # To the CPU: a file that is read to a GPU brings the states there, and torch takes none from a GPU.
-    torch.set_rng_state(state['cpu'].cpu())
-    if state['cuda'] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([own.cpu() for own in state['cuda']])

@@ -32,7 +32,8 @@ from typing import Any
 from tqdm import tqdm
 
 from nni_wcnas.contracts import Auxiliary, Batch
-from nni_wcnas.tester.batch_stream import BatchStream, random_state, restore_random_state
+from nni_wcnas.functional.random_state import random_state, restore_random_state
+from nni_wcnas.tester.batch_stream import BatchStream
 from nni_wcnas.tester.gan import GAN
 from nni_wcnas.tester.pretraining_lengths import lengths
 from nni_wcnas.tester.pretraining_run import PretrainingRun

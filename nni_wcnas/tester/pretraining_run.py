@@ -15,8 +15,9 @@ from torch.optim import Adam, Optimizer
 from nni_wcnas.contracts import Auxiliary, Batch, Losses, Noise
 from nni_wcnas.functional.core_set import core_set as chosen_points
 from nni_wcnas.functional.core_set import embedded
+from nni_wcnas.functional.random_state import random_state, restore_random_state
 from nni_wcnas.tester import storage
-from nni_wcnas.tester.batch_stream import BatchStream, random_state, restore_random_state
+from nni_wcnas.tester.batch_stream import BatchStream
 from nni_wcnas.tester.gan import GAN
 from nni_wcnas.tester.real_images import ImagePolicy
 

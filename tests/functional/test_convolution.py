@@ -186,3 +186,23 @@ def test_depthwise_second_derivatives_by_finite_differences(kernel, stride, padd
     arguments = _arguments((2, 2, 5, 6), kernel, torch.float64)
     geometry = Geometry(stride, padding, dilation, 2)
     assert torch.autograd.gradgradcheck(lambda *given: convolution(*given, geometry), arguments)
+
+
+@pytest.mark.parametrize(
+    ('kernels', 'channels', 'geometry'),
+    [
+        ((4, 2, 3, 3), 4, Geometry(1, 1, 1, 2)),
+        ((8, 1, 3, 3), 4, Geometry(2, 1, 1, 4)),
+        ((4, 1, 1, 3), 4, Geometry((2, 1), (0, 1), (1, 1), 4)),
+    ],
+    ids=['two groups', 'two kernels a channel', 'oblong'],
+)
+def test_groups_that_are_not_depthwise(kernels, channels, geometry):
+    torch.manual_seed(0)
+    x = torch.randn(2, channels, 6, 7, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(kernels, dtype=torch.float64, requires_grad=True)
+    outputs = convolution(x, weight, geometry), F.conv2d(x, weight, None, *geometry)
+    arriving = torch.randn_like(outputs[0])
+    mine, theirs = (torch.autograd.grad(output, (x, weight), arriving) for output in outputs)
+    torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+    assert torch.autograd.gradgradcheck(lambda x, weight: convolution(x, weight, geometry), (x, weight))

@@ -22,3 +22,9 @@ def test_the_gradient_is_channels_last():
     (gradient,) = torch.autograd.grad(even.sum(), x)
     assert even.is_contiguous(memory_format=torch.channels_last)
     assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize('starts', [(0, 0), (1, 0, 1), (0, 2), (-1,)])
+def test_starts_on_the_same_pixels_are_refused(starts):
+    with pytest.raises(ValueError, match='starts must be 0, 1 or both, each once'):
+        corners(torch.zeros(1, 1, 4, 4), starts)

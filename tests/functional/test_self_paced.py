@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nni_wcnas.functional.self_paced import easy_weights, mixture_scale
+from nni_wcnas.functional.self_paced import easy_weights
 
 LOSSES = torch.tensor([0.0, 0.05, 0.2, 0.299, 0.35, 0.6, 0.61, 0.9, 1.0], dtype=torch.float64)
 
@@ -18,7 +18,8 @@ def penalty(v, threshold, regularizer):
     if regularizer == 'logarithmic':
         rest = 1 - threshold
         return rest * v - rest**v / math.log(rest)
-    scale = mixture_scale(threshold)
+    # z = lambda1 lambda2 / (lambda1 - lambda2) of the paper, for lambda2 = lambda1 / 2.
+    scale = threshold * (threshold / 2) / (threshold - threshold / 2)
     return -scale * (v + scale / threshold).log()
 
 
@@ -32,10 +33,9 @@ def test_against_brute_force(regularizer, threshold):
         assert grid[cost.argmin()] == pytest.approx(weight.item(), abs=1e-4) or cost.max() - cost.min() < 1e-9
 
 
-def test_mixture_scale():
-    """z = lambda1 lambda2 / (lambda1 - lambda2): all of a loss at lambda2, nothing at lambda1."""
+def test_mixture_between_its_two_thresholds():
+    """All of a loss at lambda2, nothing at lambda1."""
     first, second = 0.6, 0.3
-    assert mixture_scale(first) == pytest.approx(first * second / (first - second))
     ends = easy_weights(torch.tensor([second, first]), first, 'mixture')
     torch.testing.assert_close(ends, torch.tensor([1.0, 0.0]))
 

@@ -202,7 +202,7 @@ def test_on_digits_the_perturbation_changes_the_output_far_more_than_noise():
 
     class Look(Callback):
         def on_train_end(self, trainer, module):
-            step = module._step(self.batch, 0)
+            step = module.iteration._step(self.batch, 0)
             chain = _SaliencyChain(SaliencyAware(), step)
             delta, pixels = chain.perturbation.end, chain.pixels
             changes = [chain.change(d, chain.first, step.learner.alphas) for d in (delta, _noise_like(delta))]
@@ -366,7 +366,7 @@ class Watch(Callback):
         }  # fmt: skip
         self.moved.append(moved)
         if 'W2' in moved:
-            self.losses.append(module._losses['W2'].item())
+            self.losses.append(module.iteration.losses['W2'].item())
 
 
 def small(*, width=4, limit=64, epochs=1, **evaluator):

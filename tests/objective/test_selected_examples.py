@@ -1,5 +1,7 @@
 """SelectedExamples: its gradients, what is selected, and that pairs stay what they are."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -141,3 +143,9 @@ def test_in_a_search(rate):
 def test_impossible_numbers(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         SelectedExamples(**arguments)
+
+
+@pytest.mark.parametrize('needs_tester', [lambda step: _noise(step, 0, 64), lambda step: _images(step, None)])
+def test_a_step_without_a_tester_is_refused(needs_tester):
+    with pytest.raises(ValueError, match='SelectedExamples needs a tester: give the search a SearchEvaluator'):
+        needs_tester(SimpleNamespace(tester=None))

@@ -188,7 +188,7 @@ def test_spaces_without_cells_take_what_needs_none():
     ids=str,
 )
 def test_why_cells_are_not_compiled(members, reason):
-    assert why_uncompiled(Search(**members)) == reason
+    assert why_uncompiled(Search(**members).members) == reason
 
 
 def test_fast_cells_need_channels_last():

@@ -80,11 +80,11 @@ def test_three_groups_are_disjoint_and_exhaustive():
 
 def test_each_phase_moves_its_own_group_only():
     def probe(module, batch):
-        step = module._step(batch, 0)
+        step = module.iteration._step(batch, 0)
         states = [_snapshot(module)]
-        module._architecture_phase(step)
+        module.iteration._architecture_phase(step)
         states.append(_snapshot(module))
-        module._weight_phase(step, batch['train'], 0, None)
+        module.iteration._weight_phase(step, batch['train'], 0, None)
         states.append(_snapshot(module))
         module.objective.adversary_step(step, update_generator=False)
         states.append(_snapshot(module))
@@ -98,7 +98,7 @@ def test_each_phase_moves_its_own_group_only():
 def test_architecture_phase_leaves_every_buffer_and_the_weights_gradients():
     def probe(module, batch):
         before = {name: b.clone() for name, b in module.named_buffers()}
-        module._architecture_phase(module._step(batch, 0))
+        module.iteration._architecture_phase(module.iteration._step(batch, 0))
         changed = [name for name, b in module.named_buffers() if not torch.equal(before[name], b)]
         return changed, [name for name, p in module.weights().items() if p.grad is not None]
 
@@ -107,13 +107,13 @@ def test_architecture_phase_leaves_every_buffer_and_the_weights_gradients():
 
 def test_a_descends_and_b_ascends():
     def probe(module, batch):
-        step = module._step(batch, 0)
+        step = module.iteration._step(batch, 0)
         torch.manual_seed(1)
         update = module.objective.architecture_step(step)
         ascent = update.ascent()
         before = _snapshot(module)
         torch.manual_seed(1)
-        module._architecture_phase(step)
+        module.iteration._architecture_phase(step)
         after = _snapshot(module)
         along = {}
         for name, gradients in (('A', update.alphas), ('B', ascent.hyperparameters)):
@@ -196,10 +196,10 @@ def test_the_training_batch_is_seen_once_for_a_step_ahead_and_its_product():
     def probe(module, batch):
         seen = []
         module.model.register_forward_pre_hook(lambda model, inputs: seen.append(inputs[0]))
-        step = module._step(batch, 0)
-        module._architecture_phase(step)
+        step = module.iteration._step(batch, 0)
+        module.iteration._architecture_phase(step)
         counts = [sum(torch.equal(images, part.images) for images in seen) for part in (step.train, step.val)]
-        module._weight_phase(step, batch['train'], 0, None)
+        module.iteration._weight_phase(step, batch['train'], 0, None)
         return *counts, sum(torch.equal(images, step.train.images) for images in seen)
 
     assert _probe(probe, wc.presets.darts_2nd()) == (1, 1, 2)
@@ -266,9 +266,9 @@ def test_learning_rates_follow_the_cosine_of_the_tables():
 
 def test_gradient_clipping_acts_on_the_weights_alone():
     def probe(module, batch):
-        step = module._step(batch, 0)
+        step = module.iteration._step(batch, 0)
         before = _snapshot(module)
-        module._weight_phase(step, batch['train'], 0, None)
+        module.iteration._weight_phase(step, batch['train'], 0, None)
         norm = torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in module.weights().values()]))
         return norm.item(), _moved(before, _snapshot(module))
 
@@ -284,9 +284,9 @@ def test_lookahead_is_the_weight_step_that_follows():
     class Compare(Callback):
         def on_train_batch_start(self, trainer, module, batch, batch_idx):
             if batch_idx == 2:
-                step = module._step(batch, batch_idx)
+                step = module.iteration._step(batch, batch_idx)
                 ahead = step.hypergradient.ahead(step).weights
-                module._weight_phase(step, batch['train'], batch_idx, None)
+                module.iteration._weight_phase(step, batch['train'], batch_idx, None)
                 self.largest = max((ahead[name] - p).abs().max().item() for name, p in module.weights().items())
                 self.momentum = len(step.learner.sgd_step().buffers)
 
@@ -298,7 +298,7 @@ def test_lookahead_is_the_weight_step_that_follows():
 def test_search_sees_the_testers_images_in_the_learners_statistics():
     def probe(module, batch):
         clean = next(iter(wc.data.Digits(limit=64).evaluation_dataloader('architecture')))
-        return clean, module._step(batch, 0).learner.renormalise(clean.clean)
+        return clean, module.iteration._step(batch, 0).learner.renormalise(clean.clean)
 
     batch, renormalised = _probe(probe)
     torch.testing.assert_close(renormalised, batch.images, rtol=0, atol=1e-5)
@@ -357,7 +357,7 @@ def test_hard_examples_are_measured_apart():
 @pytest.mark.parametrize('name', ['resnet10t'])
 def test_any_timm_model_may_be_the_auxiliary(name):
     def probe(module, batch):
-        update = module.objective.architecture_step(module._step(batch, 0))
+        update = module.objective.architecture_step(module.iteration._step(batch, 0))
         gradients = update.ascent().hyperparameters
         return type(module.training_module.auxiliary).__name__, torch.stack(list(gradients.values()))
 
@@ -411,12 +411,12 @@ def test_bf16_where_nothing_is_unrolled(strategy):
         dtypes = []
         classifier = [layer for layer in module.model.modules() if isinstance(layer, torch.nn.Linear)][-1]
         classifier.register_forward_hook(lambda layer, inputs, output: dtypes.append(output.dtype))
-        step, context = module._step(batch, 0), module.trainer.precision_plugin.train_step_context()
+        step, context = module.iteration._step(batch, 0), module.trainer.precision_plugin.train_step_context()
         with context:
-            module._architecture_phase(step)
+            module.iteration._architecture_phase(step)
             architecture = set(dtypes)
             dtypes.clear()
-            module._weight_phase(step, batch['train'], 0, None)
+            module.iteration._weight_phase(step, batch['train'], 0, None)
         return architecture, set(dtypes)
 
     architecture, weights = _probe(probe, strategy(), precision='bf16-mixed')
@@ -441,7 +441,7 @@ def test_bf16_changes_rounding_alone():
         with module.trainer.precision_plugin.train_step_context():
             torch.manual_seed(1)
             module.training_step(batch, 0)
-        return {name: loss.item() for name, loss in module._losses.items()}
+        return {name: loss.item() for name, loss in module.iteration.losses.items()}
 
     half, full = _probe(probe, precision='bf16-mixed'), _probe(probe)
     assert half.keys() == full.keys() and half != full

@@ -51,3 +51,8 @@ def test_a_channel_of_one_value_is_black():
 def test_what_are_no_images(images):
     with pytest.raises(ValueError, match=r'images of shape \(N, 3, H, W\) with finite pixels.*AverageCase'):
         PixelRange().fit(images)
+
+
+def test_inputs_that_are_no_tensor_are_refused():
+    with pytest.raises(ValueError, match=r'evaluator has batches whose inputs are a list: convert the images, or use'):
+        PixelRange().fit([torch.zeros(2, 4, 8), torch.zeros(2, 4, 8)])

@@ -254,3 +254,52 @@ def test_random_operations_draw_the_same_for_all_that_is_compared():
 
 def test_validation_in_float64():
     assert probe(lambda module: module.view.validate('normal', {(0, 1)}), precision='64-true')[0] > 0
+
+
+class Twice(torch.nn.Module):
+    """Twice the cross-entropy."""
+
+    def forward(self, logits, labels):
+        return 2 * F.cross_entropy(logits, labels)
+
+
+class Broken(torch.nn.Module):
+    """No loss at all."""
+
+    def forward(self, logits, labels):
+        raise RuntimeError('no loss')
+
+
+def test_the_eigenvalue_is_that_of_the_evaluators_loss():
+    def look(module):
+        once = module.view.largest_eigenvalue()
+        module.training_module.criterion = Twice()
+        return once, module.view.largest_eigenvalue()
+
+    once, twice = probe(look, precision='64-true')
+    assert twice == pytest.approx(2 * once, rel=1e-3)
+
+
+def test_modes_are_put_back_after_an_error():
+    def look(module):
+        module.model.eval()
+        next(module.model.children()).train()
+        modes = [child.training for child in module.model.modules()]
+        criterion, module.training_module.criterion = module.training_module.criterion, Broken()
+        with pytest.raises(RuntimeError, match='no loss'):
+            module.view.validate('normal', ())
+        module.training_module.criterion = criterion
+        return modes, [child.training for child in module.model.modules()]
+
+    before, after = probe(look)
+    assert before == after and len(set(before)) == 2
+
+
+def test_a_checkpoint_keeps_the_random_state_of_all_devices():
+    def look(module):
+        checkpoint = {}
+        module.on_save_checkpoint(checkpoint)
+        return checkpoint['nni_wcnas']['random_state']
+
+    state = probe(look)
+    assert state['cpu'].dtype == torch.uint8 and len(state['cuda']) == torch.cuda.device_count()

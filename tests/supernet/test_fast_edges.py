@@ -16,7 +16,8 @@ from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.hypergradient import gradient
 from nni_wcnas.spaces import DARTS
 from nni_wcnas.spaces.operations import OPERATIONS
-from nni_wcnas.supernet import RelaxedCell, fast_edges
+from nni_wcnas.supernet import RelaxedCell
+from nni_wcnas.supernet import branches as side_by_side
 from nni_wcnas.supernet.recognition import Identity, Nothing, Other, Pool, Separable, recognise
 
 SPACES = {
@@ -216,7 +217,7 @@ def test_side_by_side_against_apart(monkeypatch, branches):
     weights = [p for name, p in network.named_parameters() if '_arch_alpha' not in name]
     found = []
     for cache in (branches * BYTES, 0):
-        monkeypatch.setattr(fast_edges, '_CACHE', cache)
+        monkeypatch.setattr(side_by_side, '_CACHE', cache)
         with frozen_statistics(network):
             loss = F.cross_entropy(network(images), labels)
         first = torch.autograd.grad(loss, alphas, create_graph=True)
@@ -229,14 +230,14 @@ def test_side_by_side_against_apart(monkeypatch, branches):
 def test_small_convolutions_are_one_call(monkeypatch, branches, calls):
     """Of 14 edges: 8 from the inputs, 3, 2 and 1 from the nodes; each has two kinds of two stages and two of one."""
     network, _ = pair('official')
-    monkeypatch.setattr(fast_edges, '_CACHE', branches * BYTES)
+    monkeypatch.setattr(side_by_side, '_CACHE', branches * BYTES)
     widths = []
 
     def counted(x, weight, **geometry):
         widths.append(len(weight) // 4)
         return depthwise(x, weight, **geometry)
 
-    monkeypatch.setattr(fast_edges, 'depthwise', counted)
+    monkeypatch.setattr(side_by_side, 'depthwise', counted)
     states = [torch.randn(3, 4, 16, 16).contiguous(memory_format=torch.channels_last) for _ in range(2)]
     cells(network)[0].states(states)
     assert len(widths) == calls and sum(widths) == 14 * 6 and max(widths) <= branches
@@ -301,3 +302,46 @@ def test_what_is_not_recognised_is_called(layer):
 def test_pools_that_differ_in_what_their_name_does_not_show():
     averages = [recognise(nn.AvgPool2d(3, 1, 1, count_include_pad=include)) for include in (True, False)]
     assert averages[0].key != averages[1].key
+
+
+class Doubled(nn.Sequential):
+    """Layers in order, and then something that no list of its layers shows."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def _separable(norms, kind=nn.Sequential, stride=1):
+    channels = norms[0].num_features
+    stages = [
+        [
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, 1 if number else stride, 1, groups=channels, bias=False),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            norm,
+        ]
+        for number, norm in enumerate(norms)
+    ]
+    return kind(*sum(stages, []))
+
+
+def test_a_sequence_with_a_forward_pass_of_its_own_is_called():
+    assert isinstance(recognise(_separable([nn.BatchNorm2d(4)])), Separable)
+    assert isinstance(recognise(_separable([nn.BatchNorm2d(4)], kind=Doubled)), Other)
+    assert isinstance(recognise(Doubled(nn.MaxPool2d(3, 1, 1), nn.BatchNorm2d(4))), Other)
+    assert isinstance(recognise(nn.Sequential(Doubled(nn.MaxPool2d(3, 1, 1)))), Other)
+
+
+def test_an_operation_whose_stages_differ(monkeypatch):
+    """The first operation of a cell, with two epsilons: one product cannot serve both stages' norms."""
+    monkeypatch.setitem(
+        OPERATIONS, 'uneven', lambda channels, stride, affine: _separable(
+            [nn.BatchNorm2d(channels, eps=0.5, affine=affine), nn.BatchNorm2d(channels, affine=affine)], stride=stride
+        )
+    )
+    monkeypatch.setitem(
+        SPACES, 'uneven', lambda: DARTS(width=4, num_cells=3, operations=('uneven', 'sep_conv_3x3', 'skip_connect'))
+    )
+    networks = pair('uneven')
+    images, labels = torch.randn(3, 3, 8, 8), torch.randint(10, (3,))
+    assert_alike(*(outcome(network, images, labels) for network in networks))

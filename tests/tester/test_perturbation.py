@@ -185,7 +185,7 @@ def test_what_would_do_nothing_is_refused_or_said(caplog):
         wc.SearchEvaluator(wc.data.Digits(limit=60), tester=tester, auxiliary='resnet18', accelerator='cpu')
     with pytest.raises(ValueError, match='SelectedExamples needs a tester with a generator, .* Perturbation, which'):
         _searched(preset=wc.Search(objective=wc.SelectedExamples(pairs=64)))
-    with caplog.at_level(logging.WARNING, 'nni_wcnas.strategy'):
+    with caplog.at_level(logging.WARNING, 'nni_wcnas.search'):
         _searched()
         assert not caplog.records
         _searched(preset=wc.presets.wcnas(every=1, trade_off=2.0, hyperparameter_lr=0.1))
