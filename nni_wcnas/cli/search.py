@@ -22,6 +22,7 @@ from nni_wcnas.cli.truth import true_values
 from nni_wcnas.contracts import GenerativeTester
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.reference import Reference, reference_models
+from nni_wcnas.errors import DivergedError
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.files.checkpoint import CheckpointError
 from nni_wcnas.files.run_directory import RunDirectory
@@ -199,11 +200,8 @@ def _run(strategy: Search, space: Any, evaluator: Any, recorder: Recorder) -> di
         if recorder.interrupted:
             raise KeyboardInterrupt from None
         raise
-    except (ValueError, RuntimeError) as error:
-        # The word is in the message of every loss that is no longer finite; such an error is the user's to repair.
-        if 'diverged' in str(error):
-            raise CommandError(str(error)) from error
-        raise
+    except DivergedError as error:
+        raise CommandError(str(error)) from error
     return dict(next(strategy.list_models()).sample)
 
 

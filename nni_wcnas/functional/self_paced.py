@@ -16,6 +16,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from nni_wcnas.errors import InvalidArgument
+
 __all__ = ['Regularizer', 'easy_weights', 'mixture_scale']
 
 Regularizer = Literal['binary', 'linear', 'logarithmic', 'mixture']
@@ -60,7 +62,7 @@ def easy_weights(losses: Tensor, threshold: float, regularizer: Regularizer) -> 
         # The derivative is 0 where loss - z / (v + z / lambda) = 0, that is v = z / loss - z / lambda.
         scale = mixture_scale(threshold)
         return (scale / losses.clamp(min=1e-12) - scale / threshold).clamp(0, 1)
-    raise ValueError(f'regularizer must be one of {", ".join(get_args(Regularizer))}, not {regularizer!r}')
+    raise InvalidArgument('regularizer', regularizer, f"be one of {', '.join(get_args(Regularizer))}")
 
 
 def mixture_scale(threshold: float) -> float:

@@ -25,6 +25,7 @@ from nni_wcnas.contracts import (
     Step,
     Weighting,
 )
+from nni_wcnas.errors import DivergedError
 from nni_wcnas.functional.frozen import constants
 from nni_wcnas.functional.hypergradient import full_precision
 from nni_wcnas.functional.scores import entropy
@@ -410,15 +411,15 @@ class SearchModule(DartsLightningModule):
 
         Raises
         ------
-        ValueError
+        DivergedError
             With the names of those that are not.
         """
         lost = [name for name, value in values.items() if not value.isfinite().all()]
         if lost:
             tester = ', those of the tester and the auxiliary model included,' if self.objective.needs_tester else ''
-            raise ValueError(
-                f'The search diverged in epoch {self.trainer.current_epoch}: {", ".join(lost)} not finite; '
-                f'lower the learning rates{tester} or clip gradients'
+            raise DivergedError(
+                f'The search diverged in epoch {self.trainer.current_epoch}: {", ".join(lost)} not finite',
+                f'lower the learning rates{tester} or clip gradients',
             )
 
     # ------------------------------------------------------------------------------------------------------------

@@ -104,10 +104,10 @@ def test_other_testers_attack_nothing():
     ('arguments', 'message'),
     [
         ({'num_classes': 0}, 'num_classes must be at least 1'),
-        ({'num_classes': 3, 'image_size': 2}, 'image_size must be at least 3 pixels, or 0 for any, but is 2'),
-        ({'num_classes': 3, 'epsilon': 0.0}, 'epsilon must be above 0 and finite, but is 0.0'),
-        ({'num_classes': 3, 'epsilon': math.nan}, 'epsilon must be above 0 and finite, but is nan'),
-        ({'num_classes': 3, 'steps': 0}, 'steps must be at least 1, but is 0'),
+        ({'num_classes': 3, 'image_size': 2}, 'image_size must be at least 3 pixels, or 0 for any, not 2'),
+        ({'num_classes': 3, 'epsilon': 0.0}, 'epsilon must be above 0 and finite, not 0.0'),
+        ({'num_classes': 3, 'epsilon': math.nan}, 'epsilon must be above 0 and finite, not nan'),
+        ({'num_classes': 3, 'steps': 0}, 'steps must be at least 1, not 0'),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -271,7 +271,7 @@ IDLE = 'does nothing with perturbation, which has no hyper-parameters to learn; 
         ('directory:', 'auxiliary: resnet18\ndirectory:', f's.yml:6: auxiliary: {IDLE}'),
         ('directory:', 'auxiliary: {lr: 0.1}\ndirectory:', f's.yml:6: auxiliary: {IDLE}'),
         ('perturbation', '{name: perturbation, pretrained: auto}', 's.yml:5: tester.pretrained: is not a known key'),
-        ('perturbation', '{name: perturbation, steps: 0}', 's.yml:5: tester.steps: steps must be at least 1, but is 0'),
+        ('perturbation', '{name: perturbation, steps: 0}', 's.yml:5: tester.steps: steps must be at least 1, not 0'),
         ('perturbation', '{name: perturbation, epsilon: -1.0}', 's.yml:5: tester.epsilon: epsilon must be above 0'),
         ('preset: wcnas, every: 1', 'preset: dasgm', 's.yml:5: tester: perturbation has no generator, which Synth'),
     ],
