@@ -151,6 +151,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InvalidArgument('seed', self.seed, 'be 0 or more')
         if self.epochs < 1:
             raise InvalidArgument('epochs', self.epochs, 'be at least 1')
         if not 0 <= self.drop_path < 1:

@@ -16,6 +16,7 @@ from nni_wcnas.settings import assembly
 from nni_wcnas.settings.document import Document
 from nni_wcnas.settings.problems import Problem, for_settings
 from nni_wcnas.settings.schema import Settings
+from nni_wcnas.settings.trial import Trial
 from nni_wcnas.settings.truth import make_truth
 from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
 from nni_wcnas.tester import make_auxiliary
@@ -26,15 +27,15 @@ SECTIONS = ('method', 'data', 'difficulty', 'space', 'truth', 'tester', 'auxilia
 """Sections of the settings whose parts are built to check them."""
 
 
-def check_values(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
+def check_values(document: Document, trial: Trial, broken: set[str]) -> list[Problem]:
     """Build each part of a search once, and collect what their factories refuse.
 
     Parameters
     ----------
     document
         The settings as they were written, with file and line of each value.
-    settings
-        The settings, with stand-ins for what is broken.
+    trial
+        The settings, with stand-ins for what is broken; it keeps the parts that can be used again.
     broken
         Sections to leave alone, such as those that were refused already.
 
@@ -44,6 +45,7 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
         All problems, in the order in which the parts are built; empty where everything can be built.
     """
     problems: list[Problem] = []
+    settings = trial.settings
 
     def attempt(section: str, make: Callable[[], Any]) -> Any:
         """Make a part; what goes wrong becomes a problem of the section, and the part None."""
@@ -55,9 +57,8 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
             return None
 
     with assembly.untouched_random_state():
-        strategy = attempt('method', lambda: assembly.make_strategy(settings))
-        # On the CPU: a check shall not fill a GPU with images.
-        data = attempt('data', lambda: assembly.make_data(settings.model_copy(update={'device': 'cpu'})))
+        strategy = attempt('method', lambda: trial.strategy)
+        data = attempt('data', lambda: trial.data_on_cpu)
         objective = None if strategy is None else strategy.objective
         if objective is not None and objective.needs_generator and 'tester' not in broken:
             problems += _without_generator(document, settings, type(objective).__name__)

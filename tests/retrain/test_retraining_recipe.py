@@ -76,6 +76,7 @@ def test_warmup_leaves_the_decay_alone():
         ({'ema_decay': -0.1}, 'ema_decay must be a finite number that is not negative, not -0.1'),
         ({'adversarial_steps': -1}, 'adversarial_steps must be a finite number .*, not -1'),
         ({'warmup': -1}, 'warmup must be a finite number .*, not -1'),
+        ({'seed': -1}, 'seed must be 0 or more, not -1'),
     ],
 )
 def test_errors(numbers, message):

@@ -23,8 +23,9 @@ from nni_wcnas import (
 )
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import SettingsError
+from nni_wcnas.settings.resolved import differing_key, resolved
 from nni_wcnas.settings.schema import Settings
-from nni_wcnas.settings.settings import differing_key, load_settings, resolved
+from nni_wcnas.settings.settings import load_settings
 
 
 def load(tmp_path: Path, method: Any, **sections: Any) -> Settings:

@@ -17,8 +17,9 @@ from nni_wcnas.retrain.recipe import RECIPES, Recipe
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.building import SECTIONS
 from nni_wcnas.settings.problems import CommandError, SettingsError
+from nni_wcnas.settings.resolved import differing_key, resolved
 from nni_wcnas.settings.schema import RetrainNumbers
-from nni_wcnas.settings.settings import differing_key, load_settings, resolved
+from nni_wcnas.settings.settings import load_settings
 from nni_wcnas.transform import PartialChannels
 
 ROOT = Path(__file__).parents[2]

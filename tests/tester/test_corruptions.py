@@ -15,7 +15,9 @@ from nni_wcnas.contracts import Batch, Noise
 from nni_wcnas.data import Digits
 from nni_wcnas.functional.corruptions import CORRUPTIONS, Chance
 from nni_wcnas.settings import assembly
-from nni_wcnas.settings.settings import differing_key, load_settings, resolved
+from nni_wcnas.settings.resolved import differing_key, resolved
+from nni_wcnas.settings.settings import load_settings
+from nni_wcnas.settings.trial import Trial
 from nni_wcnas.tester import default_auxiliary, make_auxiliary, pretrain
 
 COUNT = len(CORRUPTIONS)
@@ -267,8 +269,9 @@ def test_a_search_from_a_settings_file_learns_and_writes_what_it_has_learned(tmp
     found = load_settings(path)
     tester = assembly.make_tester(found, assembly.make_data(found))
     assert isinstance(tester, Corruptions) and (tester.temperature, tester.image_size) == (0.7, 16)
-    run = open_run(tmp_path / 'run', found, resume=False)
-    search(found, run)
+    trial = Trial(found)
+    run = open_run(tmp_path / 'run', trial, resume=False)
+    search(trial, run)
     last = run.read_history()[-1]
     assert {'loss_B', 'loss_V', 'loss_meaning', 'reference_error', *Corruptions(2).values()} <= {*last}
     rows = json.loads(run.policy.read_text())

@@ -21,7 +21,9 @@ from nni_wcnas.contracts import Batch
 from nni_wcnas.relaxation import Dirichlet
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import CommandError, SettingsError
-from nni_wcnas.settings.settings import differing_key, load_settings, resolved
+from nni_wcnas.settings.resolved import differing_key, resolved
+from nni_wcnas.settings.settings import load_settings
+from nni_wcnas.settings.trial import Trial
 
 
 def real(count=6, size=4) -> Batch:
@@ -222,14 +224,15 @@ def test_a_search_from_a_settings_file_with_nothing_else(tmp_path):
     everything = resolved(found)
     assert everything['tester'] == {'name': 'perturbation', 'epsilon': 8 / 255, 'steps': 1, 'random_start': False}
     assert not {'auxiliary', 'pretraining'} & everything.keys()
-    run = open_run(tmp_path / 'run', found, resume=False)
-    search(found, run)
+    trial = Trial(found)
+    run = open_run(tmp_path / 'run', trial, resume=False)
+    search(trial, run)
     last = run.read_history()[-1]
     assert len(run.read_history()) == 1 and last['loss_generated'] > last['loss_real']
     assert not {'loss_B', 'loss_V', 'reference_error'} & last.keys() and not run.policy.exists()
     again = load_settings(run.settings)
     assert differing_key(everything, resolved(again)) is None
-    open_run(tmp_path / 'run', again, resume=True)
+    open_run(tmp_path / 'run', Trial(again), resume=True)
     with pytest.raises(CommandError, match='moves images against the network of the search, and makes none without it'):
         measure_tester(tmp_path / 'run', cpu=True)
     with pytest.raises(CommandError, match='Perturbation has nothing to pre-train; leave this step out'):
