@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nni_wcnas.contracts import Auxiliary, Batch, Tester
 from nni_wcnas.data import ImageData
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.files.atomic_checkpoint import AtomicCheckpointIO
 from nni_wcnas.files.checkpoint import check_checkpoint
 from nni_wcnas.tester import AugmentationPolicy, AuxiliaryOptions, follows_learner, make_auxiliary
@@ -309,9 +310,9 @@ def _check_tester(tester: Tester, data: ImageData) -> None:
 def _check_precision(precision: str) -> None:
     """Refuse a precision that hypergradients are not made for."""
     if precision not in get_args(Precision):
-        raise ValueError(
-            f'precision must be one of {", ".join(get_args(Precision))}, not {precision}: float16 needs scaled losses, '
-            'which a hypergradient is not made for'
+        raise InvalidArgument(
+            'precision', precision, f'be one of {", ".join(get_args(Precision))} (float16 needs scaled losses, which a '
+            'hypergradient is not made for)',
         )
 
 
@@ -320,17 +321,17 @@ def _check_numbers(
 ) -> None:
     """Refuse numbers that are out of range."""
     if max_epochs < 1:
-        raise ValueError(f'max_epochs must be at least 1, not {max_epochs}')
+        raise InvalidArgument('max_epochs', max_epochs, 'be at least 1')
     if not 0 < learning_rate < math.inf:
-        raise ValueError(f'learning_rate must be positive and finite, not {learning_rate}')
+        raise InvalidArgument('learning_rate', learning_rate, 'be positive and finite')
     if not 0 <= min_learning_rate <= learning_rate:
-        raise ValueError(
-            f'min_learning_rate must lie between 0 and learning_rate={learning_rate}, not {min_learning_rate}'
+        raise InvalidArgument(
+            'min_learning_rate', min_learning_rate, f'lie between 0 and learning_rate={learning_rate}'
         )
     if not 0 <= momentum < 1:
-        raise ValueError(f'momentum must be 0 or more and below 1, not {momentum}')
+        raise InvalidArgument('momentum', momentum, 'be 0 or more and below 1')
     if not 0 <= weight_decay < math.inf:
-        raise ValueError(f'weight_decay must be 0 or more and finite, not {weight_decay}')
+        raise InvalidArgument('weight_decay', weight_decay, 'be 0 or more and finite')
 
 
 def _resume_arguments(checkpoint: str | Path | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from nni_wcnas.contracts import Objective
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.hypergradient import Unrolled
 from nni_wcnas.objective import InstanceHardness, SaliencyAware, SelfPaced, SynthesizedValidation, WorstCase
 from nni_wcnas.recipes import Recipe, recipe
@@ -206,9 +207,9 @@ def darts_pt(dataset: str = 'cifar10', *, tune_epochs: int = 5, **overrides: Any
     """
     # A number that would silently do nothing is refused.
     if 'schedule' in overrides and tune_epochs != 5:
-        raise ValueError(
-            f'tune_epochs={tune_epochs} does nothing when schedule is {overrides["schedule"]!r}; leave it out, or give '
-            'it to the schedule'
+        raise InvalidArgument(
+            'tune_epochs', tune_epochs, 'leave it out, or give it to the schedule',
+            reason=f"does nothing when schedule is {overrides['schedule']!r}",
         )
     return _search(recipe('darts_pt', dataset), overrides, schedule=Projected(tune_epochs=tune_epochs))
 
@@ -391,7 +392,7 @@ def _base(name: str) -> Callable[..., Search]:
         When there is none of this name.
     """
     if name not in BASES:
-        raise ValueError(f'base must be one of {", ".join(BASES)}, not {name!r}')
+        raise InvalidArgument('base', name, f"be one of {', '.join(BASES)}")
     return BASES[name]
 
 
@@ -399,8 +400,9 @@ def _refuse_useless(given: dict[str, Any], replacement: Objective) -> None:
     """Refuse numbers for an objective that another one replaces."""
     if given:
         name, value = next(iter(given.items()))
-        raise ValueError(
-            f'{name}={value} does nothing when objective is {replacement!r}; leave it out, or give it to the objective'
+        raise InvalidArgument(
+            name, value, 'leave it out, or give it to the objective',
+            reason=f'does nothing when objective is {replacement!r}',
         )
 
 

@@ -29,6 +29,7 @@ from nni_wcnas.contracts import (
     Transform,
     Weighting,
 )
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.functional.mixing import running_sum, stacked_sum
 from nni_wcnas.hypergradient import FirstOrder
@@ -159,7 +160,7 @@ class Search(DARTS):
         self._learner_weights = 0
         # The fast cell computes in the channels-last memory format alone.
         if fast_cell and not channels_last:
-            raise ValueError('fast_cell=True needs channels_last=True; leave one of them out')
+            raise InvalidArgument('fast_cell', True, 'leave one of them out', reason='needs channels_last=True')
         self.channels_last = channels_last
         self.fast_cell = channels_last if fast_cell is None else fast_cell
         self.recompute_cells, self.compile = recompute_cells, compile
@@ -383,11 +384,11 @@ def _check_numbers(
 ) -> None:
     """Refuse numbers of the optimisers that are out of range."""
     if not 0 <= arc_learning_rate < math.inf:
-        raise ValueError(f'arc_learning_rate must be 0 or more and finite, not {arc_learning_rate}')
+        raise InvalidArgument('arc_learning_rate', arc_learning_rate, 'be 0 or more and finite')
     if not 0 <= arc_weight_decay < math.inf:
-        raise ValueError(f'arc_weight_decay must be 0 or more and finite, not {arc_weight_decay}')
+        raise InvalidArgument('arc_weight_decay', arc_weight_decay, 'be 0 or more and finite')
     for name, value in (('gradient_clip_val', gradient_clip_val), ('arc_gradient_clip_val', arc_gradient_clip_val)):
         if value is not None and not 0 < value < math.inf:
-            raise ValueError(f'{name} must be positive and finite, or None for no clip, not {value}')
+            raise InvalidArgument(name, value, 'be positive and finite, or None for no clip')
     if log_prob_every_n_step < 1:
-        raise ValueError(f'log_prob_every_n_step must be at least 1 batch, not {log_prob_every_n_step}')
+        raise InvalidArgument('log_prob_every_n_step', log_prob_every_n_step, 'be at least 1 batch')

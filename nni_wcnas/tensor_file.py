@@ -11,11 +11,12 @@ from zipfile import is_zipfile
 import torch
 
 from nni_wcnas.atomic import write_atomically
+from nni_wcnas.errors import InvalidFile
 
 __all__ = ['TensorFileError', 'read_tensors', 'write_tensors']
 
 
-class TensorFileError(ValueError):
+class TensorFileError(InvalidFile):
     """A file of tensors cannot be used; the message says which, why and what to do."""
 
 
@@ -75,11 +76,12 @@ def read_tensors(path: str | os.PathLike[str], remedy: str, map_location: torch.
             # Only archives can be mapped; files of torch before 1.6, as some published weights are, cannot.
             mapped = is_zipfile(file)
     except OSError as error:
-        raise TensorFileError(f'{path} cannot be read ({error.strerror or error}); {remedy}') from error
+        raise TensorFileError('path', path, remedy, reason=f'cannot be read ({error.strerror or error})') from error
     try:
         # weights_only: a file may come from elsewhere, and a pickle can run anything.
         return torch.load(path, map_location=map_location, weights_only=True, mmap=mapped)
     except Exception as error:  # torch's reader may raise anything about bytes that it does not expect.
         raise TensorFileError(
-            f'{path} is damaged, was cut short or is another kind of file ({type(error).__name__}); {remedy}'
+            'path', path, remedy,
+            reason=f'is damaged, was cut short or is another kind of file ({type(error).__name__})',
         ) from error

@@ -35,6 +35,7 @@ from nni_wcnas import (
 )
 from nni_wcnas.contracts import Moment, Weighting
 from nni_wcnas.data import Digits, ImageFolder
+from nni_wcnas.errors import DivergedError
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.hypergradient import implicit_product, inner_gradient
 from nni_wcnas.functional.second_pass import quick_second_pass
@@ -414,7 +415,7 @@ def test_repr_evaluates_to_an_equal_search():
 
 
 def test_diverged_search_is_stopped_with_a_sentence(search):
-    with pytest.raises(ValueError, match='diverged in epoch 0: .* not finite; lower the learning rates or clip'):
+    with pytest.raises(DivergedError, match='diverged in epoch 0: .* not finite; lower the learning rates or clip'):
         search(Search(), SPACES['ours'](), images=8, classes=7, learning_rate=1e38)
 
 

@@ -20,7 +20,8 @@ from nni_wcnas.retrain.optimizer import make_optimizer
 from nni_wcnas.retrain.recipe import RECIPES as RETRAINING
 from nni_wcnas.retrain.recipe import Recipe, recipe_numbers
 from nni_wcnas.search.optimizers import adversary_optimizers, architecture_optimizer
-from nni_wcnas.settings.settings import load_settings, resolved
+from nni_wcnas.settings.resolved import resolved
+from nni_wcnas.settings.settings import load_settings
 from nni_wcnas.tester import TimmAuxiliary
 
 CIFAR = ('cifar10', 'cifar100')

@@ -24,6 +24,7 @@ from nni_wcnas.schedule import Projected, SingleStage
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import CommandError
 from nni_wcnas.settings.schema import Settings
+from nni_wcnas.settings.trial import Trial
 from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
 
 __all__ = ['Forecast', 'forecast', 'is_out_of_memory', 'out_of_memory']
@@ -69,20 +70,20 @@ class Forecast:
         return f'memory: {text}; lower {lower}{self.remedy}'
 
 
-def forecast(settings: Settings) -> Forecast:
+def forecast(trial: Trial) -> Forecast:
     """Measure the peak memory with two small batch sizes, and extrapolate to that of the settings.
 
     Parameters
     ----------
-    settings
-        Checked settings.
+    trial
+        Checked settings and their data.
 
     Raises
     ------
     CommandError
         When the search cannot even train a small batch.
     """
-    data = assembly.make_data(settings)
+    settings, data = trial.settings, trial.data
     small, large = (_peak_elsewhere(settings, size) for size in _PROBES)
     # memory(n) = constant + each * n through both points. Noise must not give a slope below 0.
     each = max(0.0, (large - small) / (_PROBES[1] - _PROBES[0]))

@@ -12,6 +12,7 @@ import pytorch_lightning
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.contracts import Auxiliary, Batch
 from nni_wcnas.data import ImageData
+from nni_wcnas.errors import DivergedError
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import CommandError
 from nni_wcnas.settings.schema import Settings
@@ -145,16 +146,14 @@ def train(
             progress=sys.stderr.isatty(),
             **numbers,
         )
+    # Before ValueError, of which it is a kind. The rate has another name here than in the error's own remedy.
+    except DivergedError as error:
+        lr = numbers.get('lr')
+        if error.network == 'auxiliary':
+            raise CommandError(f'{error.reason}; lower auxiliary.lr from {settings.auxiliary.lr:g}') from error
+        raise CommandError(f'{error.reason}; lower {rate}' + (f' from {lr:g}' if lr else '')) from error
     except ValueError as error:
         raise CommandError(str(error)) from error
-    except RuntimeError as error:
-        # Told by its message; any other RuntimeError is a fault of the program.
-        if 'diverged' not in str(error):
-            raise
-        told, lr = str(error).partition(';')[0], numbers.get('lr')
-        if 'auxiliary' in told:
-            raise CommandError(f'{told}; lower auxiliary.lr from {settings.auxiliary.lr:g}') from error
-        raise CommandError(f'{told}; lower {rate}' + (f' from {lr:g}' if lr else '')) from error
     finally:
         data.set_epoch(0)  # The data may be the search's, which begins with epoch 0.
 

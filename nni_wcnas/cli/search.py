@@ -22,6 +22,7 @@ from nni_wcnas.cli.truth import true_values
 from nni_wcnas.contracts import GenerativeTester
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.reference import Reference, reference_models
+from nni_wcnas.errors import DivergedError
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.files.checkpoint import CheckpointError
 from nni_wcnas.files.run_directory import RunDirectory
@@ -33,8 +34,8 @@ from nni_wcnas.settings import assembly
 from nni_wcnas.settings.consistency import is_without_b
 from nni_wcnas.settings.problems import CommandError
 from nni_wcnas.settings.recipe_numbers import remark
-from nni_wcnas.settings.schema import Settings
-from nni_wcnas.settings.settings import differing_key, resolved
+from nni_wcnas.settings.resolved import differing_key
+from nni_wcnas.settings.trial import Trial
 from nni_wcnas.settings.truth import make_truth
 from nni_wcnas.spaces.architecture import CELL_SPACES, Architecture
 from nni_wcnas.strategy import Search
@@ -57,7 +58,7 @@ class Found:
     """The table of true values that the settings name, if any."""
 
 
-def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirectory:
+def open_run(path: str | Path, trial: Trial, *, resume: bool) -> RunDirectory:
     """Open a run folder, a new one or one to continue, and write its settings.
 
     Raises
@@ -66,7 +67,7 @@ def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirect
         When the folder is taken, cannot be resumed, or was made with other settings.
     """
     run = RunDirectory(path)
-    found, wanted = run.read_settings(), resolved(settings)
+    found, wanted = run.read_settings(), trial.resolved
     if not resume and found:
         raise CommandError(
             f'{run.path} holds a run already; continue it with --resume, or give another directory with --run'
@@ -87,17 +88,16 @@ def open_run(path: str | Path, settings: Settings, *, resume: bool) -> RunDirect
 
 
 def search(
-    settings: Settings, run: RunDirectory, *, on_epoch: Callable[[dict[str, float], int], None] | None = None
+    trial: Trial, run: RunDirectory, *, on_epoch: Callable[[dict[str, float], int], None] | None = None
 ) -> Found:
     """Search for an architecture, from the last checkpoint in the run if there is one, and write all files.
 
     Parameters
     ----------
-    settings
-        Checked settings.
+    trial
+        Checked settings and their parts; the search uses up the strategy.
     run
         The run, as :func:`open_run` gives it.
-
     on_epoch
         Called after each epoch with the row of ``metrics.csv``, and the number of epochs of all stages.
 
@@ -109,11 +109,10 @@ def search(
         When the checkpoint is damaged, the search diverges, or memory runs out.
     """
     silence_lightning()
-    data = assembly.make_data(settings)
+    settings, data, strategy = trial.settings, trial.data, trial.strategy
     # Fixed models that no search ever sees: they tell which examples are hard, and judge the tester's images.
     reference = reference_models(data, progress=sys.stderr.isatty())
     hard = assembly.hard_examples(settings, data, assembly.difficulty_scores(settings, data, reference))
-    strategy = assembly.make_strategy(settings)
     # Written before the search begins: resumed, it goes on with the same files, even if the settings say `auto`.
     ready, files = with_pretrained_files(settings, data, strategy, run.read_settings().get('pretrained') or {})
     if files:
@@ -154,7 +153,7 @@ def search(
         if is_out_of_memory(error):  # Any other error keeps its traceback.
             raise CommandError(out_of_memory(settings)) from error
         raise
-    architecture = _architecture(settings, sample, _operations(space))
+    architecture = _architecture(trial, sample, _operations(space))
     write_architecture(run, architecture)
     tester = evaluator.module.tester
     if isinstance(tester, ImagePolicy):
@@ -199,23 +198,20 @@ def _run(strategy: Search, space: Any, evaluator: Any, recorder: Recorder) -> di
         if recorder.interrupted:
             raise KeyboardInterrupt from None
         raise
-    except (ValueError, RuntimeError) as error:
-        # The word is in the message of every loss that is no longer finite; such an error is the user's to repair.
-        if 'diverged' in str(error):
-            raise CommandError(str(error)) from error
-        raise
+    except DivergedError as error:
+        raise CommandError(str(error)) from error
     return dict(next(strategy.list_models()).sample)
 
 
-def _architecture(settings: Settings, sample: dict[str, Any], operations: tuple[str, ...]) -> Architecture:
+def _architecture(trial: Trial, sample: dict[str, Any], operations: tuple[str, ...]) -> Architecture:
     """Make the architecture file's content: the found sample, with what is needed to read it back."""
-    name = settings.space['name']
+    settings, name = trial.settings, trial.settings.space['name']
     # Only arguments that change which network a sample of cells means; width and depth are not among them.
     given = settings.space if name in CELL_SPACES else {}
     kept = ('num_nodes', 'stem', 'views')
     arguments: dict[str, Any] = {key: given[key] for key in kept if given.get(key) is not None}
     # What makes the architecture: neither where and on what it was searched, nor what judges it.
-    origin = {key: value for key, value in resolved(settings).items() if key not in ('directory', 'device', 'truth')}
+    origin = {key: value for key, value in trial.resolved.items() if key not in ('directory', 'device', 'truth')}
     return Architecture(
         name, sample, operations, arguments=arguments, provenance={'seed': settings.seed, 'settings': origin}
     )

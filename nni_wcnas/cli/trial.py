@@ -21,6 +21,7 @@ from nni_wcnas.retrain.retraining import retrain
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import CommandError, for_settings
 from nni_wcnas.settings.schema import Settings
+from nni_wcnas.settings.trial import Trial
 
 __all__ = ['judge', 'run_trial', 'trial_directory']
 
@@ -40,13 +41,13 @@ def trial_directory(settings: Settings, experiment: str, trial: str) -> Path:
     return Path(settings.directory).resolve() / experiment / trial
 
 
-def run_trial(settings: Settings, proposal: Mapping[str, Any]) -> dict[str, float]:
+def run_trial(trial: Trial, proposal: Mapping[str, Any]) -> dict[str, float]:
     """Search, retrain, measure and report to NNI; a trial that is started again goes on where it stopped.
 
     Parameters
     ----------
-    settings
-        Checked settings, with the tuner's proposal already in them.
+    trial
+        Checked settings, with the tuner's proposal already in them, and their parts.
     proposal
         The tuner's proposal, which is written into the run: of trials side by side, NNI's manager does not know which
         of them was given which.
@@ -56,13 +57,14 @@ def run_trial(settings: Settings, proposal: Mapping[str, Any]) -> dict[str, floa
     dict
         The final result: ``default`` is the accuracy on the hardest validation examples. Test data is never looked at.
     """
+    settings = trial.settings
     path = trial_directory(settings, nni.get_experiment_id(), nni.get_trial_id())
     # A trial that is started again under its id finds its folder, and goes on in it.
-    run = open_run(path, settings, resume=RunDirectory(path).settings.exists())
+    run = open_run(path, trial, resume=RunDirectory(path).settings.exists())
     run.write_proposal(proposal)
     # The search changes who this process is to NNI's manager; after the context it is this trial again.
     with preserved_identity() as identity:
-        found = search(settings, run, on_epoch=lambda row, _: _report_epoch(identity, row))
+        found = search(trial, run, on_epoch=lambda row, _: _report_epoch(identity, row))
     # Before the retraining, whose memory is not the search's.
     cost = {**search_seconds(run), 'search_memory': peak_memory(assembly.device(settings))}
     measures = {**judge(settings, run, found), **cost}

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .error import DataError
+from .error import DataArgumentError, DataError
 from .hard_indices import read_indices
 
 __all__ = ['DifficultyScores', 'Kind', 'hardest', 'load_difficulty']
@@ -74,7 +74,9 @@ def hardest(scores: Tensor, indices: Tensor, share: float = 0.1) -> Tensor:
     tensor([1, 3])
     """
     if not 0 < share <= 1:
-        raise DataError(f'share={share} must be positive and at most 1; use 0.1 for the hardest tenth.')
+        raise DataArgumentError(
+            'share', share, 'use 0.1 for the hardest tenth', reason='must be positive and at most 1'
+        )
     if not len(indices):
         raise DataError('There are no indices to choose the hardest from; pass at least one.')
     # Sorted first, so that the stable sort by score below leaves equal scores in the order of their indices.
@@ -126,9 +128,11 @@ def load_difficulty(
     """
     path = Path(path)
     if kind not in get_args(Kind):
-        raise DataError(f"kind={kind!r} is unknown; use 'scores', 'votes', 'agreement' or 'indices'.")
+        raise DataArgumentError('kind', kind, "use 'scores', 'votes', 'agreement' or 'indices'", reason='is unknown')
     if models is not None and kind != 'agreement':
-        raise DataError(f"models={models} has no meaning with kind={kind!r}; leave it out or use kind='agreement'.")
+        raise DataArgumentError(
+            'models', models, "leave it out or use kind='agreement'", reason=f'has no meaning with kind={kind!r}'
+        )
     count, share = len(labels), None
     if kind == 'indices':
         # With this share hardest() over all examples chooses exactly the listed ones.

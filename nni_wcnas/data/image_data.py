@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .augmentation import normalise
 from .batch import BatchDataset, BatchRequest, BatchSampler
-from .error import DataError
+from .error import DataArgumentError, DataError
 from .seeding import derive_generator
 from .shortcut import with_shortcut
 from .split import halves, rank_in_class
@@ -131,12 +131,16 @@ class ImageData(pytorch_lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         if batch_size < 2:
-            raise DataError(f'batch_size={batch_size} is too small for batch normalisation; use at least 2.')
+            raise DataArgumentError(
+                'batch_size', batch_size, 'use at least 2', reason='is too small for batch normalisation'
+            )
         if num_workers < 0:
-            raise DataError(f'num_workers={num_workers} must not be negative; use 0 to load in this process.')
+            raise DataArgumentError(
+                'num_workers', num_workers, 'use 0 to load in this process', reason='must not be negative'
+            )
         if num_workers and device not in (None, 'cpu'):
-            raise DataError(
-                f'num_workers={num_workers} prepare batches on the CPU, not on {device}; give one of the two.'
+            raise DataArgumentError(
+                'num_workers', num_workers, 'give one of the two', reason=f'prepare batches on the CPU, not on {device}'
             )
         # torchvision and timm do these one image after the other, on the CPU.
         named: dict[str, Any] = {'crop': crop, 'color_jitter': color_jitter, 'auto_augment': auto_augment}
@@ -149,8 +153,9 @@ class ImageData(pytorch_lightning.LightningDataModule):
         if shortcut is not None:
             images = with_shortcut(images, shortcut, 0.95 if strength is None else strength)
         elif strength is not None:
-            raise DataError(
-                f'strength={strength} is that of a shortcut, and there is none; give one, or leave strength out.'
+            raise DataArgumentError(
+                'strength', strength, 'give one, or leave strength out',
+                reason='is that of a shortcut, and there is none',
             )
         # `images` stays where it was made: reference models and fingerprints work on the CPU. Only the loaders' stores
         # move.
@@ -265,7 +270,7 @@ class ImageData(pytorch_lightning.LightningDataModule):
             If there is no such part, or ``per_class`` is not positive.
         """
         if per_class < 1:
-            raise DataError(f'per_class={per_class} must be at least 1.')
+            raise DataArgumentError('per_class', per_class, 'be at least 1')
         positions, store = self._positions(part), self._store(part)
         labels = store.labels.cpu()[positions]
         # Positions in the store, ascending; the stable sort by label keeps this order within a class.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import nni
 import torch
 
-from .error import DataError
+from .error import DataArgumentError, DataError
 from .image_data import DataOptions, ImageData
 from .split import interleave
 from .store import FileStore, ImageSet
@@ -72,9 +72,11 @@ class ImageFolder(ImageData):
     ) -> None:
         root = Path(root)
         if image_size < 8:
-            raise DataError(f'image_size={image_size} is too small; use at least 8.')
+            raise DataArgumentError('image_size', image_size, 'use at least 8', reason='is too small')
         if not 0 < crop_pct <= 1:
-            raise DataError(f'crop_pct={crop_pct} must lie above 0 and at most at 1; use 1 to keep all of it.')
+            raise DataArgumentError(
+                'crop_pct', crop_pct, 'use 1 to keep all of it', reason='must lie above 0 and at most at 1'
+            )
         if not root.is_dir():
             raise DataError(f'The folder {root} does not exist; pass the folder that holds one folder for each class.')
         train, test = _files(root)

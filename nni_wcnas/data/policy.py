@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from .error import DataError
+from .error import DataArgumentError
 from .seeding import seeded_globals
 
 __all__ = ['named_policy']
@@ -55,9 +55,10 @@ def named_policy(
             policy(Image.new('RGB', (image_size, image_size)))
     except (AssertionError, ValueError, TypeError) as error:
         reason = f' ({error})' if str(error) else ''
-        raise DataError(
-            f"auto_augment={name!r} is not one of timm's policies{reason}; write it as 'rand-m9-mstd0.5', "
-            f"'augmix-m3-w3', 'original-mstd0.5', 'v0' or '3a', with numbers of your own."
+        raise DataArgumentError(
+            'auto_augment', name,
+            "write it as 'rand-m9-mstd0.5', 'augmix-m3-w3', 'original-mstd0.5', 'v0' or '3a', with numbers of your own",
+            reason=f"is not one of timm's policies{reason}",
         ) from error
     return policy
 

@@ -31,7 +31,7 @@ from nni_wcnas.tensor_file import TensorFileError, read_tensors, write_tensors
 
 from .augmentation import Augmentation
 from .cache import cache_folder
-from .error import DataError
+from .error import DataArgumentError, DataError
 from .image_data import ImageData
 from .seeding import derive_generator, derive_seed
 from .split import rank_in_class
@@ -159,7 +159,9 @@ def reference_models(
         If ``epochs`` is not positive, a class has a single example, or the cache cannot be used.
     """
     if epochs is not None and epochs < 1:
-        raise DataError(f'epochs={epochs} must be at least 1; leave it out for a value that fits the data set.')
+        raise DataArgumentError(
+            'epochs', epochs, 'leave it out for a value that fits the data set', reason='must be at least 1'
+        )
     chosen = data.train_indices
     # 250 000 images over both folds, where this gives from 4 to 15 epochs.
     epochs = epochs or min(15, max(4, 250_000 // len(chosen)))

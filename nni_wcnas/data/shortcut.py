@@ -35,7 +35,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from .error import DataError
+from .error import DataArgumentError
 from .seeding import derive_generator
 from .store import ImageSet, ImageStore
 
@@ -167,9 +167,11 @@ def with_shortcut(images: ImageSet, shortcut: str, strength: float) -> ImageSet:
         If the cue is unknown, or ``strength`` is out of range.
     """
     if shortcut not in CUES:
-        raise DataError(f'shortcut={shortcut!r} is unknown; use {", ".join(CUES)}.')
+        raise DataArgumentError('shortcut', shortcut, f"use {', '.join(CUES)}", reason='is unknown')
     if not 0 <= strength <= 1:
-        raise DataError(f'strength={strength} must be a share from 0 to 1; use 0.95 for a cue that seldom fails.')
+        raise DataArgumentError(
+            'strength', strength, 'use 0.95 for a cue that seldom fails', reason='must be a share from 0 to 1'
+        )
     classes = len(images.class_names)
     train = ShortcutStore(images.train, shortcut, _cues(images.train.labels, classes, 'train', strength), classes)
     # A strength of 1 / C makes all C cues equally likely, whatever the label: (1 - 1 / C) / (C - 1) = 1 / C.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .error import DataError
+from .error import DataArgumentError, DataError
 
 __all__ = ['halves', 'interleave', 'rank_in_class']
 
@@ -71,10 +71,12 @@ def halves(labels: Tensor, num_classes: int, split: float, limit: int | None = N
         If ``split`` or ``limit`` is out of range, or a side would lack a class.
     """
     if not 0 < split < 1:
-        raise DataError(f'split={split} must lie strictly between 0 and 1; use 0.5 for halves.')
+        raise DataArgumentError('split', split, 'use 0.5 for halves', reason='must lie strictly between 0 and 1')
     total = len(labels)
     if limit is not None and limit > total:
-        raise DataError(f'limit={limit} exceeds the {total} training examples; pass limit=None to use them all.')
+        raise DataArgumentError(
+            'limit', limit, 'pass limit=None to use them all', reason=f'exceeds the {total} training examples'
+        )
     # Cut before the limit is applied: an example is on the same side with any limit, so nothing that trains the weights
     # under one limit judges the architecture under another.
     cut = int(split * total)
@@ -83,9 +85,10 @@ def halves(labels: Tensor, num_classes: int, split: float, limit: int | None = N
     if limit is not None:
         share = int(split * limit)
         if min(share, limit - share) < num_classes:
-            raise DataError(
-                f'limit={limit} is too small: with split={split} one half would hold {min(share, limit - share)} '
-                f'examples of {num_classes} classes; pass a larger limit.'
+            raise DataArgumentError(
+                'limit', limit, 'pass a larger limit',
+                reason=f'is too small: with split={split} one half would hold {min(share, limit - share)} examples of '
+                       f'{num_classes} classes',
             )
         sides = _balanced(labels, sides[0], share), _balanced(labels, sides[1], limit - share)
     for purpose, side in zip(('weights', 'architecture'), sides, strict=True):

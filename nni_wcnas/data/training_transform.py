@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .augmentation import Augmentation
-from .error import DataError
+from .error import DataArgumentError
 from .policy import named_policy
 from .store import ImageSet
 
@@ -38,11 +38,11 @@ def training_transform(
         If an argument is out of range.
     """
     if not 0 <= cutout <= images.image_size:
-        raise DataError(
-            f'cutout={cutout} must lie between 0 and the image size {images.image_size}; use 0 for no cutout.'
+        raise DataArgumentError(
+            'cutout', cutout, 'use 0 for no cutout', reason=f'must lie between 0 and the image size {images.image_size}'
         )
     if crop not in ('padded', 'resized'):
-        raise DataError(f"crop={crop!r} is unknown; use 'padded' or 'resized'.")
+        raise DataArgumentError('crop', crop, "use 'padded' or 'resized'", reason='is unknown')
     return Augmentation(
         # An eighth of the side at each border, as RandomCrop(32, padding=4).
         padding=images.image_size // 8 if augment and crop == 'padded' else 0,
@@ -66,8 +66,9 @@ def _jitter(given: float | Sequence[float]) -> tuple[float, ...]:
     is_possible = len(numbers) in (3, 4) and all(math.isfinite(number) and number >= 0 for number in numbers)
     # The hue is a circle: 0.5 is half-way around, and torchvision allows no more.
     if not is_possible or max(numbers[3:], default=0) > 0.5:
-        raise DataError(
-            f'color_jitter={given} must be one number, three or four (brightness, contrast, saturation, hue), none '
-            'negative and the hue at most 0.5; use 0 for none.'
+        raise DataArgumentError(
+            'color_jitter', given, 'use 0 for none',
+            reason='must be one number, three or four (brightness, contrast, saturation, hue), none negative and the '
+                   'hue at most 0.5',
         )
     return numbers if any(numbers) else ()

@@ -22,6 +22,7 @@ from typing import Any
 
 from torch import Tensor
 
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional import affine, tone
 from nni_wcnas.functional.blur import gaussian_blur
 from nni_wcnas.functional.cutout import cutout
@@ -179,13 +180,15 @@ def chosen_operations(choice: OperationChoice) -> tuple[Operation, ...]:
     """
     if isinstance(choice, str):
         if choice not in _SETS:
-            raise ValueError(f'operations={choice!r} is no set; use {" or ".join(_SETS)}, or a list of operations')
+            raise InvalidArgument(
+                'operations', choice, f"use {' or '.join(_SETS)}, or a list of operations", reason='is no set'
+            )
         return chosen_operations(_SETS[choice])
     unknown = [name for name in choice if name not in OPERATIONS]
     if unknown:
-        raise ValueError(f'operations: {unknown[0]!r} is not one of {", ".join(OPERATIONS)}')
+        raise InvalidArgument('operations', unknown[0], f'hold only {", ".join(OPERATIONS)}')
     if len(set(choice)) != len(choice) or len(choice) < 2:
-        raise ValueError(f'operations must be at least two different ones to pair, not {list(choice)}')
+        raise InvalidArgument('operations', list(choice), 'be at least two different ones to pair')
     # Names alone are ranges that are all the usual ones.
     ranges: Mapping[str, Sequence[float] | None] = choice if isinstance(choice, Mapping) else dict.fromkeys(choice)
     return tuple(_within(OPERATIONS[name], values) for name, values in ranges.items())
@@ -197,11 +200,13 @@ def _within(operation: Operation, values: Sequence[float] | None) -> Operation:
         return operation
     name, lowest = operation.name, -math.inf if operation.is_signed else 0.0
     if name in _WITHOUT_VALUE:
-        raise ValueError(f'operations: {name} has no range, so {list(values)} does nothing; give it null')
+        raise InvalidArgument(
+            'operations', {name: list(values)}, 'give it null', reason=f'does nothing, as {name} has no range'
+        )
     # A signed value may lie on both sides of 0: its sign is drawn, so the range need not be symmetric.
     highest = _HIGHEST.get(name, math.inf)
     if len(values) != 2 or not lowest <= values[0] < values[1] <= highest or math.inf in map(abs, values):
         limits = f'low < high{"" if operation.is_signed else ", both at least 0"}'
         limits += f' and at most {highest:g}' if highest < math.inf else ''
-        raise ValueError(f'operations: the range of {name} must be [low, high] with {limits}, not {list(values)}')
+        raise InvalidArgument('operations', list(values), f'give as the range of {name} [low, high] with {limits}')
     return _named(name, float(values[0]), float(values[1]))

@@ -9,6 +9,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from nni_wcnas.errors import DivergedError
+
 __all__ = ['hessian_product', 'largest_eigenvalue']
 
 Product = Callable[[np.ndarray], np.ndarray]
@@ -75,7 +77,9 @@ def largest_eigenvalue(product: Product, size: int, seed: int = 0, tolerance: fl
     start = np.random.default_rng(seed).standard_normal(size)
     first = product(start)
     if not np.isfinite(first).all():
-        raise ValueError('the Hessian is not finite: the search diverged; lower the learning rates or clip gradients')
+        raise DivergedError(
+            'the Hessian is not finite: the search diverged', 'lower the learning rates or clip gradients'
+        )
     # ARPACK refuses a matrix of one row, and one that is zero. In both cases H v = h v for any v, so one entry tells h.
     if size == 1 or not first.any():
         return float(first[0] / start[0])

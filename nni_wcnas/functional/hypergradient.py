@@ -23,6 +23,8 @@ from typing import Literal, NamedTuple, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from nni_wcnas.errors import InvalidArgument
+
 __all__ = [
     'Parameters',
     'By',
@@ -249,7 +251,7 @@ def implicit_product(
 def _check_by(by: By) -> By:
     """Return the name of a way to take products; refuse any other."""
     if by not in ('finite_difference', 'exact'):
-        raise ValueError(f"by must be 'finite_difference' or 'exact', not {by!r}")
+        raise InvalidArgument('by', by, "be 'finite_difference' or 'exact'")
     return by
 
 

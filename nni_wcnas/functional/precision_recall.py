@@ -15,6 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nni_wcnas.errors import InvalidArgument
+
 __all__ = ['precision_recall']
 
 _ROWS = 1000
@@ -44,7 +46,7 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> tuple[float
     (0.5, 1.0)
     """
     if k < 1:
-        raise ValueError(f'k must be at least 1, not {k}')
+        raise InvalidArgument('k', k, 'be at least 1')
     if min(len(real), len(generated)) <= k:
         raise ValueError(
             f'There are {len(real)} real and {len(generated)} generated points, too few for k={k} neighbours of each; '

@@ -13,6 +13,8 @@ import math
 import torch
 from torch import Tensor
 
+from nni_wcnas.errors import InvalidArgument
+
 __all__ = ['check_temperature', 'chosen', 'gumbel', 'switched']
 
 
@@ -25,7 +27,7 @@ def check_temperature(temperature: float) -> None:
         If the temperature is not positive and finite.
     """
     if not 0 < temperature < math.inf:
-        raise ValueError(f'temperature must be positive and finite, but is {temperature}.')
+        raise InvalidArgument('temperature', temperature, 'be positive and finite')
 
 
 def gumbel(*shape: int, like: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from nni_wcnas.errors import InvalidArgument
+
 __all__ = ['Regularizer', 'easy_weights']
 
 Regularizer = Literal['binary', 'linear', 'logarithmic', 'mixture']
@@ -60,4 +62,4 @@ def easy_weights(losses: Tensor, threshold: float, regularizer: Regularizer) -> 
         # The derivative is 0 where loss - z / (v + z / lambda) = 0, that is v = z / loss - z / lambda. The paper's
         # z = lambda1 lambda2 / (lambda1 - lambda2) is lambda for lambda1 = lambda and lambda2 = lambda / 2.
         return (threshold / losses.clamp(min=1e-12) - 1).clamp(0, 1)
-    raise ValueError(f'regularizer must be one of {", ".join(get_args(Regularizer))}, not {regularizer!r}')
+    raise InvalidArgument('regularizer', regularizer, f"be one of {', '.join(get_args(Regularizer))}")

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nni_wcnas.contracts import Hypergradient, Lookahead, Parameters, Step, TrainingPass
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.hypergradient import (
     RADIUS,
     By,
@@ -69,14 +70,14 @@ class Unrolled(Hypergradient):
 
     def __post_init__(self) -> None:
         if self.by not in ('finite_difference', 'exact'):
-            raise ValueError(f"by must be 'finite_difference' or 'exact', not {self.by!r}")
+            raise InvalidArgument('by', self.by, "be 'finite_difference' or 'exact'")
         if self.radius is not None and self.by == 'exact':
-            raise ValueError(
-                f"by='exact' perturbs nothing, so radius={self.radius} would do nothing; leave it out, or give "
-                "by='finite_difference' as well"
+            raise InvalidArgument(
+                'radius', self.radius, "leave it out, or give by='finite_difference' as well",
+                reason="does nothing with by='exact', which perturbs nothing",
             )
         if self.radius is not None and not 0 < self.radius < math.inf:
-            raise ValueError(f'radius must be positive and finite, not {self.radius}')
+            raise InvalidArgument('radius', self.radius, 'be positive and finite')
 
     def ahead(self, step: Step, *, reuse: bool = False) -> Lookahead:
         """Return W' by a training pass at W and A, and the way back from it to A.

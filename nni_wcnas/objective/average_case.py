@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nni_wcnas.contracts import ArchitectureUpdate, Objective, Step
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.frozen import constants
 from nni_wcnas.functional.hypergradient import gradient
 from nni_wcnas.objective.descent import descent
@@ -37,7 +38,7 @@ class AverageCase(Objective):
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+            raise InvalidArgument('every', self.every, 'be at least 1 batch')
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
         """Return dA of the mean loss of the validation batch."""

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import ArchitectureUpdate, Objective, Step
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.objective.weighted import weighted_step
 
 __all__ = ['ConditionalValueAtRisk']
@@ -58,9 +59,9 @@ class ConditionalValueAtRisk(Objective):
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
-            raise ValueError(f'share must be above 0 and at most 1, not {self.share}')
+            raise InvalidArgument('share', self.share, 'be above 0 and at most 1')
         if self.every < 1:
-            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+            raise InvalidArgument('every', self.every, 'be at least 1 batch')
 
     def weights(self, losses: Tensor) -> Tensor:
         """Return v, how much each example counts, shape ``(N,)``; the entries add up to q N.

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import ArchitectureUpdate, Losses, Objective, Parameters, Step
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.objective.groups import read_groups
 from nni_wcnas.objective.weighted import weighted_step
 
@@ -63,9 +64,9 @@ class GroupWorstCase(Objective):
 
     def __post_init__(self) -> None:
         if not 0 < self.step_size < math.inf:
-            raise ValueError(f'step_size must be positive and finite, not {self.step_size}')
+            raise InvalidArgument('step_size', self.step_size, 'be positive and finite')
         if self.every < 1:
-            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+            raise InvalidArgument('every', self.every, 'be at least 1 batch')
         if self.groups is not None:
             if not isinstance(self.groups, (str, Path)):
                 object.__setattr__(self, 'groups', tuple(self.groups))  # A settings file holds a list.
@@ -85,9 +86,8 @@ class GroupWorstCase(Objective):
             When the numbers differ; the message gives both.
         """
         if self.groups is not None and len(read_groups(self.groups)) != count:
-            raise ValueError(
-                f'groups has {len(read_groups(self.groups))} numbers, and there are {count} training examples; give '
-                'one for each'
+            raise InvalidArgument(
+                'groups', len(read_groups(self.groups)), f'be one number for each of the {count} training examples'
             )
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:

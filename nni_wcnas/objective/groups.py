@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nni_wcnas.errors import InvalidArgument, InvalidFile
+
 __all__ = ['read_groups']
 
 
@@ -32,8 +34,9 @@ def read_groups(groups: str | Path | Sequence[int]) -> Tensor:
     """
     values = _read(Path(groups)) if isinstance(groups, (str, Path)) else np.asarray(groups)
     if values.dtype.kind not in 'iu' or values.ndim != 1 or not len(values):
-        raise ValueError(
-            f'groups are {values.dtype} of shape {values.shape}; give one whole number for each training example'
+        raise InvalidArgument(
+            'groups', groups, 'give one whole number for each training example',
+            reason=f'is {values.dtype} of shape {values.shape}',
         )
     # The inverse of `unique` is the rank of each number among those that occur: an index into a vector of groups.
     return torch.from_numpy(np.unique(values, return_inverse=True)[1].astype(np.int64))
@@ -42,14 +45,14 @@ def read_groups(groups: str | Path | Sequence[int]) -> Tensor:
 def _read(path: Path) -> np.ndarray:
     """Read an array of whole numbers from a ``.npy`` file, or from a text with one a line."""
     if not path.is_file():
-        raise ValueError(f'the file of groups {path} does not exist; pass the path of a .npy or a text file')
+        raise InvalidFile('groups', path, 'pass the path of a .npy or a text file', reason='does not exist')
     try:
         if path.suffix == '.npy':
             # Without pickles, which would run code of the file.
             return np.asarray(np.load(path, allow_pickle=False))
         return np.loadtxt(path, dtype=np.int64, ndmin=1)
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(
-            f'the file of groups {path} is neither a readable .npy array nor a text with a whole number a line; save '
-            'it with numpy.save'
+        raise InvalidFile(
+            'groups', path, 'save it with numpy.save',
+            reason='is neither a readable .npy array nor a text with a whole number a line',
         ) from error

@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import ArchitectureUpdate, Moment, Objective, Parameters, Step
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.bandits import drawn, optimistic, probabilities
 from nni_wcnas.objective.weighted import weighted_step
 
@@ -68,11 +69,11 @@ class InstanceHardness(Objective):
 
     def __post_init__(self) -> None:
         if self.bandit not in get_args(Bandit):
-            raise ValueError(f'bandit must be one of {", ".join(get_args(Bandit))}, not {self.bandit!r}')
+            raise InvalidArgument('bandit', self.bandit, f"be one of {', '.join(get_args(Bandit))}")
         if not 0 < self.share <= 1:
-            raise ValueError(f'share must be above 0 and at most 1, not {self.share}')
+            raise InvalidArgument('share', self.share, 'be above 0 and at most 1')
         if self.every < 1:
-            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+            raise InvalidArgument('every', self.every, 'be at least 1 batch')
 
     def temperature(self, episode: int) -> float:
         """Return the temperature T of an episode, counted from 0."""

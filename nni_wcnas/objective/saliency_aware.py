@@ -52,6 +52,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import ArchitectureUpdate, Batch, Losses, Objective, Parameters, Step
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.hypergradient import (
     added,
     full_precision,
@@ -106,16 +107,16 @@ class SaliencyAware(Objective):
 
     def __post_init__(self) -> None:
         if not 0 <= self.trade_off < math.inf:
-            raise ValueError(f'trade_off must be 0 or more and finite, not {self.trade_off}')
+            raise InvalidArgument('trade_off', self.trade_off, 'be 0 or more and finite')
         if not 0 < self.epsilon < 1:
-            raise ValueError(f'epsilon must be above 0 and below 1, as pixels are in [0, 1], not {self.epsilon}')
+            raise InvalidArgument('epsilon', self.epsilon, 'be above 0 and below 1, as pixels are in [0, 1]')
         if not 0 < self.step_size < self.epsilon:
-            raise ValueError(f'step_size must be above 0 and below epsilon={self.epsilon}, not {self.step_size}')
+            raise InvalidArgument('step_size', self.step_size, f'be above 0 and below epsilon={self.epsilon}')
         if self.steps < 1:
-            raise ValueError(f'steps must be at least 1, not {self.steps}')
+            raise InvalidArgument('steps', self.steps, 'be at least 1')
         for name in ('every', 'saliency_every'):
             if getattr(self, name) < 1:
-                raise ValueError(f'{name} must be at least 1 batch, not {getattr(self, name)}')
+                raise InvalidArgument(name, getattr(self, name), 'be at least 1 batch')
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
         """Return dA of the validation losses of W2' and W1'.

@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nni_wcnas.contracts import ArchitectureUpdate, Losses, Noise, Objective, Parameters, Step, Tester
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.random_state import untouched_random_state
 from nni_wcnas.objective.descent import descent
 
@@ -78,12 +79,12 @@ class SelectedExamples(Objective):
 
     def __post_init__(self) -> None:
         if self.pairs < _BLOCK:
-            raise ValueError(f'pairs must be at least {_BLOCK}, one block of them, not {self.pairs}')
+            raise InvalidArgument('pairs', self.pairs, f'be at least {_BLOCK}, one block of them')
         for name in ('average_weight', 'selection_lr'):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f'{name} must be 0 or more and finite, not {getattr(self, name)}')
+                raise InvalidArgument(name, getattr(self, name), 'be 0 or more and finite')
         if self.every < 1:
-            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+            raise InvalidArgument('every', self.every, 'be at least 1 batch')
 
     def architecture_step(self, step: Step) -> ArchitectureUpdate:
         """Return dA of the weighted loss, estimated on one block; the selection variables of the block learn."""

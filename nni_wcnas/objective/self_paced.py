@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import ArchitectureUpdate, Moment, Objective, Step
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.self_paced import Regularizer, easy_weights
 from nni_wcnas.objective.weighted import weighted_step
 
@@ -60,13 +61,13 @@ class SelfPaced(Objective):
 
     def __post_init__(self) -> None:
         if self.regularizer not in get_args(Regularizer):
-            raise ValueError(f'regularizer must be one of {", ".join(get_args(Regularizer))}, not {self.regularizer!r}')
-        if not 0 < self.initial <= self.final < 1:
-            raise ValueError(
-                f'initial and final must be shares with 0 < initial <= final < 1, not {self.initial} and {self.final}'
-            )
+            raise InvalidArgument('regularizer', self.regularizer, f"be one of {', '.join(get_args(Regularizer))}")
+        if not 0 < self.final < 1:
+            raise InvalidArgument('final', self.final, 'be above 0 and below 1')
+        if not 0 < self.initial <= self.final:
+            raise InvalidArgument('initial', self.initial, f'be above 0 and at most final ({self.final})')
         if self.every < 1:
-            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+            raise InvalidArgument('every', self.every, 'be at least 1 batch')
 
     def share(self, moment: Moment) -> float:
         """Return the share of a batch above the threshold: from ``initial`` to ``final`` over the epochs after the

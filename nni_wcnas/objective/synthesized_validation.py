@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import ArchitectureUpdate, HyperparameterUpdate, Losses, Noise, Objective, Step, Tester
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.hypergradient import gradients
 from nni_wcnas.objective.adversary import teach
 from nni_wcnas.objective.descent import descent
@@ -69,17 +70,19 @@ class SynthesizedValidation(Objective):
 
     def __post_init__(self) -> None:
         if not 0 <= self.real_share < 1:
-            raise ValueError(
-                f'real_share must be at least 0 and below 1, not {self.real_share}; for real images alone take '
-                'objective=AverageCase()'
+            raise InvalidArgument(
+                'real_share', self.real_share, 'for real images alone take objective=AverageCase()',
+                reason='is not at least 0 and below 1',
             )
         if self.every < 1:
-            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+            raise InvalidArgument('every', self.every, 'be at least 1 batch')
         if not 0 <= self.hyperparameter_lr < math.inf:
-            raise ValueError(f'hyperparameter_lr must be 0 or more and finite, not {self.hyperparameter_lr}')
+            raise InvalidArgument('hyperparameter_lr', self.hyperparameter_lr, 'be 0 or more and finite')
         if self.hyperparameter_lr and not self.trains_tester:
-            raise ValueError('hyperparameter_lr does nothing for a generator that does not learn; set it to 0, or '
-                             'trains_tester=True')
+            raise InvalidArgument(
+                'hyperparameter_lr', self.hyperparameter_lr, 'set it to 0, or trains_tester=True',
+                reason='does nothing for a generator that does not learn',
+            )
 
     @property
     def trains_generator(self) -> bool:  # type: ignore[override]

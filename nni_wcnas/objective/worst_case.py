@@ -61,6 +61,7 @@ from nni_wcnas.contracts import (
     Step,
     Tester,
 )
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.decorrelation import decorrelation
 from nni_wcnas.functional.hypergradient import (
     added,
@@ -117,11 +118,11 @@ class WorstCase(Objective):
     def __post_init__(self) -> None:
         for name in ('trade_off', 'average_weight', 'decov'):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f'{name} must be 0 or more and finite, not {getattr(self, name)}')
+                raise InvalidArgument(name, getattr(self, name), 'be 0 or more and finite')
         if not 0 < self.hyperparameter_lr < math.inf:
-            raise ValueError(f'hyperparameter_lr must be positive and finite, not {self.hyperparameter_lr}')
+            raise InvalidArgument('hyperparameter_lr', self.hyperparameter_lr, 'be positive and finite')
         if self.every < 1:
-            raise ValueError(f'every must be at least 1 batch, not {self.every}')
+            raise InvalidArgument('every', self.every, 'be at least 1 batch')
 
     @property
     def needs_auxiliary(self) -> bool:  # type: ignore[override]

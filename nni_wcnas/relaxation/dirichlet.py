@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import CellLayout, Moment, Weighting
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.dirichlet import concentration, divergence_from_uniform, sampled
 
 __all__ = ['Dirichlet']
@@ -61,11 +62,13 @@ class Dirichlet(Weighting):
 
     def __post_init__(self) -> None:
         if self.anchor not in ('l2', 'kl'):
-            raise ValueError(f"anchor must be 'l2' (weight decay) or 'kl' (a penalty), not {self.anchor!r}")
+            raise InvalidArgument('anchor', self.anchor, "be 'l2' (weight decay) or 'kl' (a penalty)")
         if self.anchor == 'l2' and self.scale != 1e-3:
-            raise ValueError(f"scale={self.scale} does nothing with anchor='l2'; leave it out, or take anchor='kl'")
+            raise InvalidArgument(
+                'scale', self.scale, "leave it out, or take anchor='kl'", reason="does nothing with anchor='l2'"
+            )
         if not 0 < self.scale < math.inf:
-            raise ValueError(f"scale must be positive and finite, not {self.scale}; for no penalty take anchor='l2'")
+            raise InvalidArgument('scale', self.scale, "be positive and finite, or anchor be 'l2' for no penalty")
 
     @property
     def is_penalised(self) -> bool:  # type: ignore[override]  # the contract's default is a plain value

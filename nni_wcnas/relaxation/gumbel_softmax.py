@@ -39,6 +39,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import Moment, Weighting
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.relaxed_choices import chosen
 
 __all__ = ['GumbelSoftmax']
@@ -74,7 +75,7 @@ class GumbelSoftmax(Weighting):
     def __post_init__(self) -> None:
         for name in ('initial_temperature', 'final_temperature'):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f'{name} must be positive and finite, as 10 or 0.1, not {getattr(self, name)}')
+                raise InvalidArgument(name, getattr(self, name), 'be positive and finite, as 10 or 0.1')
 
     @property
     def is_sparse(self) -> bool:  # type: ignore[override]  # the contract's default is a plain value

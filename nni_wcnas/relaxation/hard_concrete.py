@@ -38,6 +38,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import CellLayout, Moment, Weighting
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.hard_concrete import activation_probability, gates
 
 __all__ = ['HardConcrete']
@@ -92,16 +93,18 @@ class HardConcrete(Weighting):
     def __post_init__(self) -> None:
         for name in ('initial_temperature', 'final_temperature'):
             if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f'{name} must be positive and finite, as 10 or 0.1, not {getattr(self, name)}')
-        if not -math.inf < self.low < 0 or not 1 < self.high < math.inf:
-            raise ValueError(f'low must be below 0 and high above 1, as -0.1 and 1.1, not {self.low} and {self.high}')
+                raise InvalidArgument(name, getattr(self, name), 'be positive and finite, as 10 or 0.1')
+        if not -math.inf < self.low < 0:
+            raise InvalidArgument('low', self.low, 'be below 0 and finite, as -0.1')
+        if not 1 < self.high < math.inf:
+            raise InvalidArgument('high', self.high, 'be above 1 and finite, as 1.1')
         if not 0 <= self.dropout < 1:
-            raise ValueError(f'dropout must be at least 0 and below 1, not {self.dropout}')
+            raise InvalidArgument('dropout', self.dropout, 'be at least 0 and below 1')
         if self.active < 1:
-            raise ValueError(f'active must be at least 1 operation, not {self.active}')
+            raise InvalidArgument('active', self.active, 'be at least 1 operation')
         for name in ('skip_weight', 'group_weight', 'path_weight', 'margin'):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f'{name} must be 0 or more and finite, not {getattr(self, name)}')
+                raise InvalidArgument(name, getattr(self, name), 'be 0 or more and finite')
 
     @property
     def is_penalised(self) -> bool:  # type: ignore[override]  # the contract's default is a plain value

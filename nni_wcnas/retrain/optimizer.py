@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.nearest_name import nearest_name
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ def check_optimizer(recipe: Recipe) -> None:
         return
     if name.removeprefix(_LOOKAHEAD) not in optimizer_names():
         nearest = nearest_name(name.lower(), optimizer_names())
-        raise ValueError(f'optimizer is {name!r}, which is none of those of timm that can be used here: did you mean '
-                         f'{nearest!r}?')
+        raise InvalidArgument(
+            'optimizer', name, f'did you mean {nearest!r}?', reason='is none of those of timm that can be used here'
+        )
     from torch import nn
 
     try:
@@ -58,7 +60,7 @@ def check_optimizer(recipe: Recipe) -> None:
         make_optimizer(nn.Linear(2, 2).parameters(), recipe)
     except (ImportError, AssertionError, RuntimeError, ValueError, TypeError) as error:
         reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
-        raise ValueError(f'optimizer is {name!r}, which cannot be made here ({reason}): give another') from error
+        raise InvalidArgument('optimizer', name, 'give another', reason=f'cannot be made here ({reason})') from error
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:

@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypedDict
 
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.nearest_name import nearest_name
 from nni_wcnas.retrain.optimizer import check_optimizer
 
@@ -150,26 +151,30 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InvalidArgument('seed', self.seed, 'be 0 or more')
         if self.epochs < 1:
-            raise ValueError(f'epochs is {self.epochs}: give at least 1')
+            raise InvalidArgument('epochs', self.epochs, 'be at least 1')
         if not 0 <= self.drop_path < 1:
-            raise ValueError(f'drop_path is {self.drop_path}, but it is a chance: give a number from 0 to below 1')
+            raise InvalidArgument('drop_path', self.drop_path, 'be a chance, from 0 to below 1')
         # Only the upper ends are checked here; the next loop refuses negative numbers, infinities and NaN for all.
         for name in ('momentum', 'label_smoothing', 'ema_decay'):
             if getattr(self, name) >= 1:
-                raise ValueError(f'{name} is {getattr(self, name)}: give a number from 0 to below 1')
+                raise InvalidArgument(name, getattr(self, name), 'be a number from 0 to below 1')
         for name in ('lr', 'min_lr', 'warmup', 'momentum', 'weight_decay', 'gradient_clip', 'auxiliary_weight',
                      'label_smoothing', 'ema_decay', 'adversarial_steps', 'max_macs'):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f'{name} is {value}: give a finite number that is not negative')
+                raise InvalidArgument(name, value, 'be a finite number that is not negative')
         if self.min_lr > self.lr:
-            raise ValueError(f'min_lr is {self.min_lr}, above lr ({self.lr}), so the rate would rise: lower it')
+            raise InvalidArgument(
+                'min_lr', self.min_lr, 'lower it', reason=f'is above lr ({self.lr}), so the rate would rise'
+            )
         for name, known in RECIPE_CHOICES.items():
             if getattr(self, name) not in known and (name, getattr(self, name)) != ('stem', None):
-                raise ValueError(f'{name} is {getattr(self, name)!r}: give one of {", ".join(map(repr, known))}')
+                raise InvalidArgument(name, getattr(self, name), f'be one of {", ".join(map(repr, known))}')
         if self.decay == 'linear' and self.epochs <= _LAST:
-            raise ValueError(f'epochs is {self.epochs}, but the linear decay has {_LAST} last ones: give more')
+            raise InvalidArgument('epochs', self.epochs, f'be more than the {_LAST} last ones of the linear decay')
         # Last, as it makes an optimiser from the numbers above.
         check_optimizer(self)
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nni_wcnas.contracts import Moment, Schedule, Supernet
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.schedule.single_stage import SingleStage
 from nni_wcnas.schedule.stopping import StopRule
 
@@ -65,15 +66,15 @@ class HessianEigenvalue(StopRule):
 
     def __post_init__(self) -> None:
         if isinstance(self.inner, HessianEigenvalue):
-            raise ValueError('inner is a HessianEigenvalue itself; one is enough')
+            raise InvalidArgument('inner', self.inner, 'one is enough', reason='is a HessianEigenvalue itself')
         if self.window < _LEAST or self.window % 2 == 0:
-            raise ValueError(f'window must be an odd number of measurements, at least {_LEAST}, not {self.window}')
+            raise InvalidArgument('window', self.window, f'be an odd number of measurements, at least {_LEAST}')
         if not 0 < self.factor < math.inf:
-            raise ValueError(f'factor must be positive and finite, not {self.factor}')
+            raise InvalidArgument('factor', self.factor, 'be positive and finite')
         if self.start < 0:
-            raise ValueError(f'start must be 0 or a later epoch, not {self.start}')
+            raise InvalidArgument('start', self.start, 'be 0 or a later epoch')
         if self.every < 1:
-            raise ValueError(f'every must be at least 1 epoch, not {self.every}')
+            raise InvalidArgument('every', self.every, 'be at least 1 epoch')
 
     def sample(self, supernet: Supernet, moment: Moment) -> dict[str, Any] | None:
         """Measure where it is time; return the architecture before the rise, if there was one."""

@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nni_wcnas.contracts import CellLayout, CellScores, Schedule, Stage
+from nni_wcnas.errors import InvalidArgument
 
 __all__ = ['Progressive']
 
@@ -69,37 +70,42 @@ class Progressive(Schedule):
     def __post_init__(self) -> None:
         count = len(self.operations) + 1
         if count == 1:
-            raise ValueError('operations must say how many stay after each stage but the last, as (5, 3), and is empty')
+            raise InvalidArgument(
+                'operations', self.operations, 'say how many stay after each stage but the last, as (5, 3)'
+            )
         for name, wanted in (('operations', count - 1), ('num_cells', count), ('shares', count)):
             given = getattr(self, name)
             if given is None:
                 continue
             object.__setattr__(self, name, tuple(given))  # A settings file holds a list.
             if len(given) != wanted:
-                raise ValueError(
-                    f'{name} has {len(given)} numbers, and operations {count - 1}: give operations one or more, and '
-                    f'{wanted} as {name}'
+                raise InvalidArgument(
+                    name, list(given), f'give operations one or more, and {wanted} as {name}',
+                    reason=f'has {len(given)} numbers, and operations {count - 1}',
                 )
             if min(given) <= 0:
-                raise ValueError(f'{name} must be positive, not {list(given)}')
+                raise InvalidArgument(name, list(given), 'be positive')
         if any(number > 1 and number != int(number) for number in self.operations):
-            raise ValueError(f'operations must be whole numbers, or shares below 1, not {list(self.operations)}')
+            raise InvalidArgument('operations', list(self.operations), 'be whole numbers, or shares below 1')
         if any(later > earlier for earlier, later in zip(self.operations, self.operations[1:])):
-            raise ValueError(f'operations must not rise from stage to stage, not {list(self.operations)}')
+            raise InvalidArgument('operations', list(self.operations), 'not rise from stage to stage')
         if self.num_cells is not None and len(set(self.num_cells)) > 1 and not self.is_fresh:
-            raise ValueError('num_cells changes, and new cells have no weights to carry over: use is_fresh=True')
+            raise InvalidArgument(
+                'num_cells', list(self.num_cells), 'use is_fresh=True',
+                reason='changes, and new cells have no weights to carry over',
+            )
         shares = self.shares or ()
         if not self.is_fresh and any(later > earlier for earlier, later in zip(shares, shares[1:])):
-            raise ValueError(
-                f'shares must not rise from stage to stage, not {list(shares)}: weights are carried over to operations '
-                'that are as wide or wider; use is_fresh=True'
+            raise InvalidArgument(
+                'shares', list(shares), 'use is_fresh=True',
+                reason='rises from stage to stage, and weights are carried over to operations as wide or wider',
             )
         if self.epochs is not None and self.epochs < 1:
-            raise ValueError(f'epochs must be at least 1, not {self.epochs}')
+            raise InvalidArgument('epochs', self.epochs, 'be at least 1')
         if self.warmup < 0 or (self.epochs is not None and self.warmup >= self.epochs):
-            raise ValueError(
-                f'warmup must be 0 or more and leave some of the {self.epochs} epochs of a stage to search in, '
-                f'not {self.warmup}'
+            raise InvalidArgument(
+                'warmup', self.warmup,
+                f'be 0 or more and leave some of the {self.epochs} epochs of a stage to search in'
             )
 
     def stages(self, cells: Sequence[CellLayout]) -> tuple[Stage, ...]:

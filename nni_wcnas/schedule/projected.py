@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nni_wcnas.contracts import CellLayout, CellScores, Moment, Schedule, Stage, Supernet
+from nni_wcnas.errors import InvalidArgument
 
 __all__ = ['Projected']
 
@@ -64,15 +65,15 @@ class Projected(Schedule):
         for name in ('epochs', 'tune_epochs'):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f'{name} must be at least 1, not {value}')
+                raise InvalidArgument(name, value, 'be at least 1')
         if self.warmup < 0 or (self.epochs is not None and self.warmup >= self.epochs):
-            raise ValueError(
-                f'warmup must be 0 or more and leave some of the {self.epochs} epochs to search in, not {self.warmup}'
+            raise InvalidArgument(
+                'warmup', self.warmup, f'be 0 or more and leave some of the {self.epochs} epochs to search in'
             )
         if self.criterion not in ('accuracy', 'loss'):
-            raise ValueError(f"criterion must be 'accuracy' or 'loss', not {self.criterion!r}")
+            raise InvalidArgument('criterion', self.criterion, "be 'accuracy' or 'loss'")
         if not 0 < self.learning_rate_factor < math.inf:
-            raise ValueError(f'learning_rate_factor must be positive and finite, not {self.learning_rate_factor}')
+            raise InvalidArgument('learning_rate_factor', self.learning_rate_factor, 'be positive and finite')
 
     def stages(self, cells: Sequence[CellLayout]) -> tuple[Stage, Stage]:
         """Return two stages: the search, and the decisions."""

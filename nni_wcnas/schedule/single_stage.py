@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nni_wcnas.contracts import CellLayout, Schedule, Stage
+from nni_wcnas.errors import InvalidArgument
 
 __all__ = ['SingleStage']
 
@@ -36,13 +37,13 @@ class SingleStage(Schedule):
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.epochs < 1:
-            raise ValueError(f'epochs must be at least 1, not {self.epochs}')
+            raise InvalidArgument('epochs', self.epochs, 'be at least 1')
         if self.warmup < 0:
-            raise ValueError(f'warmup must be 0 or more epochs, not {self.warmup}')
+            raise InvalidArgument('warmup', self.warmup, 'be 0 or more epochs')
         if self.epochs is not None and self.warmup >= self.epochs:
-            raise ValueError(
-                f'warmup={self.warmup} leaves none of the {self.epochs} epochs to search in; '
-                'lower warmup or raise epochs'
+            raise InvalidArgument(
+                'warmup', self.warmup, 'lower warmup or raise epochs',
+                reason=f'leaves none of the {self.epochs} epochs to search in',
             )
 
     def stages(self, cells: Sequence[CellLayout]) -> tuple[Stage]:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nni_wcnas.contracts import Moment, Schedule, Supernet
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.schedule.single_stage import SingleStage
 from nni_wcnas.schedule.stopping import StopRule
 
@@ -49,7 +50,7 @@ class SkipCount(StopRule):
 
     def __post_init__(self) -> None:
         if self.limit < 1:
-            raise ValueError(f'limit must be at least 1 skip connection, not {self.limit}')
+            raise InvalidArgument('limit', self.limit, 'be at least 1 skip connection')
 
     def sample(self, supernet: Supernet, moment: Moment) -> dict[str, Any] | None:
         """Return the cells of this epoch, if a normal one has too many skips; None lets the search go on."""

@@ -9,6 +9,7 @@ from nni.nas.nn.pytorch import Cell
 from torch import nn
 
 from nni_wcnas.contracts import Stage, Transform
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.search.members import Members
 from nni_wcnas.spaces.nasbench201 import DenseCell
 from nni_wcnas.supernet.relaxed_edges import candidate_factories
@@ -35,7 +36,7 @@ def check_transforms(transforms: Sequence[Transform]) -> None:
     kinds = [type(transform).__name__ for transform in transforms]
     twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
     if twice is not None:
-        raise ValueError(f'transforms hold {twice} twice; keep one of them')
+        raise InvalidArgument('transforms', kinds, 'keep one of them', reason=f'holds {twice} twice')
     # A cell has room for one extra operation on each edge.
     extra = [type(transform).__name__ for transform in transforms if transform.extra is not None]
     if len(extra) > 1:
@@ -157,7 +158,7 @@ _NEEDS_CELLS: dict[str, Callable[[Members], bool]] = {
 def _check_without_cells(members: Members, cell_options: Sequence[str]) -> None:
     """Refuse what acts on cells, for a space that has none."""
     if cell_options:
-        raise ValueError(f'{cell_options[0]}=True acts on cells, and this space has none; leave it out')
+        raise InvalidArgument(cell_options[0], True, 'leave it out', reason='acts on cells, and this space has none')
     for argument, needs in _NEEDS_CELLS.items():
         if needs(members):
             member = getattr(members, argument)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import ArchitectureUpdate, Batch, Losses, Parameters, Step
+from nni_wcnas.errors import DivergedError
 from nni_wcnas.functional.frozen import constants
 from nni_wcnas.functional.hypergradient import full_precision
 from nni_wcnas.search.host import Host
@@ -55,16 +56,16 @@ class Iteration:
 
         Raises
         ------
-        ValueError
+        DivergedError
             With the names of those that are not.
         """
         lost = [name for name, value in values.items() if not value.isfinite().all()]
         if lost:
             has_tester = self.host.objective.needs_tester
             tester = ', those of the tester and the auxiliary model included,' if has_tester else ''
-            raise ValueError(
-                f'The search diverged in epoch {self.host.trainer.current_epoch}: {", ".join(lost)} not finite; '
-                f'lower the learning rates{tester} or clip gradients'
+            raise DivergedError(
+                f'The search diverged in epoch {self.host.trainer.current_epoch}: {", ".join(lost)} not finite',
+                f'lower the learning rates{tester} or clip gradients',
             )
 
     def _step(self, batch: dict[str, Any], batch_idx: int) -> Step:

@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from nni_wcnas.contracts import Moment, Stage
+from nni_wcnas.errors import InvalidArgument
 
 __all__ = ['Annealing', 'Stages']
 
@@ -44,9 +45,9 @@ class Stages:
         self.starts = [0, *accumulate(self.lengths)][:-1]
         for stage, length in zip(self.stages, self.lengths):
             if 0 < length <= stage.warmup:
-                raise ValueError(
-                    f'warmup={stage.warmup} leaves none of the {length} epochs to search in; lower warmup or raise '
-                    'max_epochs'
+                raise InvalidArgument(
+                    'warmup', stage.warmup, 'lower warmup or raise max_epochs',
+                    reason=f'leaves none of the {length} epochs to search in',
                 )
 
     @property

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nni_wcnas.contracts import CellGenotype, CellLayout, CellScores, Choice, Selection
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.selection.rows import Rows, best_of_each_edge, finite_rows
 
 __all__ = ['Magnitude']
@@ -40,7 +41,7 @@ class Magnitude(Selection):
 
     def __post_init__(self) -> None:
         if self.by not in ('probability', 'logit'):
-            raise ValueError(f"by must be 'probability' or 'logit', not {self.by!r}")
+            raise InvalidArgument('by', self.by, "be 'probability' or 'logit'")
 
     def select(self, scores: CellScores) -> CellGenotype:
         """Keep the ``num_ops_per_node`` strongest edges of each node, each with its strongest operation.

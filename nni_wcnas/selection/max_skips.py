@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from torch import inf
 
 from nni_wcnas.contracts import CellGenotype, CellScores, Selection
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.selection.magnitude import Magnitude
 
 __all__ = ['MaxSkips']
@@ -45,7 +46,7 @@ class MaxSkips(Selection):
 
     def __post_init__(self) -> None:
         if self.limit < 0:
-            raise ValueError(f'limit must be 0 or more skip connections, not {self.limit}')
+            raise InvalidArgument('limit', self.limit, 'be 0 or more skip connections')
 
     def select(self, scores: CellScores) -> CellGenotype:
         """Select until few enough skips are left, or only those that have no alternative.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import CellGenotype, CellLayout, Choice
+from nni_wcnas.errors import DivergedError
 
 __all__ = ['Rows', 'best_of_each_edge', 'finite_rows']
 
@@ -18,14 +19,14 @@ def finite_rows(matrix: Tensor) -> Rows:
 
     Raises
     ------
-    ValueError
+    DivergedError
         When one is not finite: a diverged search has no cell.
     """
     # Minus infinity passes, as the logit of a pruned candidate. NaN does not: it compares false with everything.
     if not (matrix < torch.inf).all():
-        raise ValueError(
-            'the architecture parameters are not finite, so no cell can be read off: the search diverged; '
-            'lower the learning rates or clip gradients'
+        raise DivergedError(
+            'the architecture parameters are not finite, so no cell can be read off: the search diverged',
+            'lower the learning rates or clip gradients',
         )
     return matrix.tolist()
 

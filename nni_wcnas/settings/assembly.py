@@ -14,6 +14,7 @@ from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import hardest, load_difficulty
 from nni_wcnas.data.reference import Reference
 from nni_wcnas.data.training_transform import is_image_by_image
+from nni_wcnas.errors import InvalidArgument, InvalidFile
 from nni_wcnas.evaluator import SearchEvaluator
 from nni_wcnas.functional.random_state import untouched_random_state
 from nni_wcnas.options import AXES, build, option
@@ -87,14 +88,18 @@ def make_space(settings: Settings, data: ImageData) -> Any:
     # Our spaces call it num_classes, NNI's hub num_labels; a space takes one of them or neither.
     for key in ('num_classes', 'num_labels'):
         if arguments.get(key, data.num_classes) != data.num_classes:
-            raise ValueError(
-                f'{key} is {arguments[key]}, but {data.name} has {data.num_classes} classes; leave {key} out'
+            raise InvalidArgument(
+                key, arguments[key], f'leave {key} out',
+                reason=f'does not fit {data.name}, which has {data.num_classes} classes',
             )
         if key in accepted:
             arguments[key] = data.num_classes
     # NNI's hub takes a list for a choice of the depth.
     if isinstance(arguments.get('num_cells'), (list, tuple)):
-        raise ValueError('num_cells is a list, and a supernet of cells has one depth; give one number')
+        raise InvalidArgument(
+            'num_cells', arguments['num_cells'], 'give one number',
+            reason='is a list, and a supernet of cells has one depth',
+        )
     # The NDS spaces of NNI's hub have their number of classes built in, by the argument `dataset`.
     classes = 1000 if arguments.get('dataset') == 'imagenet' else 10
     if isinstance(factory, type) and issubclass(factory, NDS) and data.num_classes != classes:
@@ -117,14 +122,18 @@ def make_tester(settings: Settings, data: ImageData) -> Tester:
     arguments = {'num_classes': data.num_classes, 'image_size': data.image_size, **section}
     for key in ('num_classes', 'image_size'):
         if arguments[key] != getattr(data, key):
-            raise ValueError(f'{key} is {arguments[key]}, but {data.name} has {getattr(data, key)}; leave {key} out')
+            raise InvalidArgument(
+                key, arguments[key], f'leave {key} out',
+                reason=f'does not fit {data.name}, which has {getattr(data, key)}',
+            )
     if arguments.get('pretrained') == AUTO:
         # The file is made before a search begins; to check settings, or to describe the tester, there is none yet.
         del arguments['pretrained']
     name, pretrained = arguments.pop('name'), arguments.get('pretrained')
     if pretrained is not None and not Path(pretrained).is_file():
-        raise ValueError(
-            f'there is no pretrained file {pretrained}; make it with `nni-wcnas pretrain`, or write `pretrained: auto`'
+        raise InvalidFile(
+            'pretrained', pretrained, 'make it with `nni-wcnas pretrain`, or write `pretrained: auto`',
+            reason='does not exist',
         )
     return build('tester', name, **arguments)
 

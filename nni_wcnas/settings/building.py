@@ -8,13 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from nni_wcnas.contracts import GenerativeTester
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.objective import GroupWorstCase
 from nni_wcnas.options import option
 from nni_wcnas.search.compatibility import CELL_OPTIONS, check_space
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.document import Document
 from nni_wcnas.settings.problems import Problem, for_settings
-from nni_wcnas.settings.schema import AUTO, Settings
+from nni_wcnas.settings.schema import Settings
+from nni_wcnas.settings.trial import Trial
 from nni_wcnas.settings.truth import make_truth
 from nni_wcnas.spaces.architecture import SPACES_WITH_CELLS
 from nni_wcnas.tester import make_auxiliary
@@ -25,15 +27,15 @@ SECTIONS = ('method', 'data', 'difficulty', 'space', 'truth', 'tester', 'auxilia
 """Sections of the settings whose parts are built to check them."""
 
 
-def check_values(document: Document, settings: Settings, broken: set[str]) -> list[Problem]:
+def check_values(document: Document, trial: Trial, broken: set[str]) -> list[Problem]:
     """Build each part of a search once, and collect what their factories refuse.
 
     Parameters
     ----------
     document
         The settings as they were written, with file and line of each value.
-    settings
-        The settings, with stand-ins for what is broken.
+    trial
+        The settings, with stand-ins for what is broken; it keeps the parts that can be used again.
     broken
         Sections to leave alone, such as those that were refused already.
 
@@ -43,6 +45,7 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
         All problems, in the order in which the parts are built; empty where everything can be built.
     """
     problems: list[Problem] = []
+    settings = trial.settings
 
     def attempt(section: str, make: Callable[[], Any]) -> Any:
         """Make a part; what goes wrong becomes a problem of the section, and the part None."""
@@ -50,13 +53,12 @@ def check_values(document: Document, settings: Settings, broken: set[str]) -> li
             return None if section in broken else make()
         # The spaces are NNI's: they check little, and fail in many ways.
         except Exception as error:
-            problems.append(document.problem(_sentence(error), *_blamed(document, section, str(error))))
+            problems.append(document.problem(_sentence(error), *_blamed(document, section, error)))
             return None
 
     with assembly.untouched_random_state():
-        strategy = attempt('method', lambda: assembly.make_strategy(settings))
-        # On the CPU: a check shall not fill a GPU with images.
-        data = attempt('data', lambda: assembly.make_data(settings.model_copy(update={'device': 'cpu'})))
+        strategy = attempt('method', lambda: trial.strategy)
+        data = attempt('data', lambda: trial.data_on_cpu)
         objective = None if strategy is None else strategy.objective
         if objective is not None and objective.needs_generator and 'tester' not in broken:
             problems += _without_generator(document, settings, type(objective).__name__)
@@ -103,11 +105,8 @@ def _any_data(settings: Settings) -> Any:
     return SimpleNamespace(name='the data', num_classes=classes, image_size=tester.get('image_size', 32))
 
 
-def _blamed(document: Document, section: str, message: str) -> tuple[str | int, ...]:
-    """Find the key that an error message is about.
-
-    It is ``pretrained`` where the message names that file, else the written argument that the message names first, else
-    the section as a whole.
+def _blamed(document: Document, section: str, error: Exception) -> tuple[str | int, ...]:
+    """Find the written key that an error is about: the argument that it carries, else the section as a whole.
 
     Parameters
     ----------
@@ -115,22 +114,21 @@ def _blamed(document: Document, section: str, message: str) -> tuple[str | int, 
         The settings as they were written.
     section
         Section whose part could not be built.
-    message
-        Text of the error.
+    error
+        What its factory raised; one of another package carries no argument.
 
     Returns
     -------
     tuple
         Path of keys.
     """
-    # A message about a file names its path as a word of its own.
-    whole = document.values.get(section)
-    if isinstance(whole, dict) and str(whole.get('pretrained', AUTO)) in message.split():
-        return section, 'pretrained'
-    # The keys that name an option are words such as 'name', which any message may hold.
-    written = [path for path in _paths(whole) if path[-1] not in ('name', 'preset')]
-    # Whole words only: `lr` is not found in `min_lr`, since an underscore is a letter of a word.
-    found = [(match.start(), path) for path in written if (match := re.search(rf'\b{path[-1]}\b', message))]
+    written = list(_paths(document.values.get(section)))
+    if isinstance(error, InvalidArgument):
+        return (section, *next((path for path in written if path[-1] == error.name), ()))
+    # Errors of NNI and timm, and of files, carry no argument: the first that they name is blamed. The keys that name an
+    # option are words such as 'name', which any message may hold; `lr` is no part of `min_lr`, which is one word.
+    named = [path for path in written if path[-1] not in ('name', 'preset')]
+    found = [(match.start(), path) for path in named if (match := re.search(rf'\b{path[-1]}\b', str(error)))]
     return (section, *min(found, key=lambda place: place[0])[1]) if found else (section,)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.options import OPTIONS
 from nni_wcnas.retrain.recipe import Recipe
 from nni_wcnas.settings import assembly
@@ -138,8 +139,6 @@ def _check_retraining(document: Document, settings: Settings) -> list[Problem]:
     """Find what the recipe of the retraining refuses."""
     try:
         Recipe(**settings.retrain.numbers())
-    except ValueError as error:
-        # Every message of a recipe is `<number> is <value> ...`: the number is the key.
-        key, _, rest = str(error).partition(' is ')
-        return [document.problem(f'is {rest}', 'retrain', key)]
+    except InvalidArgument as error:
+        return [document.problem(error.predicate, 'retrain', error.name)]
     return []

@@ -13,32 +13,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nni_wcnas.objective import WorstCase
-from nni_wcnas.options import AXES, OPTIONS, list_options, option
+from nni_wcnas.options import AXES, list_options, option
 from nni_wcnas.presets import PRESETS
-from nni_wcnas.settings import assembly
 from nni_wcnas.settings.building import SECTIONS, check_values
 from nni_wcnas.settings.composition import MEMBERS, innermost, spell_out
-from nni_wcnas.settings.consistency import LENGTHS, OF_B, inconsistent_numbers, is_without_b
+from nni_wcnas.settings.consistency import LENGTHS, inconsistent_numbers
 from nni_wcnas.settings.document import Document, parse_value, read_document
-from nni_wcnas.settings.members import arguments_of, check_arguments, defaults_of, validate
+from nni_wcnas.settings.members import arguments_of, check_arguments, validate
 from nni_wcnas.settings.numbers import impossible_numbers
 from nni_wcnas.settings.problems import CommandError, Problem, SettingsError
 from nni_wcnas.settings.recipe_numbers import fill_in
-from nni_wcnas.settings.schema import AUTO, AuxiliaryNumbers, SearchNumbers, Settings, versions
+from nni_wcnas.settings.resolved import NOT_NUMBERS, SUPPLIED
+from nni_wcnas.settings.schema import AUTO, AuxiliaryNumbers, SearchNumbers, Settings
+from nni_wcnas.settings.trial import Trial
 from nni_wcnas.strategy import Search
 
-__all__ = ['differing_key', 'load_settings', 'resolved']
+__all__ = ['load_settings', 'load_trial']
 
 # Keys whose values are paths, which are made absolute.
 _PATHS = (
     ('data', 'root'), ('tester', 'pretrained'), ('auxiliary', 'pretrained'), ('difficulty', 'path'), ('truth', 'table'),
     ('directory',), ('method', 'objective', 'groups'),
 )
-# By section, the arguments that are filled in from the data.
-_SUPPLIED = {'data': (), 'space': ('num_classes', 'num_labels'), 'tester': ('num_classes', 'image_size')}
-_NOT_NUMBERS = (*MEMBERS, 'mutation_hooks')
-"""Arguments of ``Search`` that are members or functions, which a settings file cannot hold as plain numbers."""
 _TYPED = ('search.', 'retrain.', 'difficulty.', 'auxiliary.', 'pretraining.')
 """Beginnings of keys in sections of plain values, where a mistake in one key leaves the others sound."""
 
@@ -51,6 +47,18 @@ def load_settings(
     build: Collection[str] = SECTIONS,
     proposer: str = 'tuner',
 ) -> Settings:
+    """Read, merge and check settings, as :func:`load_trial` does, where the parts that were built are not needed."""
+    return load_trial(path, overrides, parameters, build=build, proposer=proposer).settings
+
+
+def load_trial(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    build: Collection[str] = SECTIONS,
+    proposer: str = 'tuner',
+) -> Trial:
     """Read, merge and check the settings of one trial.
 
     Parameters
@@ -70,8 +78,8 @@ def load_settings(
 
     Returns
     -------
-    Settings
-        Complete and checked.
+    Trial
+        Complete and checked settings, with the parts that were built to check them.
 
     Raises
     ------
@@ -105,101 +113,11 @@ def load_settings(
         problems += wrong_numbers
         sound = sound.model_copy(update=_stand_ins(wrong_numbers))
     # Last, as it takes longest, and as building parts from values of wrong types would tell every mistake twice.
-    problems += check_values(document, sound, broken | (set(SECTIONS) - set(build)))
+    trial = Trial(sound)
+    problems += check_values(document, trial, broken | (set(SECTIONS) - set(build)))
     if problems or settings is None:
         raise SettingsError(problems)
-    return settings
-
-
-def resolved(settings: Settings) -> dict[str, Any]:
-    """Spell out everything that a run depends on, defaults and versions included; the result is a settings file again.
-
-    A resumed run compares this with what it wrote before. So numbers that do nothing are left out: they may change.
-    """
-    plain, strategy = settings.plain(), assembly.make_strategy(settings)
-    for name in ('monitoring', 'pretrained'):
-        plain.pop(name, None)  # They belong to the run that wrote the file.
-    if strategy.objective.needs_tester:
-        plain.setdefault('tester', dict(assembly.DEFAULT_TESTER))
-    if 'tester' in plain and not is_without_b(plain['tester']):
-        arguments = assembly.auxiliary_arguments(settings)
-        chosen = {key: arguments[key] for key in ('name', 'width') if arguments[key] is not None}
-        plain['auxiliary'] = {**chosen, **plain['auxiliary']}
-        if AUTO not in (plain['tester'].get('pretrained'), plain['auxiliary'].get('pretrained')):
-            del plain['pretraining']  # Nothing is pre-trained, so it does nothing.
-    else:
-        del plain['auxiliary'], plain['pretraining']  # There is no B, and so no V.
-    for kind in ('data', 'space', 'tester'):
-        if kind in plain:
-            defaults = defaults_of(option(kind, plain[kind]['name']).factory)
-            supplied = _SUPPLIED[kind]  # These values are the data's, not the factory's.
-            plain[kind] = {**{key: value for key, value in defaults.items() if key not in supplied}, **plain[kind]}
-    plain['data'].setdefault('seed', settings.seed)
-    method = {name: getattr(strategy, name) for name in arguments_of(Search) if name not in _NOT_NUMBERS}
-    method = {key: value for key, value in method.items() if value is not None}
-    preset = settings.method.get('preset')
-    # Numbers of the built strategy go over the preset's own defaults, for which it may take its data set's.
-    if preset is not None:
-        method = {**_preset_numbers(preset, settings, strategy), **method}
-    plain['method'] = {**method, **settings.method, **_members(settings, strategy)}
-    # Keys that act on B alone do nothing here.
-    if is_without_b(plain.get('tester')):
-        for section in (plain['method'], plain['method'].get('objective', {})):
-            for key in OF_B:
-                section.pop(key, None)
-    return {**plain, 'versions': versions()}
-
-
-def _preset_numbers(preset: str, settings: Settings, strategy: Search) -> dict[str, Any]:
-    """Return the arguments of a preset that act, with the values that its objective has.
-
-    Where the settings name another objective, the arguments of the preset's own one do nothing and are left out.
-    """
-    arguments, objective = arguments_of(option('preset', preset).factory), arguments_of(WorstCase)
-    numbers = defaults_of(option('preset', preset).factory)
-    if 'objective' in settings.method:
-        return {key: value for key, value in numbers.items() if key not in objective}
-    return {**numbers, **{key: getattr(strategy.objective, key) for key in objective if key in arguments}}
-
-
-def _members(settings: Settings, strategy: Search) -> dict[str, Any]:
-    """Spell out the members that the settings name, or without a preset those of all axes, with their defaults."""
-    sections = {axis: settings.method[axis] for axis in AXES if axis in settings.method}
-    if 'preset' not in settings.method:
-        # The registry backwards: from the class of a neutral member to its name.
-        names = {(row.axis, row.factory): row.name for row in OPTIONS}
-        sections = {axis: {'name': names[axis, type(getattr(strategy, axis))]} for axis in AXES} | sections
-    found: dict[str, Any] = {axis: _with_defaults(axis, section) for axis, section in sections.items()}
-    if 'transforms' in settings.method:
-        found['transforms'] = [_with_defaults('transform', section) for section in settings.method['transforms']]
-    return found
-
-
-def _with_defaults(axis: str, section: dict[str, Any]) -> dict[str, Any]:
-    """Spell out a member with its default numbers, except for lengths, which are the search's."""
-    defaults = defaults_of(option(axis, section['name']).factory)
-    found = {**{key: value for key, value in defaults.items() if key not in LENGTHS}, **section}
-    if 'inner' in section:
-        found['inner'] = _with_defaults(axis, section['inner'])
-    return found
-
-
-def differing_key(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
-    """Return the first dotted key that changes the result of a search and differs between two resolved settings.
-
-    Returns
-    -------
-    str or None
-        None where the settings give the same search.
-    """
-    # What the retraining, the judging and the files of a run are told may change between two starts of a search.
-    free = ('versions', 'directory', 'device', 'retrain', 'truth', 'monitoring', 'pretrained')
-    before, after = _flat(old), _flat(new)
-    for key in dict.fromkeys([*before, *after]):
-        # A key that only one of them has differs, too.
-        if key.split('.')[0] not in free and before.get(key) != after.get(key):
-            return key
-    return None
+    return trial
 
 
 # ---------------------------------------- reading
@@ -329,7 +247,7 @@ def _drop_foreign(document: Document, path: tuple[str, ...], name_key: str, name
 def _check_sections(document: Document) -> list[Problem]:
     """Check the names of options, and the names and types of their arguments, in all sections."""
     problems: list[Problem] = []
-    for kind, supplied in _SUPPLIED.items():
+    for kind, supplied in SUPPLIED.items():
         if isinstance(document.values.get(kind), dict):
             problems += _check_member(document, (kind,), kind, supplied)
     method = document.values.get('method')
@@ -376,7 +294,7 @@ def _check_member(
 def _check_method(document: Document, method: dict[str, Any]) -> list[Problem]:
     """Check the method: a preset with its arguments, any member in its place, and the numbers of ``Search``."""
     problems: list[Problem] = []
-    arguments = {name: argument for name, argument in arguments_of(Search).items() if name not in _NOT_NUMBERS}
+    arguments = {name: argument for name, argument in arguments_of(Search).items() if name not in NOT_NUMBERS}
     if 'preset' in method:
         try:
             preset = arguments_of(option('preset', method['preset']).factory)
@@ -445,12 +363,3 @@ def _stand_ins(problems: Iterable[Problem]) -> dict[str, Any]:
     is_auxiliary = any(problem.key.startswith('auxiliary') for problem in problems)
     return {'search': SearchNumbers(), **({'auxiliary': AuxiliaryNumbers()} if is_auxiliary else {})}
 
-
-def _flat(value: Any, prefix: str = '') -> dict[str, Any]:
-    """Flatten nested maps to scalars and lists by dotted key."""
-    if not isinstance(value, Mapping):
-        return {prefix: value}
-    found: dict[str, Any] = {}
-    for key, part in value.items():
-        found |= _flat(part, f'{prefix}.{key}' if prefix else str(key))
-    return found

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import Moment, Parameters
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.simplex import to_simplex
 from nni_wcnas.smoothing.radius import GrowingRadius
 
@@ -52,7 +53,7 @@ class AdversarialSmoothing(GrowingRadius):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps < 1:
-            raise ValueError(f'steps must be at least 1, not {self.steps}')
+            raise InvalidArgument('steps', self.steps, 'be at least 1')
 
     def perturbed(self, weights: Parameters, loss: Callable[[Parameters], Tensor], moment: Moment) -> Parameters | None:
         """Return the weights at the end of the ascent; None where the loss of the batch has not risen."""

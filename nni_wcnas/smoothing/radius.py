@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import Moment, Smoothing
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.simplex import to_simplex
 
 __all__ = ['GrowingRadius']
@@ -35,9 +36,9 @@ class GrowingRadius(Smoothing):
 
     def __post_init__(self) -> None:
         if not 0 < self.epsilon <= 1:
-            raise ValueError(f'epsilon must be above 0 and at most 1, as 0.3, not {self.epsilon}')
+            raise InvalidArgument('epsilon', self.epsilon, 'be above 0 and at most 1, as 0.3')
         if not 0 <= self.initial <= self.epsilon:
-            raise ValueError(f'initial must be at least 0 and at most epsilon ({self.epsilon}), not {self.initial}')
+            raise InvalidArgument('initial', self.initial, f'be at least 0 and at most epsilon ({self.epsilon})')
 
     def radius(self, moment: Moment) -> float:
         """Return the radius of a moment: linear, from ``initial`` up to one step short of ``epsilon``."""

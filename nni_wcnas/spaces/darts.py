@@ -11,6 +11,7 @@ from nni.nas.nn.pytorch import Cell, LayerChoice, ModelSpace, model_context
 from torch import Tensor, nn
 
 from nni_wcnas.contracts import CellLayout, Edge
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.spaces.candidates import restrictions
 from nni_wcnas.spaces.operations import OPERATIONS, PRIMITIVES, FactorizedReduce, ReLUConvNorm, build_operation
 from nni_wcnas.spaces.stem import build_stem
@@ -173,23 +174,23 @@ def _check(width: int, num_cells: int, num_classes: int, operations: Sequence[st
     """Refuse arguments of the space that are out of range or unknown."""
     unknown = [name for name in operations if name not in OPERATIONS]
     if unknown:
-        raise ValueError(f'operations: {unknown[0]!r} is not one of {", ".join(OPERATIONS)}')
+        raise InvalidArgument('operations', unknown[0], f'hold only {", ".join(OPERATIONS)}')
     if len(set(operations)) != len(operations) or not set(operations) - {'none'}:
-        raise ValueError(f'operations must be distinct and hold at least one besides none, not {list(operations)}')
+        raise InvalidArgument('operations', list(operations), 'be distinct and hold at least one besides none')
     if width < 2 or width % 2:
-        raise ValueError(
-            f'width must be an even number of channels (a skip that reduces splits them in two), not {width}'
-        )
+        raise InvalidArgument('width', width, 'be an even number of channels (a skip that reduces splits them in two)')
     if num_cells < 3:
-        raise ValueError(f'num_cells must be at least 3 (two of them reduce the resolution), not {num_cells}')
-    if num_classes < 2 or num_nodes < 1:
-        raise ValueError(f'num_classes must be at least 2 and num_nodes at least 1, not {num_classes} and {num_nodes}')
+        raise InvalidArgument('num_cells', num_cells, 'be at least 3 (two of them reduce the resolution)')
+    if num_classes < 2:
+        raise InvalidArgument('num_classes', num_classes, 'be at least 2')
+    if num_nodes < 1:
+        raise InvalidArgument('num_nodes', num_nodes, 'be at least 1')
 
 
 def _check_stem(stem: str, views: Sequence[str] | None) -> None:
     """Refuse an unknown stem or unknown views."""
     if stem not in ('cifar', 'imagenet'):
-        raise ValueError(f"stem must be 'cifar' or 'imagenet', not {stem!r}")
+        raise InvalidArgument('stem', stem, "be 'cifar' or 'imagenet'")
     if views is not None:
         check_views(views)
 

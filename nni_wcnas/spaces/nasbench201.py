@@ -16,6 +16,7 @@ from nni.nas.nn.pytorch import LayerChoice, ModelSpace, MutableModule, model_con
 from nni.nas.space import current_model
 from torch import Tensor, nn
 
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.spaces.architecture_string import from_string, to_string
 from nni_wcnas.spaces.candidates import DENSE_LABEL, DENSE_NODES
 from nni_wcnas.spaces.operations import BENCHMARK_PRIMITIVES, OPERATIONS, ReLUConvNorm, build_operation
@@ -139,14 +140,12 @@ def _check(width: int, num_cells: int, num_classes: int, operations: Sequence[st
     """Refuse arguments of the space that are out of range or unknown."""
     unknown = [name for name in operations if name not in OPERATIONS]
     if unknown:
-        raise ValueError(f'operations: {unknown[0]!r} is not one of {", ".join(OPERATIONS)}')
+        raise InvalidArgument('operations', unknown[0], f'hold only {", ".join(OPERATIONS)}')
     if len(set(operations)) != len(operations) or not set(operations) - {'none'}:
-        raise ValueError(f'operations must be distinct and hold at least one besides none, not {list(operations)}')
-    if width < 1 or num_cells < 1 or num_classes < 2:
-        raise ValueError(
-            f'width and num_cells must be at least 1 and num_classes at least 2, not {width}, {num_cells} and '
-            f'{num_classes}'
-        )
+        raise InvalidArgument('operations', list(operations), 'be distinct and hold at least one besides none')
+    for name, value, least in (('width', width, 1), ('num_cells', num_cells, 1), ('num_classes', num_classes, 2)):
+        if value < least:
+            raise InvalidArgument(name, value, f'be at least {least}')
 
 
 def _edge_operation(

@@ -17,6 +17,7 @@ from nni.mutable import Sample
 from nni.nas.nn.pytorch import LayerChoice, ModelSpace, model_context
 from torch import Tensor, nn
 
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.spaces.stem import build_stem
 from nni_wcnas.spaces.views import VIEW_LABEL, VIEWS, check_views
 
@@ -49,8 +50,10 @@ class ViewNetwork(ModelSpace):
     def __init__(self, width: int = 16, num_classes: int = 10, views: Sequence[str] = tuple(VIEWS)) -> None:
         super().__init__()
         check_views(views)
-        if width < 1 or num_classes < 2:
-            raise ValueError(f'width must be at least 1 and num_classes at least 2, not {width} and {num_classes}')
+        if width < 1:
+            raise InvalidArgument('width', width, 'be at least 1')
+        if num_classes < 2:
+            raise InvalidArgument('num_classes', num_classes, 'be at least 2')
         self._arguments: dict[str, Any] = {'width': width, 'num_classes': num_classes, 'views': tuple(views)}
         # The view and its first convolution are one candidate: shared, the convolution would learn for the mixture of
         # views.

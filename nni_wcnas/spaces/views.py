@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nni_wcnas.errors import InvalidArgument
+
 __all__ = ['VIEWS', 'VIEW_LABEL', 'VIEW_NOTES', 'Blurred', 'Cropped', 'Luminance', 'Normalised', 'check_views']
 
 VIEW_LABEL = 'view'
@@ -77,6 +79,6 @@ def check_views(views: Sequence[str]) -> None:
     """
     unknown = [view for view in views if view not in VIEWS]
     if unknown:
-        raise ValueError(f'views: {unknown[0]!r} is not one of {", ".join(VIEWS)}')
+        raise InvalidArgument('views', unknown[0], f'hold only {", ".join(VIEWS)}')
     if len(set(views)) != len(views) or len(views) < 2:
-        raise ValueError(f'views must be at least two different ones to choose from, not {list(views)}')
+        raise InvalidArgument('views', list(views), 'be at least two different ones to choose from')

@@ -33,6 +33,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import SGD
 
 from nni_wcnas.contracts import Auxiliary, NamedOptimizer, Parameters, SGDStep
+from nni_wcnas.errors import InvalidArgument, InvalidFile
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.tester import storage
 from nni_wcnas.tester.gan import GAN
@@ -129,7 +130,7 @@ class TiedAuxiliary(_SGDAuxiliary):
                  weight_decay: float = 3e-4, min_lr: float = 1e-3, gradient_clip_val: float | None = None,
                  pretrained: str | Path | None = None):
         if hidden < 1:
-            raise ValueError(f'The head needs at least one hidden unit, but hidden is {hidden}.')
+            raise InvalidArgument('hidden', hidden, 'be at least one unit of the head')
         super().__init__(lr, min_lr, momentum, weight_decay, gradient_clip_val)
         # A tuple hides the tester from nn.Module. Registered, its parameters would be among those of V, and be moved
         # and saved twice.
@@ -205,8 +206,13 @@ def _load(model: Auxiliary, path: str | Path) -> None:
     """Load the auxiliary model's state from a file of pre-training; raise ValueError if it has none that fits."""
     state = storage.read(path)['auxiliary']
     if state is None:
-        raise ValueError(f'{path} holds no auxiliary model; pre-train with one, or leave pretrained out.')
+        raise InvalidFile(
+            'pretrained', path, 'pre-train with one, or leave pretrained out', reason='holds no auxiliary model'
+        )
     if storage.shapes(model.state_dict()) != storage.shapes(state):
-        raise ValueError(f'{path} holds an auxiliary model of other shapes; choose the one that it was pre-trained '
-                         'with, for a tied one the same hidden, or pre-train again.')
+        raise InvalidFile(
+            'pretrained', path,
+            'choose the one that it was pre-trained with, for a tied one the same hidden, or pre-train again',
+            reason='holds an auxiliary model of other shapes',
+        )
     model.load_state_dict(state)

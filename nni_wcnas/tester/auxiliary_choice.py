@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from nni_wcnas.contracts import Auxiliary, Parameters, Tester
+from nni_wcnas.errors import InvalidArgument, InvalidFile
 from nni_wcnas.tester import storage
 from nni_wcnas.tester.auxiliary import TiedAuxiliary, TimmAuxiliary
 from nni_wcnas.tester.gan import GAN
@@ -61,12 +62,14 @@ def make_auxiliary(
     name, own = options.pop('name', None) or default_auxiliary(type(tester)), options.pop('pretrained', None)
     width = options.pop('width', None)
     if width is not None and name != SMALL_RESNET:
-        raise ValueError(f'width={width} is of {SMALL_RESNET}, and {name!r} has none; leave it out.')
+        raise InvalidArgument('width', width, 'leave it out', reason=f'is of {SMALL_RESNET}, and {name!r} has none')
     # A file of its own comes before the tester's. The latter need not hold an auxiliary model, the former must.
     file: Any = getattr(tester, 'pretrained', None) if own is None else own
     stored = None if file is None else storage.read(file)['auxiliary']
     if own is not None and stored is None:
-        raise ValueError(f'{file} holds no auxiliary model; pre-train with one, or leave pretrained out.')
+        raise InvalidFile(
+            'pretrained', file, 'pre-train with one, or leave pretrained out', reason='holds no auxiliary model'
+        )
     if name == 'tied':
         model: Auxiliary = _tied(tester, stored, options)
     else:
@@ -81,8 +84,10 @@ def make_auxiliary(
         _logger.info('The auxiliary model %s starts untrained.', name)
         return model
     if storage.shapes(stored) != storage.shapes(model.state_dict()):
-        raise ValueError(f'{file} holds another auxiliary model than {name!r}; '
-                         'choose the one that it was pre-trained with, or pre-train again.')
+        raise InvalidFile(
+            'pretrained', file, 'choose the one that it was pre-trained with, or pre-train again',
+            reason=f'holds another auxiliary model than {name!r}',
+        )
     model.load_state_dict(stored)
     return model
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from nni_wcnas.contracts import Parameters
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.orthogonality import orthogonality
 from nni_wcnas.tester.discriminator import Discriminator, Trunk
 from nni_wcnas.tester.gan_arguments import COMMON, check_common
@@ -124,6 +125,6 @@ def _check(settings: dict[str, Any]) -> None:
     """Raise ValueError if an argument is out of its range."""
     check_common(settings, positive=('width',))
     if settings['learns'] not in ('discriminator', 'architecture'):
-        raise ValueError(f'learns must be \'discriminator\' or \'architecture\', but is {settings["learns"]!r}.')
+        raise InvalidArgument('learns', settings['learns'], "be 'discriminator' or 'architecture'")
     if not 0 <= settings['orthogonal'] < math.inf:
-        raise ValueError(f'orthogonal must not be negative and be finite, but is {settings["orthogonal"]}.')
+        raise InvalidArgument('orthogonal', settings['orthogonal'], 'not be negative and be finite')

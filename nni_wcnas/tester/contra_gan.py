@@ -33,6 +33,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from nni_wcnas.contracts import Losses, Parameters
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.gan_losses import discriminator_hinge, generator_hinge
 from nni_wcnas.tester.contrastive_discriminator import ContrastiveDiscriminator
@@ -159,7 +160,7 @@ def _check(settings: dict[str, Any]) -> None:
     """Raise ValueError if an argument is out of its range."""
     check_common(settings, positive=('width', 'embedding_size'))
     if settings['learns'] not in ('hyperparameters', 'discriminator'):
-        raise ValueError(f'learns must be \'hyperparameters\' or \'discriminator\', but is {settings["learns"]!r}.')
+        raise InvalidArgument('learns', settings['learns'], "be 'hyperparameters' or 'discriminator'")
     for name in ('weight', 'temperature'):
         if not 0 < settings[name] < math.inf:
-            raise ValueError(f'{name} must be positive and finite, but is {settings[name]}.')
+            raise InvalidArgument(name, settings[name], 'be positive and finite')

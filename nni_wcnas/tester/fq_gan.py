@@ -34,6 +34,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from nni_wcnas.contracts import Losses, Parameters
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.functional.gan_losses import discriminator_hinge, generator_hinge
 from nni_wcnas.functional.quantisation import Statistics
@@ -173,8 +174,8 @@ def _check(settings: dict[str, Any]) -> None:
     """Raise ValueError if an argument is out of its range."""
     check_common(settings, positive=('width', 'dictionary_size'))
     if settings['learns'] not in ('hyperparameters', 'discriminator'):
-        raise ValueError(f'learns must be \'hyperparameters\' or \'discriminator\', but is {settings["learns"]!r}.')
+        raise InvalidArgument('learns', settings['learns'], "be 'hyperparameters' or 'discriminator'")
     if not 0 < settings['momentum'] < 1:
-        raise ValueError(f'momentum must lie strictly between 0 and 1, but is {settings["momentum"]}.')
+        raise InvalidArgument('momentum', settings['momentum'], 'lie strictly between 0 and 1')
     if not 0 < settings['weight'] < math.inf:
-        raise ValueError(f'weight must be positive and finite, but is {settings["weight"]}.')
+        raise InvalidArgument('weight', settings['weight'], 'be positive and finite')

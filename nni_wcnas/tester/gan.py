@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from nni_wcnas.contracts import Auxiliary, Batch, Losses, NamedOptimizer, Noise, SGDStep
+from nni_wcnas.errors import InvalidFile
 from nni_wcnas.tester import storage
 from nni_wcnas.tester.adversarial_networks import AdversarialNetworks
 from nni_wcnas.tester.gan_arguments import SEARCH_ONLY
@@ -212,7 +213,9 @@ class GAN(AdversarialNetworks):
         try:
             self.load_state_dict({**contents['tester'], **kept})
         except RuntimeError as error:
-            raise ValueError(f'{path} does not hold the whole state of a tester; pre-train again.') from error
+            raise InvalidFile(
+                'pretrained', path, 'pre-train again', reason='does not hold the whole state of a tester'
+            ) from error
         self.generator.load_state_dict(self.average.module.state_dict())
         self.is_trained = True
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.tester.sgd import check_rates
 
 __all__ = ['COMMON', 'IMAGE_SIZES', 'SEARCH_ONLY', 'check_common']
@@ -40,15 +41,18 @@ def check_common(settings: dict[str, Any], *, positive: Sequence[str]) -> None:
         If a value is out of its range; it names the argument and the range.
     """
     if settings['image_size'] not in IMAGE_SIZES:
-        raise ValueError(f'image_size must be one of {IMAGE_SIZES}, but is {settings["image_size"]}; '
-                         'resize the data to one of them.')
+        raise InvalidArgument(
+            'image_size', settings['image_size'], 'resize the data to one of them',
+            reason=f'is not one of {IMAGE_SIZES}',
+        )
     for name in ('num_classes', 'latent', *positive):
         if settings[name] < 1:
-            raise ValueError(f'{name} must be at least 1, but is {settings[name]}.')
-    if not 0 <= settings['ema_decay'] <= 1 or settings['ema_start'] < 0:
-        raise ValueError('ema_decay must lie in [0, 1] and ema_start must not be negative, '
-                         f'but they are {settings["ema_decay"]} and {settings["ema_start"]}.')
+            raise InvalidArgument(name, settings[name], 'be at least 1')
+    if not 0 <= settings['ema_decay'] <= 1:
+        raise InvalidArgument('ema_decay', settings['ema_decay'], 'lie in [0, 1]')
+    if settings['ema_start'] < 0:
+        raise InvalidArgument('ema_start', settings['ema_start'], 'not be negative')
     if not 0 < settings['discriminator_lr'] < math.inf:
-        raise ValueError(f'discriminator_lr must be positive and finite, but is {settings["discriminator_lr"]}.')
+        raise InvalidArgument('discriminator_lr', settings['discriminator_lr'], 'be positive and finite')
     check_rates('generator', settings['generator_lr'], settings['min_lr'], settings['generator_momentum'],
                 settings['generator_weight_decay'], settings['generator_gradient_clip_val'])

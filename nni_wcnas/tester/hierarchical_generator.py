@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.tester.generator import BASE_SIZE, UpBlock, count_blocks, draw_weights
 
 __all__ = ['HierarchicalGenerator', 'VectorBatchNorm']
@@ -72,8 +73,10 @@ class HierarchicalGenerator(nn.Module):
         num_blocks = count_blocks(image_size)
         self.part, rest = divmod(latent, num_blocks + 1)
         if rest:
-            raise ValueError(f'latent is {latent}, and images of {image_size} pixels are made of {num_blocks + 1} '
-                             f'equal parts of it; choose a multiple of {num_blocks + 1}, such as 120.')
+            raise InvalidArgument(
+                'latent', latent, f'choose a multiple of {num_blocks + 1}, such as 120',
+                reason=f'is not {num_blocks + 1} equal parts, of which images of {image_size} pixels are made',
+            )
         self.width = width
         self.shared = nn.Embedding(num_classes, _SHARED)
         self.linear = nn.Linear(self.part, width * BASE_SIZE ** 2)

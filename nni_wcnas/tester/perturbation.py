@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import Batch, Noise, Parameters, Tester
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.attacks import pgd
 from nni_wcnas.functional.image_range import signed_to_unit, unit_to_signed
 from nni_wcnas.tester.real_images import check_images, drawn_images
@@ -92,9 +93,9 @@ class Perturbation(Tester):
         super().__init__()
         check_images(num_classes, image_size)
         if not 0 < epsilon < math.inf:
-            raise ValueError(f'epsilon must be above 0 and finite, but is {epsilon}.')
+            raise InvalidArgument('epsilon', epsilon, 'be above 0 and finite')
         if steps < 1:
-            raise ValueError(f'steps must be at least 1, but is {steps}.')
+            raise InvalidArgument('steps', steps, 'be at least 1')
         # Plain numbers: the tester has no parameters, and nothing to save.
         self.num_classes, self.image_size = num_classes, image_size
         self.epsilon, self.steps, self.random_start = epsilon, steps, random_start

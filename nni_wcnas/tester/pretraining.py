@@ -32,6 +32,7 @@ from typing import Any
 from tqdm import tqdm
 
 from nni_wcnas.contracts import Auxiliary, Batch
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.random_state import random_state, restore_random_state
 from nni_wcnas.tester.batch_stream import BatchStream
 from nni_wcnas.tester.gan import GAN
@@ -98,7 +99,7 @@ def pretrain(tester: GAN | ImagePolicy, auxiliary: Auxiliary | None, batches: Ca
     if not isinstance(tester, GAN) and (steps or epochs):
         raise ValueError(_idle(tester, 'steps' if steps else 'epochs'))
     if checkpoint_every < 1:
-        raise ValueError(f'checkpoint_every must be at least 1, but is {checkpoint_every}.')
+        raise InvalidArgument('checkpoint_every', checkpoint_every, 'be at least 1')
     played, taught = lengths(
         isinstance(tester, GAN), auxiliary is not None, steps=steps, epochs=epochs, auxiliary_steps=auxiliary_steps,
         auxiliary_epochs=auxiliary_epochs, batches_of_an_epoch=lambda: _count(batches),
@@ -136,9 +137,9 @@ def _game(tester: GAN | ImagePolicy, discriminator_steps: int | None, lr: float 
         return {}
     recipe = tester.recipe
     discriminator_steps = recipe.discriminator_steps if discriminator_steps is None else discriminator_steps
-    if discriminator_steps < 1 or core_set < 1:
-        raise ValueError('discriminator_steps and core_set must be at least 1, '
-                         f'but are {discriminator_steps} and {core_set}.')
+    for name, value in (('discriminator_steps', discriminator_steps), ('core_set', core_set)):
+        if value < 1:
+            raise InvalidArgument(name, value, 'be at least 1')
     return {'discriminator_steps': discriminator_steps, 'lr': recipe.lr if lr is None else lr, 'top_k': top_k,
             'core_set': core_set}
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from nni_wcnas.errors import InvalidArgument
+
 __all__ = ['STEPS', 'Lengths', 'lengths']
 
 STEPS = 1000
@@ -67,8 +69,10 @@ def _steps(name: str, steps: int | None, epochs: int | None, batches: Callable[[
     """Return a length in steps, given in steps or in epochs; None where neither is given."""
     for key, value in ((f'{name}steps', steps), (f'{name}epochs', epochs)):
         if value is not None and value < 0:
-            raise ValueError(f'{key} must not be negative, but is {value}.')
+            raise InvalidArgument(key, value, 'not be negative')
     if steps is not None and epochs is not None:
-        raise ValueError(f'{name}steps={steps} and {name}epochs={epochs} are two lengths; give one of them.')
+        raise InvalidArgument(
+            f'{name}steps', steps, 'give one of them', reason=f'and {name}epochs={epochs} are two lengths'
+        )
     # A last, incomplete step counts, so that every image is used.
     return math.ceil(epochs * batches() / each) if epochs is not None else steps

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from nni_wcnas.contracts import Auxiliary, Batch, Losses, Noise
+from nni_wcnas.errors import DivergedError
 from nni_wcnas.functional.core_set import core_set as chosen_points
 from nni_wcnas.functional.core_set import embedded
 from nni_wcnas.functional.random_state import random_state, restore_random_state
@@ -107,7 +108,7 @@ class PretrainingRun:
 
     @torch.no_grad()
     def refuse_saturation(self) -> None:
-        """Raise RuntimeError if the generator can learn no more: where every pixel is -1 or 1, the slope of tanh is 0.
+        """Raise DivergedError if the generator can learn no more: where every pixel is -1 or 1, the slope of tanh is 0.
 
         Its losses may be finite all the same: Adam moves each weight by the learning rate, whatever the gradient.
         """
@@ -119,7 +120,9 @@ class PretrainingRun:
         restore_random_state(random)
         # One pixel that is finite and inside (-1, 1) is enough.
         if not (images.isfinite() & (images.abs() < 1)).any():
-            raise RuntimeError('The tester has diverged: every pixel of its images is saturated; lower lr.')
+            raise DivergedError(
+                'The tester has diverged: every pixel of its images is saturated', 'lower lr', 'generator'
+            )
 
     def write(self, path: str | Path) -> None:
         """Write the checkpoint: the tester, the auxiliary model, and the state of this run."""
@@ -206,9 +209,9 @@ class PretrainingRun:
 
 
 def _finite(losses: Losses) -> dict[str, float]:
-    """Return the losses as numbers; raise RuntimeError if one is not finite."""
+    """Return the losses as numbers; raise DivergedError if one is not finite."""
     values = {name: loss.item() for name, loss in losses.items()}
     for name, value in values.items():
         if not math.isfinite(value):
-            raise RuntimeError(f'The tester has diverged: its {name} loss is {value}; lower lr.')
+            raise DivergedError(f'The tester has diverged: its {name} loss is {value}', 'lower lr', name)
     return values

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nni_wcnas.contracts import Auxiliary, Batch, Parameters, Tester
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.tester import storage
 
 __all__ = ['ImagePolicy', 'check_images', 'drawn_images']
@@ -24,9 +25,9 @@ def check_images(num_classes: int, image_size: int) -> None:
         Naming the number and its limit.
     """
     if num_classes < 1:
-        raise ValueError(f'num_classes must be at least 1, but is {num_classes}.')
+        raise InvalidArgument('num_classes', num_classes, 'be at least 1')
     if image_size < 0 or 0 < image_size < 3:
-        raise ValueError(f'image_size must be at least 3 pixels, or 0 for any, but is {image_size}.')
+        raise InvalidArgument('image_size', image_size, 'be at least 3 pixels, or 0 for any')
 
 
 def drawn_images(tester: Tester, count: int, source: Batch | None) -> tuple[Tensor, Tensor]:

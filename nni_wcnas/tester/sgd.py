@@ -10,6 +10,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from nni_wcnas.contracts import Parameters, SGDStep
+from nni_wcnas.errors import InvalidArgument
 
 __all__ = ['check_rates', 'clip', 'cosine_sgd', 'next_step']
 
@@ -23,17 +24,20 @@ def check_rates(owner: str, lr: float, min_lr: float, momentum: float, weight_de
     ValueError
         If a value is refused; it names the value, its limit and the remedy.
     """
-    if not 0 <= min_lr <= lr or lr == 0:
-        raise ValueError(f'The {owner} learning rate {lr} must be positive and anneals down to min_lr, '
-                         f'but min_lr is {min_lr}; '
-                         'choose min_lr between 0 and the learning rate.')
+    # A generator's numbers are arguments of its tester, where the discriminator has some, too.
+    prefix = 'generator_' if owner == 'generator' else ''
+    if not lr > 0:
+        raise InvalidArgument(f'{prefix}lr', lr, 'be positive')
+    if not 0 <= min_lr <= lr:
+        raise InvalidArgument('min_lr', min_lr, f'lie between 0 and {prefix}lr={lr}, which anneals down to it')
     if not 0 <= momentum < 1:
-        raise ValueError(f'The {owner} momentum must lie in [0, 1), but is {momentum}.')
+        raise InvalidArgument(f'{prefix}momentum', momentum, 'lie in [0, 1)')
     if weight_decay < 0:
-        raise ValueError(f'The {owner} weight decay must not be negative, but is {weight_decay}.')
+        raise InvalidArgument(f'{prefix}weight_decay', weight_decay, 'not be negative')
     if gradient_clip_val is not None and not 0 < gradient_clip_val < math.inf:
-        raise ValueError(f'The {owner} gradient_clip_val must be positive and finite, but is {gradient_clip_val}; '
-                         'leave it out for no clip.')
+        raise InvalidArgument(
+            f'{prefix}gradient_clip_val', gradient_clip_val, 'be positive and finite, or left out for no clip'
+        )
 
 
 def clip(parameters: Iterable[nn.Parameter], limit: float | None) -> None:

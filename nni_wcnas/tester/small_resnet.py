@@ -19,6 +19,8 @@ from typing import Any
 
 from torch import nn
 
+from nni_wcnas.errors import InvalidArgument
+
 __all__ = ['SMALL_RESNET', 'convolution_weights', 'fitting_width', 'small_resnet']
 
 SMALL_RESNET = 'small_resnet'
@@ -58,6 +60,6 @@ def small_resnet(width: int) -> dict[str, Any]:
         If the width is below 2, which leaves no channel for the stem's convolutions of half the width.
     """
     if width < 2:
-        raise ValueError(f'width must be at least 2 channels, not {width}; leave it out to follow the learner')
+        raise InvalidArgument('width', width, 'be at least 2 channels, or left out to follow the learner')
     stages = tuple(width * 2**stage for stage in range(4))
     return {'name': 'resnet10t', 'stem_type': 'deep', 'stem_width': width // 2, 'channels': stages}

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nni_wcnas.tensor_file import read_tensors, write_tensors
+from nni_wcnas.errors import InvalidFile
+from nni_wcnas.tensor_file import TensorFileError, read_tensors, write_tensors
 
 __all__ = ['FORMAT', 'read', 'refuse_other', 'refuse_other_kind', 'shapes', 'write']
 
@@ -46,17 +47,26 @@ def read(path: str | Path, map_location: torch.device | str = 'cpu') -> dict[str
     """
     if not Path(path).exists():
         raise FileNotFoundError(f'There is no file {path}; make it with `nni-wcnas pretrain`, or leave pretrained out.')
-    contents = read_tensors(path, 'pre-train again or copy it again.', map_location)
+    try:
+        contents = read_tensors(path, 'pre-train again or copy it again', map_location)
+    except TensorFileError as error:
+        raise InvalidFile('pretrained', path, error.remedy, reason=error.reason) from error
     if not isinstance(contents, dict) or 'format' not in contents:
-        raise ValueError(f'{path} is no file of a pre-trained tester, since it has no format version; '
-                         'pass a file that pre-training wrote.')
+        raise InvalidFile(
+            'pretrained', path, 'pass a file that pre-training wrote',
+            reason='is no file of a pre-trained tester, since it has no format version',
+        )
     if contents['format'] != FORMAT:
-        raise ValueError(f'{path} has format {contents["format"]}, but this version reads format {FORMAT}; '
-                         'pre-train again.')
+        raise InvalidFile(
+            'pretrained', path, 'pre-train again',
+            reason=f'has format {contents["format"]}, but this version reads format {FORMAT}',
+        )
     missing = [key for key in _KEYS if key not in contents]
     if missing:
-        raise ValueError(f'{path} is no file of a pre-trained tester, since it lacks {", ".join(missing)}; '
-                         'pre-train again.')
+        raise InvalidFile(
+            'pretrained', path, 'pre-train again',
+            reason=f'is no file of a pre-trained tester, since it lacks {", ".join(missing)}',
+        )
     return contents
 
 
@@ -70,8 +80,10 @@ def refuse_other_kind(path: str | Path, contents: dict[str, Any], kind: str) -> 
     """
     found = contents.get('kind', 'FQGAN')
     if found != kind:
-        raise ValueError(f'{path} holds a tester of kind {found}, but {kind} was asked for; '
-                         f'choose {found} or pre-train {kind}.')
+        raise InvalidFile(
+            'pretrained', path, f'choose {found} or pre-train {kind}',
+            reason=f'holds a tester of kind {found}, but {kind} was asked for',
+        )
 
 
 def refuse_other(path: str | Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -88,8 +100,10 @@ def refuse_other(path: str | Path, found: dict[str, Any], wanted: dict[str, Any]
     for name, value in wanted.items():
         if name not in found or not _same(found[name], value):
             there, here = _shown(found.get(name)), _shown(value)
-            raise ValueError(f'{path} was made with {name}={there}, but {name}={here} was asked for; '
-                             f'pass {name}={there} or pre-train with {name}={here}.')
+            raise InvalidFile(
+                'pretrained', path, f'pass {name}={there} or pre-train with {name}={here}',
+                reason=f'was made with {name}={there}, but {name}={here} was asked for',
+            )
 
 
 def shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

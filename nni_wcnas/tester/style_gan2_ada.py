@@ -35,6 +35,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from nni_wcnas.contracts import Batch, Losses, Noise, Parameters
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.gan_losses import discriminator_logistic, generator_logistic
 from nni_wcnas.functional.gradient_penalty import squared_slope
 from nni_wcnas.tester.adaptive_augmentation import AdaptiveAugmentation, Draws
@@ -168,6 +169,6 @@ def _check(settings: dict[str, Any]) -> None:
     """Raise ValueError if an argument is out of its range."""
     check_common(settings, positive=('width', 'ada_speed'))
     if not 0 <= settings['r1_gamma'] < math.inf:
-        raise ValueError(f'r1_gamma must not be negative and be finite, but is {settings["r1_gamma"]}.')
+        raise InvalidArgument('r1_gamma', settings['r1_gamma'], 'not be negative and be finite')
     if settings['ada_target'] is not None and not 0 <= settings['ada_target'] < 1:
-        raise ValueError(f'ada_target must be None or lie in [0, 1), but is {settings["ada_target"]}.')
+        raise InvalidArgument('ada_target', settings['ada_target'], 'be None or lie in [0, 1)')

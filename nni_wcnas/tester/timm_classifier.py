@@ -12,6 +12,7 @@ import timm
 import torch
 from torch import nn
 
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.frozen import frozen_statistics
 from nni_wcnas.nearest_name import nearest_names
 
@@ -43,8 +44,10 @@ def timm_classifier(name: str, num_classes: int, image_size: int | None = None, 
     """
     if not timm.is_model(name):
         near = nearest_names(name, timm.list_models(), most=5) or ['resnet18', 'resnet50']
-        raise ValueError(f'timm has no model {name!r}; near names are {", ".join(near)}, '
-                         'and \'tied\' shares the discriminator.')
+        raise InvalidArgument(
+            'name', name, f"near names are {', '.join(near)}, and 'tied' shares the discriminator",
+            reason='is no model of timm',
+        )
     options = {'num_classes': num_classes, **options}
     if image_size is None:
         return timm.create_model(name, **options)

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nni_wcnas.contracts import Moment, Transform
+from nni_wcnas.errors import InvalidArgument
 
 __all__ = ['AuxiliarySkip']
 
@@ -61,9 +62,9 @@ class AuxiliarySkip(Transform):
 
     def __post_init__(self) -> None:
         if not 0 < self.initial < math.inf:
-            raise ValueError(f'initial must be positive and finite, as 1, not {self.initial}; leave the transform out')
+            raise InvalidArgument('initial', self.initial, 'be positive and finite, as 1, or the transform left out')
         if self.decay not in _DECAYS:
-            raise ValueError(f'decay must be one of {", ".join(_DECAYS)}, not {self.decay!r}')
+            raise InvalidArgument('decay', self.decay, f"be one of {', '.join(_DECAYS)}")
 
     def extra_weight(self, moment: Moment) -> float:
         """Return the weight of the skip at a moment."""

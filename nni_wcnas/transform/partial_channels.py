@@ -26,6 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nni_wcnas.contracts import Transform
+from nni_wcnas.errors import InvalidArgument
 
 __all__ = ['PartialChannels']
 
@@ -47,7 +48,7 @@ class PartialChannels(Transform):
 
     def __post_init__(self) -> None:
         if self.k < 1:
-            raise ValueError(f'k must be at least 1 part of the channels, as 4, not {self.k}')
+            raise InvalidArgument('k', self.k, 'be at least 1 part of the channels, as 4')
 
     @property
     def share(self) -> int:  # type: ignore[override]  # the contract's default is a plain value

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from nni_wcnas.contracts import Moment, Transform
+from nni_wcnas.errors import InvalidArgument
 
 __all__ = ['SkipDropout']
 
@@ -54,7 +55,7 @@ class SkipDropout(Transform):
         if isinstance(self.initial, list):  # A settings file holds a list; a frozen dataclass hashes a tuple.
             object.__setattr__(self, 'initial', tuple(self.initial))
         if not self._numbers or not all(0 <= number < 1 for number in self._numbers):
-            raise ValueError(f'initial must be at least 0 and below 1, for one stage or for each, not {self.initial}')
+            raise InvalidArgument('initial', self.initial, 'be at least 0 and below 1, for one stage or for each')
 
     @property
     def _numbers(self) -> tuple[float, ...]:

@@ -14,7 +14,9 @@ from nni_wcnas import AugmentationPolicy
 from nni_wcnas.cli.search import open_run, search
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import CommandError, SettingsError
-from nni_wcnas.settings.settings import differing_key, load_settings, resolved
+from nni_wcnas.settings.resolved import differing_key, resolved
+from nni_wcnas.settings.settings import load_settings
+from nni_wcnas.settings.trial import Trial
 from nni_wcnas.tester import convolution_weights, fitting_width
 
 TINY = """\
@@ -129,8 +131,9 @@ def test_its_auxiliary_model_is_what_is_pretrained(tmp_path: Path, more: str) ->
 
 def test_a_search_writes_the_policy_it_has_learned(tmp_path: Path) -> None:
     found = settings(tmp_path, 'auxiliary: test_resnet\n')
-    run = open_run(tmp_path / 'run', found, resume=False)
-    search(found, run)
+    trial = Trial(found)
+    run = open_run(tmp_path / 'run', trial, resume=False)
+    search(trial, run)
     last = run.read_history()[-1]
     assert {'loss_B', 'loss_V', 'policy_entropy', 'policy_share', 'policy_probability', 'policy_magnitude'} <= {*last}
     rows = json.loads(run.policy.read_text())

@@ -8,7 +8,7 @@ import torch
 
 from nni_wcnas.cli import memory
 from nni_wcnas.cli.memory import Forecast, forecast, is_out_of_memory
-from nni_wcnas.settings.settings import load_settings
+from nni_wcnas.settings.settings import load_settings, load_trial
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_what_is_said(arguments, said):
 def test_forecast_is_a_line_through_its_probes(monkeypatch, settings_file):
     monkeypatch.setattr(memory, '_peak_elsewhere', lambda settings, size: 1e9 + 1e7 * size)
     monkeypatch.setattr(memory, '_free', lambda settings: 2e9)
-    found = forecast(load_settings(settings_file, ['data.batch_size=40']))
+    found = forecast(load_trial(settings_file, ['data.batch_size=40']))
     assert (found.needed, found.largest_batch) == (pytest.approx(1.4e9), 60)
     assert found.remedy == ', or set method.recompute_cells=true'
 

@@ -14,7 +14,8 @@ from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.measure.image.image_judge import ImageJudge
 from nni_wcnas.measure.image.tester_images import sample
 from nni_wcnas.settings import assembly
-from nni_wcnas.settings.settings import load_settings, resolved
+from nni_wcnas.settings.resolved import resolved
+from nni_wcnas.settings.settings import load_settings
 
 
 def test_tensorboard_equals_the_table(finished: Path) -> None:

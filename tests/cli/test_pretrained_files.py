@@ -21,7 +21,8 @@ from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.files.search_cost import search_cost
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import CommandError, SettingsError
-from nni_wcnas.settings.settings import differing_key, load_settings, resolved
+from nni_wcnas.settings.resolved import differing_key, resolved
+from nni_wcnas.settings.settings import load_settings
 from nni_wcnas.tester import FQGAN, pretrain
 
 SMALL = """\

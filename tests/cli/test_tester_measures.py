@@ -17,7 +17,8 @@ from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.measure.image.extractor import reference_extractor
 from nni_wcnas.measure.image.generated_images import measure_images
 from nni_wcnas.settings import assembly
-from nni_wcnas.settings.settings import load_settings, resolved
+from nni_wcnas.settings.resolved import resolved
+from nni_wcnas.settings.settings import load_settings
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -17,7 +17,8 @@ from nni_wcnas.network.cell_network import CellNetwork
 from nni_wcnas.retrain.recipe import RecipeNumbers
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import CommandError
-from nni_wcnas.settings.settings import load_settings, resolved
+from nni_wcnas.settings.resolved import resolved
+from nni_wcnas.settings.settings import load_settings
 from nni_wcnas.spaces import published
 from nni_wcnas.spaces.architecture import load_architecture
 

@@ -17,7 +17,8 @@ from nni_wcnas import load_architecture
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.settings.problems import SettingsError
 from nni_wcnas.settings.proposals import check_proposals
-from nni_wcnas.settings.settings import load_settings, resolved
+from nni_wcnas.settings.resolved import resolved
+from nni_wcnas.settings.settings import load_settings
 from nni_wcnas.spaces import to_string
 from nni_wcnas.spaces.candidates import dense_labels
 from nni_wcnas.spaces.operations import BENCHMARK_PRIMITIVES

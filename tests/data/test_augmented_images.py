@@ -181,8 +181,8 @@ def test_a_name_that_timm_has_not(name):
 
 
 @pytest.mark.parametrize(('options', 'message'), [
-    ({'crop': 'random'}, "crop='random' is unknown; use 'padded' or 'resized'."),
-    ({'color_jitter': -0.1}, r'color_jitter=-0.1 must be one number, three or four .*; use 0 for none.'),
+    ({'crop': 'random'}, "crop='random' is unknown; use 'padded' or 'resized'"),
+    ({'color_jitter': -0.1}, r'color_jitter=-0.1 must be one number, three or four .*; use 0 for none'),
     ({'color_jitter': (0.4, 0.4)}, r'color_jitter=\(0.4, 0.4\) must be one number, three or four'),
     ({'color_jitter': (0.4, 0.4, 0.4, 0.6)}, 'the hue at most 0.5'),
     ({'color_jitter': float('nan')}, 'color_jitter=nan must be'),

@@ -139,7 +139,7 @@ def test_an_example_without_votes(saved):
 
 
 def test_arguments_that_make_no_sense(saved, tmp_path):
-    with pytest.raises(DataError, match="kind='vote' is unknown; use 'scores', 'votes', 'agreement' or 'indices'."):
+    with pytest.raises(DataError, match="kind='vote' is unknown; use 'scores', 'votes', 'agreement' or 'indices'"):
         load_difficulty(saved([1, 2, 3]), LABELS, kind='vote')
     with pytest.raises(DataError, match="models=3 has no meaning with kind='scores'"):
         load_difficulty(saved([1, 2, 3]), LABELS, models=3)
@@ -158,8 +158,8 @@ def test_arguments_that_make_no_sense(saved, tmp_path):
 @pytest.mark.parametrize(
     ('scores', 'indices', 'share', 'message'),
     [
-        ([1.0], [0], 0.0, 'share=0.0 must be positive and at most 1; use 0.1 for the hardest tenth.'),
-        ([1.0], [0], 1.5, 'share=1.5 must be positive and at most 1; use 0.1 for the hardest tenth.'),
+        ([1.0], [0], 0.0, 'share=0.0 must be positive and at most 1; use 0.1 for the hardest tenth'),
+        ([1.0], [0], 1.5, 'share=1.5 must be positive and at most 1; use 0.1 for the hardest tenth'),
         ([1.0], [], 0.1, 'There are no indices to choose the hardest from; pass at least one.'),
         (
             [1.0],

@@ -251,16 +251,16 @@ def test_interleaving_mixes_sorted_classes():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'batch_size': 1}, 'batch_size=1 is too small for batch normalisation; use at least 2.'),
-        ({'split': 1.0}, 'split=1.0 must lie strictly between 0 and 1; use 0.5 for halves.'),
+        ({'batch_size': 1}, 'batch_size=1 is too small for batch normalisation; use at least 2'),
+        ({'split': 1.0}, 'split=1.0 must lie strictly between 0 and 1; use 0.5 for halves'),
         (
             {'limit': 15},
-            'limit=15 is too small: with split=0.5 one half would hold 7 examples of 10 classes; pass a larger limit.',
+            'limit=15 is too small: with split=0.5 one half would hold 7 examples of 10 classes; pass a larger limit',
         ),
-        ({'limit': 5000}, 'limit=5000 exceeds the 1433 training examples; pass limit=None to use them all.'),
-        ({'cutout': 17}, 'cutout=17 must lie between 0 and the image size 16; use 0 for no cutout.'),
-        ({'cutout': -1}, 'cutout=-1 must lie between 0 and the image size 16; use 0 for no cutout.'),
-        ({'num_workers': -1}, 'num_workers=-1 must not be negative; use 0 to load in this process.'),
+        ({'limit': 5000}, 'limit=5000 exceeds the 1433 training examples; pass limit=None to use them all'),
+        ({'cutout': 17}, 'cutout=17 must lie between 0 and the image size 16; use 0 for no cutout'),
+        ({'cutout': -1}, 'cutout=-1 must lie between 0 and the image size 16; use 0 for no cutout'),
+        ({'num_workers': -1}, 'num_workers=-1 must not be negative; use 0 to load in this process'),
         (
             {'split': 0.001},
             (
@@ -293,7 +293,7 @@ def test_examples_are_the_first_of_each_class_without_augmentation():
     assert found.clean.equal(data.images.train.read(found.indices).float() / 127.5 - 1)
     assert torch.allclose(found.images, data.normalise((found.clean + 1) / 2), atol=1e-5)
     assert len(data.examples('weights', 1000).labels) == len(data.weight_indices)
-    with pytest.raises(DataError, match='per_class=0 must be at least 1'):
+    with pytest.raises(DataError, match='per_class must be at least 1, not 0'):
         data.examples('weights', 0)
     with pytest.raises(DataError, match="There is no part 'val'"):
         data.examples('val', 1)

@@ -134,7 +134,7 @@ def test_errors_name_path_and_remedy(folder, tmp_path_factory):
     )
     for numbers in ({'std': (0.0, 0.0, 0.0)}, {'std': (1.0, 1.0, math.inf)}, {'mean': (0.0, math.nan, 0.0)}):
         assert refused(folder, **numbers).endswith('give finite numbers, and a std above 0.')
-    assert refused(folder, image_size=4) == 'image_size=4 is too small; use at least 8.'
+    assert refused(folder, image_size=4) == 'image_size=4 is too small; use at least 8'
     (folder / 'green').mkdir()
     assert refused(folder) == f'The class folder {folder / "green"} holds no images; add some or remove it.'
     (folder / 'green').rmdir()

@@ -182,7 +182,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
 
 def test_errors(tmp_path, digits, trained):
     with pytest.raises(
-        DataError, match='epochs=0 must be at least 1; leave it out for a value that fits the data set.'
+        DataError, match='epochs=0 must be at least 1; leave it out for a value that fits the data set'
     ):
         reference_models(digits, tmp_path, epochs=0)
     with pytest.raises(

@@ -104,10 +104,10 @@ def test_files_and_whole_images_carry_it_too(tmp_path, cue):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'shortcut': 'hue'}, "shortcut='hue' is unknown; use colour, dot, brightness, noise."),
+        ({'shortcut': 'hue'}, "shortcut='hue' is unknown; use colour, dot, brightness, noise"),
         ({'shortcut': 'dot', 'strength': 1.5}, 'strength=1.5 must be a share from 0 to 1'),
         ({'shortcut': 'dot', 'strength': float('nan')}, 'strength=nan must be a share from 0 to 1'),
-        ({'strength': 0.5}, 'strength=0.5 is that of a shortcut, and there is none; give one, or leave strength out.'),
+        ({'strength': 0.5}, 'strength=0.5 is that of a shortcut, and there is none; give one, or leave strength out'),
     ],
 )
 def test_refused(options, message):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from nni_wcnas.errors import DivergedError
 from nni_wcnas.functional.eigenvalue import hessian_product, largest_eigenvalue
 
 
@@ -37,5 +38,5 @@ def test_largest_in_sign_and_not_in_size(size, scale):
 
 
 def test_divergence_is_said():
-    with pytest.raises(ValueError, match='not finite: the search diverged'):
+    with pytest.raises(DivergedError, match='not finite: the search diverged'):
         largest_eigenvalue(lambda vector: vector * np.nan, 4)

@@ -42,8 +42,8 @@ def test_radius_changes_the_difference_and_nothing_else():
 
     assert torch.equal(alphas(), alphas(radius=0.01)) and not torch.equal(alphas(), alphas(radius=0.1))
     for arguments, message in (
-        ({'by': 'exact', 'radius': 0.1}, "by='exact' perturbs nothing"),
-        ({'radius': 0.1}, "by='exact' perturbs nothing"),
+        ({'by': 'exact', 'radius': 0.1}, "radius=0.1 does nothing with by='exact'"),
+        ({'radius': 0.1}, "radius=0.1 does nothing with by='exact'"),
         ({'by': 'finite_difference', 'radius': -1.0}, 'radius must be positive'),
         ({'by': 'cg'}, "must be 'finite_difference' or 'exact', not 'cg'"),
     ):

@@ -198,8 +198,8 @@ def test_examples_without_indices_are_refused():
     ('make', 'sentence'),
     [
         (lambda: SelfPaced('square'), "regularizer must be one of .*, not 'square'"),
-        (lambda: SelfPaced(initial=0.0), '0 < initial <= final < 1, not 0.0'),
-        (lambda: SelfPaced(initial=0.8, final=0.5), 'not 0.8 and 0.5'),
+        (lambda: SelfPaced(initial=0.0), 'initial must be above 0 and at most final \\(0.75\\), not 0.0'),
+        (lambda: SelfPaced(initial=0.8, final=0.5), 'initial must be above 0 and at most final .*, not 0.8'),
         (lambda: SelfPaced(every=0), 'every must be at least 1 batch'),
         (lambda: InstanceHardness('greedy'), "bandit must be one of exp3, ucb, thompson, not 'greedy'"),
         (lambda: InstanceHardness(share=0.0), 'share must be above 0 and at most 1'),

@@ -151,10 +151,10 @@ def test_a_group_belongs_to_the_index_of_an_example(float64):
 @pytest.mark.parametrize(
     ('content', 'sentence'),
     [
-        (None, 'the file of groups .* does not exist; pass the path of a .npy or a text file'),
-        (np.array([0.5, 1.0]), 'groups are float64 of shape .*; give one whole number for each training example'),
-        (np.zeros((2, 2), dtype=int), r'groups are int64 of shape \(2, 2\)'),
-        (np.zeros(0, dtype=int), r'groups are int64 of shape \(0,\)'),
+        (None, 'g.npy does not exist; pass the path of a .npy or a text file'),
+        (np.array([0.5, 1.0]), 'groups=.* is float64 of shape .*; give one whole number for each training example'),
+        (np.zeros((2, 2), dtype=int), r'groups=.* is int64 of shape \(2, 2\)'),
+        (np.zeros(0, dtype=int), r'groups=.* is int64 of shape \(0,\)'),
         (b'no array', 'is neither a readable .npy array nor a text with a whole number a line; save it with'),
     ],
 )
@@ -177,7 +177,7 @@ def test_examples_without_a_group(float64):
         GroupWorstCase(groups=(0,) * 8).architecture_step(step)
     assert GroupWorstCase().architecture_step(step).alphas, 'classes need no index'
     GroupWorstCase(groups=(0,) * 8).check_examples(8)
-    with pytest.raises(ValueError, match='groups has 8 numbers, and there are 9 training examples; give one for each'):
+    with pytest.raises(ValueError, match='groups must be one number for each of the 9 training examples, not 8'):
         GroupWorstCase(groups=(0,) * 8).check_examples(9)
 
 
@@ -186,8 +186,8 @@ def test_examples_without_a_group(float64):
     [
         (lambda: GroupWorstCase(0.0), 'step_size must be positive and finite, not 0.0'),
         (lambda: GroupWorstCase(math.inf), 'step_size must be positive and finite, not inf'),
-        (lambda: GroupWorstCase(groups=()), 'groups are float64 of shape'),
-        (lambda: GroupWorstCase(groups=[0.5]), 'groups are float64'),
+        (lambda: GroupWorstCase(groups=()), 'groups=.* is float64 of shape'),
+        (lambda: GroupWorstCase(groups=[0.5]), 'groups=.* is float64'),
         (lambda: GroupWorstCase(every=0), 'every must be at least 1 batch, not 0'),
     ],
 )

@@ -91,7 +91,7 @@ def test_the_discriminators_architecture_is_learned_in_a_search():
 def test_learning_b_needs_an_unrolled_hypergradient_and_a_generator_that_learns():
     with pytest.raises(ValueError, match='SynthesizedValidation learns B.*FirstOrder'):
         Search(objective=SynthesizedValidation(hyperparameter_lr=0.1))
-    with pytest.raises(ValueError, match='hyperparameter_lr does nothing for a generator that does not learn'):
+    with pytest.raises(ValueError, match='hyperparameter_lr=0.1 does nothing for a generator that does not learn'):
         SynthesizedValidation(hyperparameter_lr=0.1, trains_tester=False)
 
 
@@ -139,8 +139,8 @@ def test_a_search_without_a_tester_is_refused():
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        ({'real_share': 1.0}, 'below 1, not 1.0; for real images alone take objective=AverageCase'),
-        ({'real_share': -0.1}, 'real_share must be at least 0'),
+        ({'real_share': 1.0}, 'real_share=1.0 is not at least 0 and below 1'),
+        ({'real_share': -0.1}, 'real_share=-0.1 is not at least 0'),
         ({'hyperparameter_lr': -1.0}, 'hyperparameter_lr must be 0 or more'),
         ({'every': 0}, 'every must be at least 1 batch'),
     ],

@@ -167,8 +167,8 @@ def test_without_charges_nothing_is_penalised():
 @pytest.mark.parametrize(('arguments', 'message'), [
     ({'initial_temperature': 0.0}, 'initial_temperature must be positive and finite'),
     ({'final_temperature': float('nan')}, 'final_temperature must be positive and finite'),
-    ({'low': 0.0}, 'low must be below 0 and high above 1, as -0.1 and 1.1, not 0.0 and 1.1'),
-    ({'high': 1.0}, 'low must be below 0 and high above 1'),
+    ({'low': 0.0}, 'low must be below 0 and finite, as -0.1, not 0.0'),
+    ({'high': 1.0}, 'high must be above 1 and finite, as 1.1, not 1.0'),
     ({'dropout': 1.0}, 'dropout must be at least 0 and below 1, not 1.0'),
     ({'active': 0}, 'active must be at least 1 operation, not 0'),
     ({'margin': -0.1}, 'margin must be 0 or more and finite, not -0.1'),

@@ -71,9 +71,9 @@ def test_names():
 @pytest.mark.parametrize(
     ('numbers', 'message'),
     [
-        ({'optimizer': 'AdamW'}, "optimizer is 'AdamW', which is none of those of timm that .* did you mean 'adamw'?"),
-        ({'optimizer': 'adahessian'}, "optimizer is 'adahessian', which is none"),  # Of second derivatives.
-        ({'optimizer': 'nesterov', 'momentum': 0.0}, "optimizer is 'nesterov', which cannot be made here .*requires a"),
+        ({'optimizer': 'AdamW'}, "optimizer='AdamW' is none of those of timm that .* did you mean 'adamw'?"),
+        ({'optimizer': 'adahessian'}, "optimizer='adahessian' is none"),  # Of second derivatives.
+        ({'optimizer': 'nesterov', 'momentum': 0.0}, "optimizer='nesterov' cannot be made here .*requires a"),
     ],
 )
 def test_errors(numbers, message):

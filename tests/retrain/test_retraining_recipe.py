@@ -67,15 +67,16 @@ def test_warmup_leaves_the_decay_alone():
 @pytest.mark.parametrize(
     ('numbers', 'message'),
     [
-        ({'decay': 'linear', 'epochs': 5}, 'epochs is 5, but the linear decay has 5 last ones: give more'),
-        ({'decay': 'step'}, "decay is 'step': give one of 'cosine', 'linear'"),
-        ({'stem': 'none'}, "stem is 'none': give one of 'cifar', 'imagenet'"),
-        ({'precision': 'fp16'}, "precision is 'fp16': give one of 'fp32', 'bf16'"),
-        ({'label_smoothing': 1.0}, 'label_smoothing is 1.0: give a number from 0 to below 1'),
-        ({'ema_decay': 1.0}, 'ema_decay is 1.0'),
-        ({'ema_decay': -0.1}, 'ema_decay is -0.1: give a finite number that is not negative'),
-        ({'adversarial_steps': -1}, 'adversarial_steps is -1'),
-        ({'warmup': -1}, 'warmup is -1'),
+        ({'decay': 'linear', 'epochs': 5}, 'epochs must be more than the 5 last ones of the linear decay, not 5'),
+        ({'decay': 'step'}, "decay must be one of 'cosine', 'linear', not 'step'"),
+        ({'stem': 'none'}, "stem must be one of 'cifar', 'imagenet', not 'none'"),
+        ({'precision': 'fp16'}, "precision must be one of 'fp32', 'bf16', not 'fp16'"),
+        ({'label_smoothing': 1.0}, 'label_smoothing must be a number from 0 to below 1, not 1.0'),
+        ({'ema_decay': 1.0}, 'ema_decay must be a number from 0 to below 1, not 1.0'),
+        ({'ema_decay': -0.1}, 'ema_decay must be a finite number that is not negative, not -0.1'),
+        ({'adversarial_steps': -1}, 'adversarial_steps must be a finite number .*, not -1'),
+        ({'warmup': -1}, 'warmup must be a finite number .*, not -1'),
+        ({'seed': -1}, 'seed must be 0 or more, not -1'),
     ],
 )
 def test_errors(numbers, message):

@@ -7,6 +7,7 @@ import torch
 
 from nni_wcnas import Magnitude
 from nni_wcnas.contracts import CellLayout, CellScores, Choice
+from nni_wcnas.errors import DivergedError
 
 OPERATIONS = ('none', 'pool', 'skip', 'conv')
 
@@ -74,7 +75,7 @@ def test_against_brute_force(by):
 
 @pytest.mark.parametrize('by', ['probability', 'logit'])
 def test_nan_is_an_error(by):
-    with pytest.raises(ValueError, match='not finite.*diverged'):
+    with pytest.raises(DivergedError, match='not finite.*diverged'):
         Magnitude(by=by).select(_scores([[0, 1, float('nan'), 0], [0, 0, 0, 0]]))
 
 

@@ -23,8 +23,9 @@ from nni_wcnas import (
 )
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import SettingsError
+from nni_wcnas.settings.resolved import differing_key, resolved
 from nni_wcnas.settings.schema import Settings
-from nni_wcnas.settings.settings import differing_key, load_settings, resolved
+from nni_wcnas.settings.settings import load_settings
 
 
 def load(tmp_path: Path, method: Any, **sections: Any) -> Settings:
@@ -114,13 +115,13 @@ def test_objectives_of_the_worst_share_and_of_groups(tmp_path: Path) -> None:
         ({'name': 'conditional_value_at_risk', 'share': 0.0}, 'share: share must be above 0 and at most 1, not 0.0'),
         ({'name': 'conditional_value_at_risk', 'shar': 0.1}, 'shar: is not a known key here; did you mean share?'),
         ({'name': 'group_worst_case', 'step_size': -1.0}, 'step_size: step_size must be positive and finite, not -1'),
-        ({'name': 'group_worst_case', 'groups': 'no.npy'}, 'groups: the file of groups'),
-        ({'name': 'group_worst_case', 'groups': [0, 1]}, 'groups: groups has 2 numbers, and there are 1433 training'),
+        ({'name': 'group_worst_case', 'groups': 'no.npy'}, '/no.npy does not exist; pass the path of a .npy'),
+        ({'name': 'group_worst_case', 'groups': [0, 1]}, 'groups: groups must be one number for each of'),
     ],
 )
 def test_mistakes_of_objectives(tmp_path: Path, section: Any, expected: str) -> None:
     (line,) = complaints(tmp_path, {'preset': 'darts', 'objective': section})
-    assert line.startswith(f'method.objective.{expected}'), line
+    assert line.startswith('method.objective.') and expected in line, line
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_mistakes_of_objectives(tmp_path: Path, section: Any, expected: str) -> 
         ({'transforms': ['skip_dropout', {'name': 'partial_channels', 'kk': 2}]},
          'method.transforms.1.kk: is not a known key here; did you mean k?'),
         ({'transforms': [{'name': 'partial_channels', 'k': 0}]}, 'method.transforms.0.k: k must be at least 1'),
-        ({'transforms': ['skip_dropout', 'skip_dropout']}, 'method.transforms: transforms hold SkipDropout twice'),
+        ({'transforms': ['skip_dropout', 'skip_dropout']}, 'method.transforms: transforms='),
         ({'preset': 'darts', 'dataset': 'imagenet'}, "method.dataset: dataset is 'imagenet', and darts has"),
     ],
 )  # fmt: skip
@@ -203,7 +204,7 @@ def test_a_tuner_proposes_members_of_a_preset(tmp_path: Path) -> None:
         ({'schedule': {'name': 'progressive', 'operations': [4]}}, {'name': 'hub_darts', 'width': 8},
          'Progressive builds the space again for each of its stages, which DARTS cannot be'),
         ('pc_darts', {'name': 'hub_pnas', 'width': [8, 16]}, 'needs a width that is given, and that of this space is'),
-        ('darts', {'name': 'hub_darts', 'num_cells': [3, 4]}, 'num_cells is a list, and a supernet of cells has one'),
+        ('darts', {'name': 'hub_darts', 'num_cells': [3, 4]}, 'num_cells=[3, 4] is a list, and a supernet of'),
     ],
 )  # fmt: skip
 def test_what_a_space_cannot_have(tmp_path: Path, method: Any, space: Any, expected: str) -> None:
@@ -227,7 +228,7 @@ def test_second_derivatives_in_a_space_with_hard_swish(tmp_path: Path, method: A
 def test_a_radius_without_a_perturbation(tmp_path: Path) -> None:
     """The default is exact."""
     (line,) = complaints(tmp_path, {'hypergradient': {'name': 'unrolled', 'radius': 0.1}})
-    assert line.startswith("method.hypergradient.radius: by='exact' perturbs nothing"), line
+    assert line.startswith("method.hypergradient.radius: radius=0.1 does nothing with by='exact'"), line
 
 
 def test_drnas_in_its_own_space(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from nni_wcnas.recipes import recipe
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import SettingsError
 from nni_wcnas.settings.recipe_numbers import remark
-from nni_wcnas.settings.settings import differing_key, load_settings, resolved
+from nni_wcnas.settings.resolved import differing_key, resolved
+from nni_wcnas.settings.settings import load_settings
 from nni_wcnas.tester import TiedAuxiliary, TimmAuxiliary
 
 TINY = """\

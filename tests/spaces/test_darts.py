@@ -60,13 +60,13 @@ def test_reductions_stand_at_thirds():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'operations': ('sep_conv_9x9',)}, "'sep_conv_9x9' is not one of none, "),
+        ({'operations': ('sep_conv_9x9',)}, "operations must hold only none, .* not 'sep_conv_9x9'"),
         ({'operations': ('none',)}, 'at least one besides none'),
         ({'operations': ('skip_connect',) * 2}, 'must be distinct'),
         ({'width': 3}, 'width must be an even number'),
         ({'num_cells': 2}, 'num_cells must be at least 3'),
         ({'num_classes': 1}, 'num_classes must be at least 2'),
-        ({'num_nodes': 0}, 'num_nodes at least 1'),
+        ({'num_nodes': 0}, 'num_nodes must be at least 1'),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -172,11 +172,11 @@ def test_partial_channels(fast):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ({'operations': ('conv',)}, "'conv' is not one of none, "),
+        ({'operations': ('conv',)}, "operations must hold only none, .* not 'conv'"),
         ({'operations': ('none',)}, 'at least one besides none'),
         ({'operations': ('skip_connect',) * 2}, 'must be distinct'),
-        ({'width': 0}, 'width and num_cells must be at least 1'),
-        ({'num_classes': 1}, 'num_classes at least 2'),
+        ({'width': 0}, 'width must be at least 1'),
+        ({'num_classes': 1}, 'num_classes must be at least 2'),
     ],
 )
 def test_bad_arguments(arguments, message):

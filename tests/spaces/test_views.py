@@ -43,7 +43,7 @@ class TestSpace:
     @pytest.mark.parametrize(
         ('views', 'message'),
         [
-            (('raw', 'grey'), "views: 'grey' is not one of raw, luminance, cropped, normalised, blurred"),
+            (('raw', 'grey'), "views must hold only raw, luminance, cropped, normalised, blurred, not 'grey'"),
             (('raw',), r"views must be at least two different ones to choose from, not \['raw'\]"),
             (('raw', 'raw'), 'views must be at least two different ones'),
         ],

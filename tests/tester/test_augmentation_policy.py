@@ -210,8 +210,8 @@ def test_pickles_and_computes_in_full_precision_under_autocast():
     ('arguments', 'message'),
     [
         ({'num_classes': 0}, 'num_classes must be at least 1'),
-        ({'num_classes': 3, 'image_size': 2}, 'image_size must be at least 3 pixels, or 0 for any, but is 2'),
-        ({'num_classes': 3, 'temperature': 0.0}, 'temperature must be positive and finite, but is 0.0'),
+        ({'num_classes': 3, 'image_size': 2}, 'image_size must be at least 3 pixels, or 0 for any, not 2'),
+        ({'num_classes': 3, 'temperature': 0.0}, 'temperature must be positive and finite, not 0.0'),
         ({'num_classes': 3, 'temperature': math.nan}, 'temperature must be positive'),
     ],
 )

@@ -33,7 +33,7 @@ def test_each_block_has_a_part_of_the_latent_of_its_own():
         assert not torch.equal(tester.generate(Noise(latent, noise.labels))[0], images[0])
     norms = tester.generator.blocks[1].norm1
     assert norms.gain.in_features == 128 + 4
-    with pytest.raises(ValueError, match='latent is 13, and images of 16 pixels are made of 3 equal parts'):
+    with pytest.raises(ValueError, match='latent=13 is not 3 equal parts, of which images of 16'):
         make(hierarchical=True, latent=13)
 
 
@@ -150,11 +150,11 @@ def ten_classes():
 
 @pytest.mark.parametrize(('kind', 'options', 'sentence'), [
     (BigGAN, {'learns': 'hyperparameters'},
-     "learns must be 'discriminator' or 'architecture', but is 'hyperparameters'"),
+     "learns must be 'discriminator' or 'architecture', not 'hyperparameters'"),
     (FQGAN, {'learns': 'architecture'},
-     "learns must be 'hyperparameters' or 'discriminator', but is 'architecture'"),
+     "learns must be 'hyperparameters' or 'discriminator', not 'architecture'"),
     (BigGAN, {'orthogonal': -1.0}, 'orthogonal must not be negative'),
-    (SNGAN, {'image_size': 28}, 'image_size must be one of'),
+    (SNGAN, {'image_size': 28}, 'image_size=28 is not one of'),
     (SNGAN, {'width': 0}, 'width must be at least 1'),
 ])
 def test_impossible_arguments(kind, options, sentence):

@@ -15,7 +15,9 @@ from nni_wcnas.contracts import Batch, Noise
 from nni_wcnas.data import Digits
 from nni_wcnas.functional.corruptions import CORRUPTIONS, Chance
 from nni_wcnas.settings import assembly
-from nni_wcnas.settings.settings import differing_key, load_settings, resolved
+from nni_wcnas.settings.resolved import differing_key, resolved
+from nni_wcnas.settings.settings import load_settings
+from nni_wcnas.settings.trial import Trial
 from nni_wcnas.tester import default_auxiliary, make_auxiliary, pretrain
 
 COUNT = len(CORRUPTIONS)
@@ -180,8 +182,8 @@ def test_pickles_and_computes_in_full_precision_under_autocast():
     ('arguments', 'message'),
     [
         ({'num_classes': 0}, 'num_classes must be at least 1'),
-        ({'num_classes': 3, 'image_size': 2}, 'image_size must be at least 3 pixels, or 0 for any, but is 2'),
-        ({'num_classes': 3, 'temperature': 0.0}, 'temperature must be positive and finite, but is 0.0'),
+        ({'num_classes': 3, 'image_size': 2}, 'image_size must be at least 3 pixels, or 0 for any, not 2'),
+        ({'num_classes': 3, 'temperature': 0.0}, 'temperature must be positive and finite, not 0.0'),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -267,8 +269,9 @@ def test_a_search_from_a_settings_file_learns_and_writes_what_it_has_learned(tmp
     found = load_settings(path)
     tester = assembly.make_tester(found, assembly.make_data(found))
     assert isinstance(tester, Corruptions) and (tester.temperature, tester.image_size) == (0.7, 16)
-    run = open_run(tmp_path / 'run', found, resume=False)
-    search(found, run)
+    trial = Trial(found)
+    run = open_run(tmp_path / 'run', trial, resume=False)
+    search(trial, run)
     last = run.read_history()[-1]
     assert {'loss_B', 'loss_V', 'loss_meaning', 'reference_error', *Corruptions(2).values()} <= {*last}
     rows = json.loads(run.policy.read_text())

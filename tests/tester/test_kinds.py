@@ -206,7 +206,7 @@ def test_learns_says_what_b_is(kind):
             assert all(tester.discriminator.get_parameter(name) is value for name, value in b.items())
         assert [named.name for named in tester.optimizers(1, learns_b=False)] == ['generator', 'discriminator']
     if 'learns' in arguments(kind):
-        with pytest.raises(ValueError, match="learns must be .* but is 'nothing'"):
+        with pytest.raises(ValueError, match="learns must be .*, not 'nothing'"):
             Variant(kind, {}).make(learns='nothing')
 
 

@@ -21,7 +21,9 @@ from nni_wcnas.contracts import Batch
 from nni_wcnas.relaxation import Dirichlet
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import CommandError, SettingsError
-from nni_wcnas.settings.settings import differing_key, load_settings, resolved
+from nni_wcnas.settings.resolved import differing_key, resolved
+from nni_wcnas.settings.settings import load_settings
+from nni_wcnas.settings.trial import Trial
 
 
 def real(count=6, size=4) -> Batch:
@@ -104,10 +106,10 @@ def test_other_testers_attack_nothing():
     ('arguments', 'message'),
     [
         ({'num_classes': 0}, 'num_classes must be at least 1'),
-        ({'num_classes': 3, 'image_size': 2}, 'image_size must be at least 3 pixels, or 0 for any, but is 2'),
-        ({'num_classes': 3, 'epsilon': 0.0}, 'epsilon must be above 0 and finite, but is 0.0'),
-        ({'num_classes': 3, 'epsilon': math.nan}, 'epsilon must be above 0 and finite, but is nan'),
-        ({'num_classes': 3, 'steps': 0}, 'steps must be at least 1, but is 0'),
+        ({'num_classes': 3, 'image_size': 2}, 'image_size must be at least 3 pixels, or 0 for any, not 2'),
+        ({'num_classes': 3, 'epsilon': 0.0}, 'epsilon must be above 0 and finite, not 0.0'),
+        ({'num_classes': 3, 'epsilon': math.nan}, 'epsilon must be above 0 and finite, not nan'),
+        ({'num_classes': 3, 'steps': 0}, 'steps must be at least 1, not 0'),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -222,14 +224,15 @@ def test_a_search_from_a_settings_file_with_nothing_else(tmp_path):
     everything = resolved(found)
     assert everything['tester'] == {'name': 'perturbation', 'epsilon': 8 / 255, 'steps': 1, 'random_start': False}
     assert not {'auxiliary', 'pretraining'} & everything.keys()
-    run = open_run(tmp_path / 'run', found, resume=False)
-    search(found, run)
+    trial = Trial(found)
+    run = open_run(tmp_path / 'run', trial, resume=False)
+    search(trial, run)
     last = run.read_history()[-1]
     assert len(run.read_history()) == 1 and last['loss_generated'] > last['loss_real']
     assert not {'loss_B', 'loss_V', 'reference_error'} & last.keys() and not run.policy.exists()
     again = load_settings(run.settings)
     assert differing_key(everything, resolved(again)) is None
-    open_run(tmp_path / 'run', again, resume=True)
+    open_run(tmp_path / 'run', Trial(again), resume=True)
     with pytest.raises(CommandError, match='moves images against the network of the search, and makes none without it'):
         measure_tester(tmp_path / 'run', cpu=True)
     with pytest.raises(CommandError, match='Perturbation has nothing to pre-train; leave this step out'):
@@ -271,7 +274,7 @@ IDLE = 'does nothing with perturbation, which has no hyper-parameters to learn; 
         ('directory:', 'auxiliary: resnet18\ndirectory:', f's.yml:6: auxiliary: {IDLE}'),
         ('directory:', 'auxiliary: {lr: 0.1}\ndirectory:', f's.yml:6: auxiliary: {IDLE}'),
         ('perturbation', '{name: perturbation, pretrained: auto}', 's.yml:5: tester.pretrained: is not a known key'),
-        ('perturbation', '{name: perturbation, steps: 0}', 's.yml:5: tester.steps: steps must be at least 1, but is 0'),
+        ('perturbation', '{name: perturbation, steps: 0}', 's.yml:5: tester.steps: steps must be at least 1, not 0'),
         ('perturbation', '{name: perturbation, epsilon: -1.0}', 's.yml:5: tester.epsilon: epsilon must be above 0'),
         ('preset: wcnas, every: 1', 'preset: dasgm', 's.yml:5: tester: perturbation has no generator, which Synth'),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
+from pathlib import Path
 from typing import Any, cast
 
 from nni_wcnas.cli.command import continued_with
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         run = retrain_architecture(
             arguments.architecture,
             arguments.data,
-            arguments.run,
+            Path(arguments.run).expanduser(),  # A shell leaves the tilde of `--run=~/x`.
             numbers,
             recipe=arguments.recipe,
             part=arguments.part,

@@ -36,22 +36,22 @@ def run(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.search import open_run, search
     from nni_wcnas.cli.truth import print_truth
     from nni_wcnas.page.report import write_report
-    from nni_wcnas.settings.settings import load_settings
+    from nni_wcnas.settings.settings import load_trial
 
-    settings = load_settings(arguments.settings, overrides(arguments))
+    trial = load_trial(arguments.settings, overrides(arguments))
     if arguments.dry_run:
         from nni_wcnas.cli.memory import forecast
 
-        print(forecast(settings))
+        print(forecast(trial))
         return 0
     # By default the run is named after the settings file up to its first point: digits.trial.yml gives runs/digits.
-    path = (
-        Path(arguments.run) if arguments.run else Path(settings.directory) / Path(arguments.settings).name.split('.')[0]
-    )
-    run = open_run(path, settings, resume=arguments.resume)
+    default = Path(trial.settings.directory) / Path(arguments.settings).name.split('.')[0]
+    # A shell expands the tilde of `--run ~/x`, and leaves that of `--run=~/x`.
+    path = Path(arguments.run).expanduser() if arguments.run else default
+    run = open_run(path, trial, resume=arguments.resume)
     # The default depends on the settings; the command that continues names the folder itself.
     with continued_with('--resume', *([] if arguments.run else ['--run', str(path)])):
-        found = search(settings, run, on_epoch=lambda row, epochs: print(_line(row, epochs), flush=True))
+        found = search(trial, run, on_epoch=lambda row, epochs: print(_line(row, epochs), flush=True))
     report = write_report(run)
     if found.truth is not None:
         print_truth(found.truth, found.architecture.string)

@@ -26,11 +26,11 @@ def run(arguments: argparse.Namespace) -> int:
     import nni
 
     from nni_wcnas.cli.trial import run_trial
-    from nni_wcnas.settings.settings import load_settings
+    from nni_wcnas.settings.settings import load_trial
 
     parameters = nni.get_next_parameter()
-    settings = load_settings(arguments.settings, overrides(arguments), parameters)
+    trial = load_trial(arguments.settings, overrides(arguments), parameters)
     with continued_with():
-        final = run_trial(settings, parameters or {})  # Run by hand, there is no tuner and no proposal.
+        final = run_trial(trial, parameters or {})  # Run by hand, there is no tuner and no proposal.
     print(', '.join(f'{key} {value:.4g}' for key, value in final.items()))
     return 0

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nni_wcnas.errors import InvalidArgument
+
 __all__ = ['carlini_wagner']
 
 _INSIDE = 0.999999
@@ -85,13 +87,13 @@ def carlini_wagner(
     tensor([[0.5000, 0.5000]])
     """
     if not 0 <= confidence < math.inf:
-        raise ValueError(f'confidence must be 0 or more and finite, not {confidence}')
+        raise InvalidArgument('confidence', confidence, 'be 0 or more and finite')
     for name, value in (('searches', searches), ('steps', steps)):
         if value < 1:
-            raise ValueError(f'{name} must be at least 1, not {value}')
+            raise InvalidArgument(name, value, 'be at least 1')
     for name, number in (('step_size', step_size), ('initial_weight', initial_weight)):
         if not 0 < number < math.inf:
-            raise ValueError(f'{name} must be above 0 and finite, not {number}')
+            raise InvalidArgument(name, number, 'be above 0 and finite')
     minimisation = _Minimisation(model, pixels.detach(), labels, confidence, steps, step_size, abort_early)
     weight = pixels.new_full((len(pixels),), initial_weight)
     low, high = torch.zeros_like(weight), torch.full_like(weight, math.inf)

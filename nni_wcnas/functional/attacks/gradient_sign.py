@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.functional.hypergradient import gradient
 
 __all__ = ['adversarial_examples', 'fgsm', 'pgd']
@@ -100,7 +101,7 @@ def pgd(
     _check('epsilon', epsilon)
     _check('step_size', step_size)
     if steps < 1:
-        raise ValueError(f'steps must be at least 1, not {steps}')
+        raise InvalidArgument('steps', steps, 'be at least 1')
     attacked = pixels.detach()
     if generator is not None:
         # On the generator's device, whatever the device of the pixels: a CPU generator draws the same start everywhere.
@@ -154,4 +155,4 @@ def _rise(model: Callable[[Tensor], Tensor], pixels: Tensor, labels: Tensor) -> 
 def _check(name: str, value: float) -> None:
     """Refuse a number that is not positive and finite."""
     if not 0 < value < math.inf:
-        raise ValueError(f'{name} must be above 0 and finite, not {value}')
+        raise InvalidArgument(name, value, 'be above 0 and finite')
