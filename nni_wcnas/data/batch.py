@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from nni.nas.evaluator.pytorch import DataLoader
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -20,7 +21,7 @@ from .augmentation import Augmentation, normalise
 from .seeding import derive_generator, derive_seed
 from .store import ImageSet, ImageStore
 
-__all__ = ['BatchDataset', 'BatchRequest', 'BatchSampler']
+__all__ = ['BatchDataset', 'BatchRequest', 'BatchSampler', 'batch_loader']
 
 
 class BatchRequest(NamedTuple):
@@ -145,3 +146,16 @@ class BatchDataset(Dataset[Batch]):
             pairs.append((self.store.fit(whole), part))
         fitted, parts = zip(*pairs)
         return torch.stack(fitted), torch.stack(parts)
+
+
+def batch_loader(dataset: BatchDataset, sampler: BatchSampler, seed: int, num_workers: int) -> DataLoader[Batch]:
+    """Join a data set and a sampler; a generator of its own keeps the loader from drawing on torch's global one."""
+    # NNI's DataLoader is torch's with a record of its arguments; NNI's evaluators warn of others.
+    return DataLoader(
+        dataset,
+        # No batching by the loader: the sampler's requests go to the data set as they are, which answers whole batches.
+        batch_size=None,
+        sampler=sampler,
+        num_workers=num_workers,
+        generator=derive_generator(seed, 'workers'),
+    )

@@ -7,7 +7,7 @@ during the search, and no batch is dropped.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning
 import torch
@@ -15,13 +15,13 @@ from nni.nas.evaluator.pytorch import DataLoader
 from torch import Tensor
 
 from .augmentation import normalise
-from .batch import BatchDataset, BatchRequest, BatchSampler
+from .batch import BatchDataset, BatchRequest, BatchSampler, batch_loader
+from .data_options import DataOptions, refuse_impossible, refuse_sharing
 from .error import DataArgumentError, DataError
-from .seeding import derive_generator
 from .shortcut import with_shortcut
-from .split import halves, rank_in_class
+from .split import first_of_each_class, halves
 from .store import ImageSet, ImageStore
-from .training_transform import is_image_by_image, training_transform
+from .training_transform import training_transform
 
 if TYPE_CHECKING:
     from ..contracts import Batch
@@ -32,24 +32,6 @@ Part = Literal['weights', 'architecture', 'train', 'test']
 """Examples to evaluate on: one half of the training set, all of it (``'train'``), or the test set."""
 
 
-class DataOptions(TypedDict, total=False):
-    """The keyword arguments of :class:`ImageData` that all data sets share."""
-
-    batch_size: int
-    limit: int | None
-    split: float
-    seed: int
-    cutout: int
-    augment: bool
-    crop: Literal['padded', 'resized']
-    color_jitter: float | tuple[float, ...]
-    auto_augment: str | None
-    num_workers: int
-    device: str | None
-    shortcut: str | None
-    strength: float | None
-
-
 class ImageData(pytorch_lightning.LightningDataModule):
     """A data set, split for a search. Every batch is a :class:`nni_wcnas.contracts.Batch`.
 
@@ -57,40 +39,8 @@ class ImageData(pytorch_lightning.LightningDataModule):
     ----------
     images
         The data set with its official parts; subclasses pass their own.
-    batch_size
-        Examples in a batch, at least 2. A last batch of one example joins the one before it.
-    limit
-        How many training examples to use: the first of each class in each half; None uses all.
-    split
-        Share of the training set that trains the weights, in (0, 1): the first part of the unshuffled set.
-    seed
-        Part of the name of every random stream: order of the batches, crops, flips, cutout and colours.
-    cutout
-        Side of the square set to 0 in normalised training images, pixels; 0 for none.
-    augment
-        Whether training images are randomly cropped and, where a mirrored image keeps its class, flipped. Cutout,
-        ``color_jitter`` and ``auto_augment`` are separate.
-    crop
-        How training images are cropped. ``'padded'``: they are shifted by up to an eighth of the side, over black.
-        ``'resized'``: a random part of the image at its own size, of 0.08 to 1 of its area and a ratio of 3:4 to 4:3,
-        is resized, as for ImageNet.
-    color_jitter
-        How far brightness, contrast and saturation of training images change, as in timm: one number for all, three
-        numbers, or four with that of the hue; 0 for none.
-    auto_augment
-        Policy that changes training images after crop and flip, by timm's name, e.g. ``'rand-m9-mstd0.5'``; None for
-        none.
-    num_workers
-        Processes that prepare batches; the batches do not depend on it.
-    device
-        Device that the batches are made on: the images are copied there once, and augmented there. It is for data sets
-        that are held in memory; ``'cuda'`` spares a search on a GPU all waiting for data. None is the CPU here;
-        ``nni-wcnas`` takes the search's device where it can.
-    shortcut
-        Cue that gives away the labels of training images but not those of test images: ``'colour'``, ``'dot'``,
-        ``'brightness'`` or ``'noise'``, see :mod:`nni_wcnas.data.shortcut`; None for images as they are.
-    strength
-        Share of training images whose cue is that of their class, in [0, 1]; None is 0.95.
+    **options
+        Of :class:`~nni_wcnas.data.data_options.DataOptions`, which says what each does.
 
     Attributes
     ----------
@@ -130,25 +80,8 @@ class ImageData(pytorch_lightning.LightningDataModule):
         strength: float | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 2:
-            raise DataArgumentError(
-                'batch_size', batch_size, 'use at least 2', reason='is too small for batch normalisation'
-            )
-        if num_workers < 0:
-            raise DataArgumentError(
-                'num_workers', num_workers, 'use 0 to load in this process', reason='must not be negative'
-            )
-        if num_workers and device not in (None, 'cpu'):
-            raise DataArgumentError(
-                'num_workers', num_workers, 'give one of the two', reason=f'prepare batches on the CPU, not on {device}'
-            )
-        # torchvision and timm do these one image after the other, on the CPU.
         named: dict[str, Any] = {'crop': crop, 'color_jitter': color_jitter, 'auto_augment': auto_augment}
-        if is_image_by_image(named) and device not in (None, 'cpu'):
-            raise DataError(
-                "crop='resized', color_jitter and auto_augment change images on the CPU, not on "
-                f'{device}; leave device or them out.'
-            )
+        refuse_impossible(batch_size=batch_size, num_workers=num_workers, device=device, **named)
         # Before everything else that reads the images: a cue also changes name, mean and deviation.
         if shortcut is not None:
             images = with_shortcut(images, shortcut, 0.95 if strength is None else strength)
@@ -204,19 +137,7 @@ class ImageData(pytorch_lightning.LightningDataModule):
         DataError
             If a device could be left fewer than two examples of a batch, or the batches are made on one GPU.
         """
-        # The rest of an epoch is a batch of its own only if it has two examples for each device. So the full size, or a
-        # half that is smaller than it, decides.
-        smallest = min(self.batch_size, len(self.weight_indices))
-        if smallest < 2 * devices:
-            raise DataError(
-                f'A batch of {smallest} examples is too small for batch normalisation on {devices} devices; use at '
-                f'least {2 * devices}, or fewer devices.'
-            )
-        if self._train.labels.device.type != 'cpu':
-            raise DataError(
-                f'Batches made on {self._train.labels.device} cannot be shared out over {devices} devices; leave '
-                'device out.'
-            )
+        refuse_sharing(min(self.batch_size, len(self.weight_indices)), self._train.labels.device, devices)
         # Shallow: images and indices are shared, only the samplers differ.
         shared = copy.copy(self)
         shared._samplers = self._training_samplers(rank, devices)
@@ -252,7 +173,7 @@ class ImageData(pytorch_lightning.LightningDataModule):
             If there is no such part.
         """
         sampler = BatchSampler(self._positions(part), self.batch_size, seed=self.seed, purpose=part, shuffle=False)
-        return self._loader(BatchDataset(self.images, self._store(part)), sampler)
+        return batch_loader(BatchDataset(self.images, self._store(part)), sampler, self.seed, self.num_workers)
 
     def examples(self, part: Part, per_class: int) -> Batch:
         """Return the first examples of each class of a part as one clean batch, ordered by class.
@@ -271,13 +192,10 @@ class ImageData(pytorch_lightning.LightningDataModule):
         """
         if per_class < 1:
             raise DataArgumentError('per_class', per_class, 'be at least 1')
-        positions, store = self._positions(part), self._store(part)
-        labels = store.labels.cpu()[positions]
-        # Positions in the store, ascending; the stable sort by label keeps this order within a class.
-        chosen = positions[rank_in_class(labels) < per_class]
-        by_class = chosen[store.labels.cpu()[chosen].argsort(stable=True)]
+        store = self._store(part)
+        chosen = first_of_each_class(store.labels.cpu(), self._positions(part), per_class)
         # Without augmentation nothing is drawn, so the seed has no effect.
-        return BatchDataset(self.images, store)[BatchRequest(by_class, seed=0)]
+        return BatchDataset(self.images, store)[BatchRequest(chosen, seed=0)]
 
     def normalise(self, images: Tensor) -> Tensor:
         """Map images in [0, 1], shape ``(N, 3, H, W)``, to what a learner is trained on."""
@@ -312,17 +230,5 @@ class ImageData(pytorch_lightning.LightningDataModule):
 
     def _training_loader(self, purpose: str) -> DataLoader[Batch]:
         """Load augmented batches for one purpose; all loaders for it share its sampler."""
-        return self._loader(BatchDataset(self.images, self._train, self.augmentation), self._samplers[purpose])
-
-    def _loader(self, dataset: BatchDataset, sampler: BatchSampler) -> DataLoader[Batch]:
-        """Join a data set and a sampler; the generator keeps the loader from drawing on torch's global one."""
-        # NNI's DataLoader is torch's with a record of its arguments; NNI's evaluators warn of others.
-        return DataLoader(
-            dataset,
-            # No batching by the loader: the sampler's requests go to the data set as they are, which answers whole
-            # batches.
-            batch_size=None,
-            sampler=sampler,
-            num_workers=self.num_workers,
-            generator=derive_generator(self.seed, 'workers'),
-        )
+        dataset = BatchDataset(self.images, self._train, self.augmentation)
+        return batch_loader(dataset, self._samplers[purpose], self.seed, self.num_workers)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .error import DataArgumentError, DataError
 
-__all__ = ['halves', 'interleave', 'rank_in_class']
+__all__ = ['first_of_each_class', 'halves', 'interleave', 'rank_in_class']
 
 
 def rank_in_class(labels: Tensor) -> Tensor:
@@ -106,3 +106,25 @@ def _balanced(labels: Tensor, side: Tensor, count: int) -> Tensor:
     ranks = rank_in_class(labels[side])
     # Sorted by rank in class, all firsts come before all seconds: each prefix is as balanced as the classes allow.
     return side[ranks.argsort(stable=True)[:count]].sort().values
+
+
+def first_of_each_class(labels: Tensor, positions: Tensor, count: int) -> Tensor:
+    """Choose the first examples of each class among some of a set.
+
+    Parameters
+    ----------
+    labels
+        Classes of the whole set, shape ``(N,)``.
+    positions
+        Positions to choose from, ascending.
+    count
+        How many of each class at most.
+
+    Returns
+    -------
+    Tensor
+        Chosen positions, ordered by class, ascending within one.
+    """
+    chosen = positions[rank_in_class(labels[positions]) < count]
+    # The stable sort by label keeps the order within a class.
+    return chosen[labels[chosen].argsort(stable=True)]
