@@ -8,6 +8,7 @@ the evaluator and the tester is in :mod:`nni_wcnas.recipes`.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -24,29 +25,9 @@ from nni_wcnas.strategy import Search
 from nni_wcnas.transform import AuxiliarySkip, PartialChannels, SkipDropout
 
 __all__ = [
-    'BASES',
-    'PRESETS',
-    'darts',
-    'darts_2nd',
-    'darts_minus',
-    'darts_plus',
-    'darts_pt',
-    'dasgm',
-    'dihcl',
-    'drnas',
-    'drnas_progressive',
-    'gdas',
-    'p_darts',
-    'pc_darts',
-    'pr_darts',
-    'r_darts',
-    'sanas',
-    'sdarts_adv',
-    'sdarts_rs',
-    'spcl',
-    'wcnas',
-    'cr',
-    'ncr',
+    'BASES', 'PRESETS', 'darts', 'darts_2nd', 'darts_minus', 'darts_plus', 'darts_pt', 'dasgm', 'dihcl', 'drnas',
+    'drnas_progressive', 'gdas', 'p_darts', 'pc_darts', 'pr_darts', 'r_darts', 'sanas', 'sdarts_adv', 'sdarts_rs',
+    'spcl', 'wcnas', 'cr', 'ncr',
 ]
 
 
@@ -219,9 +200,7 @@ def r_darts(dataset: str = 'cifar10', **overrides: Any) -> Search:
 
     Zela et al., ICLR 2020, section 4.3: a window of 5 measurements, factor 1.3; numbers of table 25.
     """
-    return _search(
-        recipe('r_darts', dataset), overrides, hypergradient=Unrolled(), schedule=HessianEigenvalue()
-    )
+    return _search(recipe('r_darts', dataset), overrides, hypergradient=Unrolled(), schedule=HessianEigenvalue())
 
 
 def dasgm(base: str = 'darts', dataset: str = 'cifar10', **overrides: Any) -> Search:
@@ -329,18 +308,19 @@ def wcnas(
     return method(dataset, **{'objective': objective, 'hypergradient': Unrolled(), **overrides})
 
 
-def cr(
-    base: str = 'darts',
-    dataset: str = 'cifar10',
-    *,
-    trade_off: float | None = None,
-    average_weight: float | None = None,
-    decov: float | None = None,
-    every: int | None = None,
-    hyperparameter_lr: float | None = None,
-    reuse_gradient: bool | None = None,
-    **overrides: Any,
-) -> Search:
+def _with_arguments_of(preset: Callable[..., Search]) -> Callable[[Callable[..., Search]], Callable[..., Search]]:
+    """Give a preset that hands its arguments on the signature of the one that takes them; settings are read by it."""
+
+    def decorate(function: Callable[..., Search]) -> Callable[..., Search]:
+        function.__signature__ = inspect.signature(preset)  # type: ignore[attr-defined]
+        function.__annotations__ = preset.__annotations__
+        return function
+
+    return decorate
+
+
+@_with_arguments_of(wcnas)
+def cr(base: str = 'darts', dataset: str = 'cifar10', **options: Any) -> Search:
     """WCNAS after its cost reductions, CR in papers/wcnas, table 9: :func:`wcnas` in half the base's epochs.
 
     Section 3.3: A, B and G on every eighth batch, DeCov (which is what halves the epochs), the tied auxiliary model,
@@ -351,34 +331,23 @@ def cr(
     """
     # CR differs from `wcnas` in its epochs alone, which are the evaluator's: `every` and DeCov are `WorstCase`'s
     # defaults, a tied auxiliary model is that of a tester with a discriminator.
-    search = wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
-                   hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+    search = wcnas(base, dataset, **options)
     search.recipe = recipe('cr', dataset, base)
     return search
 
 
-def ncr(
-    base: str = 'darts',
-    dataset: str = 'cifar10',
-    *,
-    trade_off: float | None = None,
-    average_weight: float | None = None,
-    decov: float | None = None,
-    every: int | None = None,
-    hyperparameter_lr: float | None = None,
-    reuse_gradient: bool | None = None,
-    **overrides: Any,
-) -> Search:
+@_with_arguments_of(wcnas)
+def ncr(base: str = 'darts', dataset: str = 'cifar10', **options: Any) -> Search:
     """WCNAS before its cost reductions, NCR in papers/wcnas, table 9: A, B and G on every batch, without DeCov.
 
     Section 3.3: all of the base's epochs, and a ResNet-18 as the auxiliary model, which in Python is the evaluator's:
     ``recipe('ncr', base=...)``. Arguments are those of :func:`wcnas`.
     """
     # Unless another objective is given, which these two numbers would do nothing in.
-    if 'objective' not in overrides:
-        decov, every = 0.0 if decov is None else decov, 1 if every is None else every
-    search = wcnas(base, dataset, trade_off=trade_off, average_weight=average_weight, decov=decov, every=every,
-                   hyperparameter_lr=hyperparameter_lr, reuse_gradient=reuse_gradient, **overrides)
+    if 'objective' not in options:
+        given = {name: value for name, value in options.items() if value is not None}
+        options = {'decov': 0.0, 'every': 1, **given}
+    search = wcnas(base, dataset, **options)
     search.recipe = recipe('ncr', dataset, base)
     return search
 
@@ -416,25 +385,15 @@ def _search(numbers: Recipe, overrides: dict[str, Any], **members: Any) -> Searc
 
 
 BASES: dict[str, Callable[..., Search]] = {
-    'darts': darts,
-    'darts_2nd': darts_2nd,
-    'pc_darts': pc_darts,
-    'p_darts': p_darts,
-    'pr_darts': pr_darts,
-    'darts_minus': darts_minus,
-    'darts_plus': darts_plus,
-    'drnas': drnas,
-    'drnas_progressive': drnas_progressive,
-    'gdas': gdas,
-    'sdarts_rs': sdarts_rs,
-    'sdarts_adv': sdarts_adv,
-    'darts_pt': darts_pt,
-    'r_darts': r_darts,
+    preset.__name__: preset
+    for preset in (
+        darts, darts_2nd, pc_darts, p_darts, pr_darts, darts_minus, darts_plus, drnas, drnas_progressive, gdas,
+        sdarts_rs, sdarts_adv, darts_pt, r_darts,
+    )
 }
 """Presets that ``base=`` accepts: methods whose objective is DARTS's, so that another one can take its place."""
 
 PRESETS: dict[str, Callable[..., Search]] = {
-    **BASES, 'dasgm': dasgm, 'sanas': sanas, 'spcl': spcl, 'dihcl': dihcl, 'wcnas': wcnas,
-    'cr': cr, 'ncr': ncr,
+    **BASES, 'dasgm': dasgm, 'sanas': sanas, 'spcl': spcl, 'dihcl': dihcl, 'wcnas': wcnas, 'cr': cr, 'ncr': ncr,
 }
 """Every preset by name, as settings files spell them."""
