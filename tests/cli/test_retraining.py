@@ -76,7 +76,7 @@ def test_another_stem(finished: Path, tmp_path: Path, here: Any) -> None:
 @pytest.mark.parametrize(
     ('more', 'message'),
     [
-        (('--decay', 'linear'), 'epochs is 1, but the linear decay has 5 last ones: give more'),
+        (('--decay', 'linear'), 'epochs must be more than the 5 last ones of the linear decay, not 1'),
         (('--max-macs', '10'), 'million multiply-adds for an image, more than max_macs=10 allows'),
     ],
 )

@@ -181,7 +181,7 @@ def test_retrain_evaluate_report(finished: Path, tmp_path: Path, here: Command) 
     assert absurd.returncode == 2 and not (tmp_path / 'none').exists()
     rising = here('retrain', finished, '--data', data, '--min-lr', '0.1', '--run', tmp_path / 'none')
     assert rising.returncode == 2 and not (tmp_path / 'none').exists()
-    assert 'min_lr is 0.1, above lr (0.025), so the rate would rise' in rising.stderr
+    assert 'min_lr=0.1 is above lr (0.025), so the rate would rise' in rising.stderr
     assert here('report', folder).returncode == 0
     missing = here('evaluate', finished)
     assert missing.returncode == 2 and 'nni-wcnas retrain' in missing.stderr

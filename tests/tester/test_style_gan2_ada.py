@@ -133,7 +133,7 @@ def test_resumed_over_a_step_with_r1_equals_uninterrupted(tmp_path):
 
 
 def test_core_sets_of_pretraining_compare_the_latent_proper(monkeypatch):
-    from nni_wcnas.tester import pretraining
+    from nni_wcnas.tester import pretraining_run
 
     seen = []
 
@@ -141,7 +141,7 @@ def test_core_sets_of_pretraining_compare_the_latent_proper(monkeypatch):
         seen.append(points.shape)
         return core_set(points, count)
 
-    monkeypatch.setattr(pretraining, 'chosen_points', watched)
+    monkeypatch.setattr(pretraining_run, 'chosen_points', watched)
     pretrain(_tester(), None, epoch, 1, discriminator_steps=1, core_set=2, progress=False)
     assert (8, 6) in seen and all(shape[1] != 662 for shape in seen)
 
