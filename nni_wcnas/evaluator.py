@@ -17,6 +17,7 @@ from nni_wcnas.data import ImageData
 from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.files.atomic_checkpoint import AtomicCheckpointIO
 from nni_wcnas.files.checkpoint import check_checkpoint
+from nni_wcnas.one_device import one_device
 from nni_wcnas.tester import AugmentationPolicy, AuxiliaryOptions, follows_learner, make_auxiliary
 
 __all__ = ['LearnerModule', 'Precision', 'SearchEvaluator']
@@ -204,6 +205,7 @@ class SearchEvaluator(Lightning):
             hard=hard,
         )
         callbacks = [*trainer_kwargs.pop('callbacks', []), *_checkpoints(checkpoint_directory)]
+        alone = one_device()
         # NNI's traced Trainer. The caller's arguments come last and win over these defaults.
         trainer = Trainer(
             **{
@@ -214,7 +216,8 @@ class SearchEvaluator(Lightning):
                 'enable_checkpointing': checkpoint_directory is not None,
                 'callbacks': callbacks,
                 'precision': precision,
-                'plugins': [AtomicCheckpointIO()],
+                **alone,
+                'plugins': [*alone['plugins'], AtomicCheckpointIO()],
                 **trainer_kwargs,
             }
         )

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from nni_wcnas.interruption import Terminated
+
 __all__ = ['Command', 'add_overrides', 'continued_with', 'overrides']
 
 
@@ -50,7 +52,7 @@ def overrides(arguments: argparse.Namespace) -> list[str]:
 
 @contextmanager
 def continued_with(*more: str, done: str = 'the last whole epoch') -> Iterator[None]:
-    """Say on Ctrl-C which command continues: the one that was given, with more arguments.
+    """Say on Ctrl-C and SIGTERM which command continues: the one that was given, with more arguments.
 
     Parameters
     ----------
@@ -61,9 +63,8 @@ def continued_with(*more: str, done: str = 'the last whole epoch') -> Iterator[N
     """
     try:
         yield
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         # `--resume` is added by `more` where the command has it, and must not stand there twice.
         again = [*(word for word in sys.argv[1:] if word != '--resume'), *more]
-        raise KeyboardInterrupt(
-            f'Interrupted; {done} is kept. Continue with: nni-wcnas {shlex.join(again)}'
-        ) from None
+        how = 'Stopped by SIGTERM' if isinstance(interruption, Terminated) else 'Interrupted'
+        raise type(interruption)(f'{how}; {done} is kept. Continue with: nni-wcnas {shlex.join(again)}') from None

@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from nni_wcnas.contracts import Auxiliary, Tester
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.functional.random_state import untouched_random_state
+from nni_wcnas.interruption import interrupted
 from nni_wcnas.measure.image.image_judge import ImageJudge
 from nni_wcnas.measure.image.tester_images import class_rows, sample
 from nni_wcnas.page.event_file import EventFile
@@ -78,7 +79,7 @@ class Recorder(Checkpoint):
     ) -> None:
         self.run, self.judge, self.on_epoch, self.events, self.judged = run, judge, on_epoch, events, judged
         self.history: list[dict[str, float]] = []
-        self.interrupted = False
+        self.interruption: KeyboardInterrupt | None = None
         self._rate = math.nan
         self._started = 0.0
 
@@ -131,8 +132,8 @@ class Recorder(Checkpoint):
             self.events.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Remember Ctrl-C, which Lightning turns into an exit, and close TensorBoard's file."""
-        self.interrupted = isinstance(exception, KeyboardInterrupt)
+        """Remember Ctrl-C and SIGTERM, which Lightning turns into an exit, and close TensorBoard's file."""
+        self.interruption = interrupted(exception)
         if self.events is not None:
             self.events.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 import shlex
-import signal
 import socket
 import sys
 import time
@@ -13,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import nni
 import psutil
@@ -26,6 +24,7 @@ from nni_wcnas.cli.display import Display, TrialState, print_results
 from nni_wcnas.compare.trial import write_trials
 from nni_wcnas.data.reference import reference_models
 from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.interruption import Terminated
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.algorithms import check_algorithms, is_batch
 from nni_wcnas.settings.problems import CommandError
@@ -281,16 +280,16 @@ def _stopped_at_the_end(experiment: Experiment) -> Iterator[set[psutil.Process]]
     """
     own = set(psutil.Process().children(recursive=True))
     started: set[psutil.Process] = set()
-    # By default it would end this process without the cleaning up below.
-    earlier = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield started
     except (RuntimeError, OSError) as error:
         raise CommandError(
             f'NNI could not start or lost the experiment: {_reason(error)}; see {_log(experiment)}'
         ) from error
+    except KeyboardInterrupt as interruption:
+        how = 'Stopped by SIGTERM' if isinstance(interruption, Terminated) else 'Interrupted'
+        raise type(interruption)(f'{how}; the trials that are done are kept.') from None
     finally:
-        signal.signal(signal.SIGTERM, earlier)
         started.update(psutil.Process().children(recursive=True))
         managed = _is_managed(own)
         try:
@@ -314,12 +313,6 @@ def _is_managed(own: set[psutil.Process]) -> bool:
     """Tell whether NNI's manager, the only new child of this process, lives; a zombie does not."""
     new = set(psutil.Process().children()) - own
     return any(child.status() != psutil.STATUS_ZOMBIE for child in new)
-
-
-def _terminate(number: int, frame: Any) -> None:
-    """Turn a signal into an interruption, so that everything that is open is closed."""
-    del frame  # Unused: the signature is Python's.
-    raise KeyboardInterrupt(f'Stopped by signal {number}; the trials that are done are kept.')
 
 
 def _end(processes: list[psutil.Process], grace: float) -> None:

@@ -195,8 +195,8 @@ def _run(strategy: Search, space: Any, evaluator: Any, recorder: Recorder) -> di
         strategy(model_space, SequentialExecutionEngine())
     # Lightning turns Ctrl-C into an exit; the recorder remembers which it was.
     except SystemExit:
-        if recorder.interrupted:
-            raise KeyboardInterrupt from None
+        if recorder.interruption is not None:
+            raise recorder.interruption from None
         raise
     except DivergedError as error:
         raise CommandError(str(error)) from error

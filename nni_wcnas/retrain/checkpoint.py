@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from torch import nn
 
 from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.interruption import interrupted
 from nni_wcnas.retrain.recipe import Recipe
 from nni_wcnas.retrain.step import RetrainData, Retraining
 from nni_wcnas.spaces.architecture import Architecture
@@ -44,11 +45,11 @@ class Recorder(pl.Callback):
         self.history = history
         self.run = run
         self.identity = identity
-        self.interrupted = False
+        self.interruption: KeyboardInterrupt | None = None
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Remember Ctrl-C, which Lightning turns into an exit."""
-        self.interrupted = isinstance(exception, KeyboardInterrupt)
+        """Remember Ctrl-C and SIGTERM, which Lightning turns into an exit."""
+        self.interruption = interrupted(exception)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch; the checkpoint first, so that the table never runs ahead of it."""

@@ -27,6 +27,7 @@ from nni_wcnas.functional.evaluation_mode import evaluation_mode
 from nni_wcnas.measure.attack import on_pixels
 from nni_wcnas.network.cell_network import DropPath
 from nni_wcnas.network.fast_cell import fast_cells
+from nni_wcnas.one_device import one_device
 from nni_wcnas.retrain.optimizer import make_optimizer
 from nni_wcnas.retrain.recipe import Recipe
 
@@ -208,7 +209,7 @@ def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, s
     loader
         Batches of an epoch.
     recorder
-        Callback that is told of the end of each epoch; its ``interrupted`` says whether an exit was Ctrl-C.
+        Callback that is told of the end of each epoch; its ``interruption`` says what an exit was, if not one.
     start
         The first epoch.
     accelerator, progress
@@ -230,7 +231,8 @@ def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, s
             # No distributed sampler: `shared_out` data hold this device's share of each batch already.
             strategy=_together() if devices > 1 else 'auto', use_distributed_sampler=False,
             precision='bf16-mixed' if recipe.precision == 'bf16' else '32-true', enable_progress_bar=progress,
-            logger=False, enable_checkpointing=False, enable_model_summary=False)
+            logger=False, enable_checkpointing=False, enable_model_summary=False,
+            **({} if devices > 1 else one_device()))
         # Lightning counts the earlier epochs as done and begins at `start`, without a checkpoint of its own.
         done = {'ready': start, 'started': start, 'processed': start, 'completed': start}
         trainer.fit_loop.epoch_progress.current.load_state_dict(done)
@@ -239,8 +241,8 @@ def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, s
             trainer.fit(module, loader)
         # Lightning turns Ctrl-C into an exit, so that the caller would be gone, too.
         except SystemExit:
-            if recorder.interrupted:  # type: ignore[attr-defined]
-                raise KeyboardInterrupt from None
+            if recorder.interruption is not None:  # type: ignore[attr-defined]
+                raise recorder.interruption from None  # type: ignore[attr-defined]
             raise
 
 
