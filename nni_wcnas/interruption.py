@@ -38,6 +38,13 @@ def interrupted(error: BaseException | None) -> KeyboardInterrupt | None:
 
     Lightning turns interruptions into an exit, so its callbacks remember what it was.
     """
+    # Here, as the command line is parsed before Lightning is imported.
+    from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+    # Where `Terminated` is raised in a place that cannot pass it on, as a finaliser is, Lightning still ends after the
+    # batch, by an exit of its own that means success.
+    if isinstance(error, SIGTERMException):
+        return Terminated()
     return type(error)() if isinstance(error, KeyboardInterrupt) else None
 
 
