@@ -203,7 +203,7 @@ def test_what_a_settings_file_is_filled_in_with(table, base, dataset, tmp_path):
     method, space = everything['method'], everything['space']
     rows = expected(table)
     told = {
-        'rate W': search['learning_rate'], 'minimum W': search['min_learning_rate'], 'momentum W': search['momentum'],
+        'rate W': search['lr'], 'minimum W': search['min_lr'], 'momentum W': search['momentum'],
         'weight decay W': search['weight_decay'], 'clip W': method['gradient_clip_val'],
         'rate V': auxiliary['lr'], 'minimum V': auxiliary['min_lr'], 'momentum V': auxiliary['momentum'],
         'weight decay V': auxiliary['weight_decay'], 'clip V': auxiliary.get('gradient_clip_val'),
@@ -239,7 +239,7 @@ def test_evaluation(table, name):
     found = {
         'optimizer': numbers.optimizer, 'rate': group['lr'], 'scheduler': numbers.decay, 'momentum': group['momentum'],
         'weight decay': group['weight_decay'], 'channels': numbers.channels, 'layers': numbers.cells,
-        'auxiliary weight': numbers.auxiliary_weight, 'drop path': numbers.drop_path, 'clip': numbers.gradient_clip,
+        'auxiliary weight': numbers.auxiliary_weight, 'drop path': numbers.drop_path, 'clip': numbers.gradient_clip_val,
         'epochs': numbers.epochs, 'batch': RETRAINING[name].data['batch_size'],
         'cutout': RETRAINING[name].data.get('cutout'), 'label smoothing': numbers.label_smoothing or None,
     }

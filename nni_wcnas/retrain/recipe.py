@@ -45,7 +45,7 @@ _MOBILE_MACS = 600_000_000
 
 
 RECIPE_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {'decay': ('cosine', 'linear'), 'stem': ('cifar', 'imagenet'), 'precision': ('fp32', 'bf16')})
+    {'decay': ('cosine', 'linear'), 'stem': ('cifar', 'imagenet'), 'precision': ('32-true', 'bf16-mixed')})
 """What each field of :class:`Recipe` that is a name may be."""
 
 
@@ -62,7 +62,7 @@ class RecipeNumbers(TypedDict, total=False):
     optimizer: str
     momentum: float
     weight_decay: float
-    gradient_clip: float
+    gradient_clip_val: float
     auxiliary_weight: float
     drop_path: float
     label_smoothing: float
@@ -70,7 +70,7 @@ class RecipeNumbers(TypedDict, total=False):
     adversarial_steps: int
     stem: Literal['cifar', 'imagenet'] | None
     max_macs: int
-    precision: Literal['fp32', 'bf16']
+    precision: Literal['32-true', 'bf16-mixed']
     channels_last: bool
     compile: bool
     fast_cell: bool
@@ -98,7 +98,7 @@ class Recipe:
         ``'sgd'``, or one of timm's: see :mod:`nni_wcnas.retrain.optimizer`.
     momentum, weight_decay
         Momentum and weight decay of the optimiser; one that has no momentum is given none.
-    gradient_clip
+    gradient_clip_val
         Largest norm of the gradient; 0 for no limit.
     auxiliary_weight
         Weight of the auxiliary tower's loss; 0 for no tower.
@@ -115,7 +115,7 @@ class Recipe:
     max_macs
         Multiply-adds that the network may take for one image; 0 for no limit.
     precision
-        ``'fp32'``, or ``'bf16'``: autocast to bfloat16, with weights in float32.
+        ``'32-true'``, or ``'bf16-mixed'``: autocast to bfloat16, with weights in float32.
     channels_last
         Whether weights and images are laid out channels last.
     compile
@@ -136,7 +136,7 @@ class Recipe:
     optimizer: str = 'sgd'
     momentum: float = 0.9
     weight_decay: float = 3e-4
-    gradient_clip: float = 5.0
+    gradient_clip_val: float = 5.0
     auxiliary_weight: float = 0.4
     drop_path: float = 0.2
     label_smoothing: float = 0.0
@@ -144,7 +144,7 @@ class Recipe:
     adversarial_steps: int = 0
     stem: Literal['cifar', 'imagenet'] | None = None
     max_macs: int = 0
-    precision: Literal['fp32', 'bf16'] = 'fp32'
+    precision: Literal['32-true', 'bf16-mixed'] = '32-true'
     channels_last: bool = False
     compile: bool = False
     fast_cell: bool = True
@@ -161,7 +161,7 @@ class Recipe:
         for name in ('momentum', 'label_smoothing', 'ema_decay'):
             if getattr(self, name) >= 1:
                 raise InvalidArgument(name, getattr(self, name), 'be a number from 0 to below 1')
-        for name in ('lr', 'min_lr', 'warmup', 'momentum', 'weight_decay', 'gradient_clip', 'auxiliary_weight',
+        for name in ('lr', 'min_lr', 'warmup', 'momentum', 'weight_decay', 'gradient_clip_val', 'auxiliary_weight',
                      'label_smoothing', 'ema_decay', 'adversarial_steps', 'max_macs'):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):

@@ -114,10 +114,10 @@ class Retraining(pl.LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None,
                                     gradient_clip_algorithm: Any = None) -> None:
-        """Scale all gradients so that their common norm is at most the recipe's ``gradient_clip``."""
+        """Scale all gradients so that their common norm is at most the recipe's ``gradient_clip_val``."""
         del optimizer, gradient_clip_val, gradient_clip_algorithm  # Unused: the signature is Lightning's.
-        if self.recipe.gradient_clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip, foreach=True)
+        if self.recipe.gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip_val, foreach=True)
 
     def on_train_epoch_start(self) -> None:
         """Set what depends on the epoch: batches, random state, drop path and learning rate."""
@@ -224,15 +224,14 @@ def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, s
     """
     recipe = module.recipe
     # Fast cells serve float32 on a CPU only, and a compiled network keeps the code that it was traced to.
-    is_fast = recipe.fast_cell and recipe.precision == 'fp32' and not recipe.compile
+    is_fast = recipe.fast_cell and recipe.precision == '32-true' and not recipe.compile
     with _quiet(), fast_cells(module.network) if is_fast else nullcontext():
         trainer = pl.Trainer(
             max_epochs=recipe.epochs, accelerator=accelerator, devices=devices, callbacks=[recorder],
             # No distributed sampler: `shared_out` data hold this device's share of each batch already.
             strategy=_together() if devices > 1 else 'auto', use_distributed_sampler=False,
-            precision='bf16-mixed' if recipe.precision == 'bf16' else '32-true', enable_progress_bar=progress,
-            logger=False, enable_checkpointing=False, enable_model_summary=False,
-            **({} if devices > 1 else one_device()))
+            precision=recipe.precision, enable_progress_bar=progress, logger=False, enable_checkpointing=False,
+            enable_model_summary=False, **({} if devices > 1 else one_device()))
         # Lightning counts the earlier epochs as done and begins at `start`, without a checkpoint of its own.
         done = {'ready': start, 'started': start, 'processed': start, 'completed': start}
         trainer.fit_loop.epoch_progress.current.load_state_dict(done)

@@ -48,12 +48,12 @@ def inconsistent_numbers(document: Document, settings: Settings, broken: set[str
                 'warmup',
             )
         )
-    if search.min_learning_rate > search.learning_rate:
+    if search.min_lr > search.lr:
         problems.append(
             document.problem(
-                f'is above learning_rate ({search.learning_rate}), so the rate would rise; lower it',
+                f'is above lr ({search.lr}), so the rate would rise; lower it',
                 'search',
-                'min_learning_rate',
+                'min_lr',
             )
         )
     problems += _check_lengths(document) + _check_difficulty(document, settings) + _check_retraining(document, settings)

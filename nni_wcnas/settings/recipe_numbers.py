@@ -17,12 +17,12 @@ from nni_wcnas.tester import GAN
 __all__ = ['fill_in', 'remark']
 
 # Numbers of a recipe that are keys of these sections by the same names.
-_SEARCH = ('epochs', 'learning_rate', 'min_learning_rate', 'momentum', 'weight_decay')
+_SEARCH = ('epochs', 'lr', 'min_lr', 'momentum', 'weight_decay')
 _SPACE = ('width', 'num_cells')
 _RATES = ('generator_lr', 'min_lr')
 """Rates of a generator that are left out for one narrower than its authors', which would diverge at them."""
 _LOWEST = {
-    ('search', 'min_learning_rate'): 'learning_rate',
+    ('search', 'min_lr'): 'lr',
     ('auxiliary', 'min_lr'): 'lr',
     ('tester', 'min_lr'): 'generator_lr',
 }

@@ -60,9 +60,9 @@ class SearchNumbers(Strict):
 
     epochs: int = Field(default=50, ge=1)
     warmup: int = Field(default=0, ge=0)
-    learning_rate: float = Field(default=0.025, gt=0)
+    lr: float = Field(default=0.025, gt=0)
     # Rates, momentum and weight decay are those of table 25 of papers/wcnas, by default.
-    min_learning_rate: float = Field(default=0.001, ge=0)
+    min_lr: float = Field(default=0.001, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=3e-4, ge=0)
     precision: Literal['32-true', 'bf16-mixed'] = '32-true'
@@ -138,7 +138,7 @@ class RetrainNumbers(Strict):
     optimizer: str = 'sgd'
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=3e-4, ge=0)
-    gradient_clip: float = Field(default=5.0, ge=0)
+    gradient_clip_val: float = Field(default=5.0, ge=0)
     auxiliary_weight: float = Field(default=0.4, ge=0)
     drop_path: float = Field(default=0.2, ge=0, lt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
@@ -146,7 +146,7 @@ class RetrainNumbers(Strict):
     adversarial_steps: int = Field(default=0, ge=0)
     stem: Literal['cifar', 'imagenet'] | None = None
     max_macs: int = Field(default=0, ge=0)
-    precision: Literal['fp32', 'bf16'] = 'fp32'
+    precision: Literal['32-true', 'bf16-mixed'] = '32-true'
     channels_last: bool = False
     compile: bool = False
     fast_cell: bool = True

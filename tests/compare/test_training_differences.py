@@ -39,7 +39,7 @@ def test_seeds_and_unknown_numbers_are_no_difference():
     """A record of an earlier release lacks the numbers that came later."""
     records = [trained(each, seed=each.seed) for each in CLEAR]
     del records[0].settings['retrain']['ema_decay'], records[0].settings['recipe']
-    records[1].settings['retrain'] |= {'gradient_clip': 5, 'devices': 1}
+    records[1].settings['retrain'] |= {'gradient_clip_val': 5, 'devices': 1}
     records[2].settings['data'] |= {'root': 'elsewhere', 'num_workers': 2, 'download': False}
     assert rows(records) == []
     assert 'Trained differently' not in comparison_page(records)

@@ -44,8 +44,8 @@ def test_repeats_bit_for_bit(architecture, tiny, baseline):
         {'min_lr': 0.02},
         {'momentum': 0.5},
         {'weight_decay': 0.1},
-        {'gradient_clip': 0.1},
-        {'gradient_clip': 0.0},
+        {'gradient_clip_val': 0.1},
+        {'gradient_clip_val': 0.0},
         {'auxiliary_weight': 0.1},
         {'drop_path': 0.0},
         {'seed': 1},
@@ -82,7 +82,7 @@ def test_one_step_by_hand(tiny):
     norm = nn.utils.clip_grad_norm_(reference.parameters(), 0.01)
     assert norm > 0.01
     torch.optim.SGD(reference.parameters(), 0.5, 0.9, weight_decay=0.1).step()
-    trained = retrain(network, data, **{**QUICK, 'epochs': 1}, lr=0.5, weight_decay=0.1, gradient_clip=0.01).network
+    trained = retrain(network, data, **{**QUICK, 'epochs': 1}, lr=0.5, weight_decay=0.1, gradient_clip_val=0.01).network
     assert trained is network
     for mine, other in zip(trained.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(mine, other)

@@ -10,7 +10,7 @@ from nni_wcnas.retrain.optimizer import make_optimizer, optimizer_names
 from nni_wcnas.retrain.retraining import Recipe, RetrainingError, retrain
 
 QUICK = {'epochs': 1, 'accelerator': 'cpu', 'progress': False}
-NUMBERS = {'lr': 0.05, 'momentum': 0.8, 'weight_decay': 0.1, 'gradient_clip': 0.0}
+NUMBERS = {'lr': 0.05, 'momentum': 0.8, 'weight_decay': 0.1, 'gradient_clip_val': 0.0}
 
 
 class Line(nn.Module):

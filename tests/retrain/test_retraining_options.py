@@ -49,7 +49,7 @@ def default():
 
 @pytest.mark.parametrize(
     'change',
-    [{'label_smoothing': 0.1}, {'warmup': 1, 'lr': 0.03}, {'ema_decay': 0.5}, {'precision': 'bf16'},
+    [{'label_smoothing': 0.1}, {'warmup': 1, 'lr': 0.03}, {'ema_decay': 0.5}, {'precision': 'bf16-mixed'},
      {'fast_cell': False}, {'adversarial_steps': 1}],
     ids=str,
 )
@@ -62,7 +62,8 @@ def test_every_option_matters(architecture, tiny, default, change):
 
 @pytest.mark.parametrize(
     'change',
-    [{'ema_decay': 0.5}, {'precision': 'bf16'}, {'adversarial_steps': 2}, {'channels_last': True, 'fast_cell': False}],
+    [{'ema_decay': 0.5}, {'precision': 'bf16-mixed'}, {'adversarial_steps': 2},
+     {'channels_last': True, 'fast_cell': False}],
     ids=str,
 )
 def test_resumed_ends_in_the_same_bits(architecture, tiny, tmp_path, change):
@@ -126,7 +127,7 @@ def test_label_smoothing_by_hand(tiny):
 def test_layout_and_precision(tiny):
     for numbers, layout, dtype in (({}, torch.contiguous_format, torch.float32),
                                    ({'channels_last': True}, torch.channels_last, torch.float32),
-                                   ({'precision': 'bf16'}, torch.contiguous_format, torch.bfloat16)):
+                                   ({'precision': 'bf16-mixed'}, torch.contiguous_format, torch.bfloat16)):
         network = Seen()
         retrain(network, tiny(batches=1), **{**QUICK, 'epochs': 1}, **numbers)
         assert network.images[0].is_contiguous(memory_format=layout) and network.dtypes == {dtype}

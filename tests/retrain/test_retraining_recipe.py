@@ -27,7 +27,7 @@ def test_tables(name):
     recipe = Recipe(**recipe_numbers(name, {}))
     found = (
         recipe.epochs, recipe.channels, recipe.cells, recipe.lr, recipe.weight_decay, recipe.auxiliary_weight,
-        recipe.drop_path, recipe.gradient_clip, recipe.label_smoothing, RECIPES[name].data['batch_size'],
+        recipe.drop_path, recipe.gradient_clip_val, recipe.label_smoothing, RECIPES[name].data['batch_size'],
     )
     assert found == TABLES[name]
 
@@ -70,7 +70,7 @@ def test_warmup_leaves_the_decay_alone():
         ({'decay': 'linear', 'epochs': 5}, 'epochs must be more than the 5 last ones of the linear decay, not 5'),
         ({'decay': 'step'}, "decay must be one of 'cosine', 'linear', not 'step'"),
         ({'stem': 'none'}, "stem must be one of 'cifar', 'imagenet', not 'none'"),
-        ({'precision': 'fp16'}, "precision must be one of 'fp32', 'bf16', not 'fp16'"),
+        ({'precision': 'fp16'}, "precision must be one of '32-true', 'bf16-mixed', not 'fp16'"),
         ({'label_smoothing': 1.0}, 'label_smoothing must be a number from 0 to below 1, not 1.0'),
         ({'ema_decay': 1.0}, 'ema_decay must be a number from 0 to below 1, not 1.0'),
         ({'ema_decay': -0.1}, 'ema_decay must be a finite number that is not negative, not -0.1'),

@@ -99,7 +99,7 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
         ('epochs: 2', 'epochs: 2, warmup: 2', 's.yml:4: search.warmup: leaves none of the 2 epochs to search in'),
         ('epochs: 2', 'epochs: 0', 's.yml:4: search.epochs: must be at least 1, not 0; change it'),
         ('epochs: 2', 'epochs: two', "s.yml:4: search.epochs: must be a whole number, not 'two'; change it"),
-        ('epochs: 2', 'min_learning_rate: 0.1', 's.yml:4: search.min_learning_rate: is above learning_rate (0.025)'),
+        ('epochs: 2', 'min_lr: 0.1', 's.yml:4: search.min_lr: is above lr (0.025)'),
         (
             'search: {epochs: 2}',
             'retrain: {lr: 0.1, min_lr: 0.2}',
@@ -165,8 +165,8 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
         ('every: 2', 'every: 2, objective: average_case', 's.yml:3: method.every: every=2 does nothing when objective'),
         (
             'epochs: 2',
-            'learning_rate: .inf',
-            's.yml:4: search.learning_rate: must be a finite number, not inf; change it',
+            'lr: .inf',
+            's.yml:4: search.lr: must be a finite number, not inf; change it',
         ),
         ('search:', 'retrain: {lr: .inf}\nsearch:', 's.yml:4: retrain.lr: must be a finite number, not inf; change it'),
         ('search:', 'retrain: {lr: .nan}\nsearch:', 's.yml:4: retrain.lr: must be a finite number, not nan'),
