@@ -80,8 +80,19 @@ def identity_of(architecture: Architecture | nn.Module, network: nn.Module, data
     return {
         # Two architectures with equal cells but another width or depth differ in the shapes of their weights.
         'architecture': json.dumps([cells, shapes], sort_keys=True), 'part': part, 'devices': devices, **numbers,
-        **{f'data.{name}': getattr(data, name, None) for name in ('name', 'seed', 'batch_size')},
+        **{f'data.{name}': value for name, value in _identity_of_data(data).items()},
     }
+
+
+def _identity_of_data(data: RetrainData) -> dict[str, Any]:
+    """Return what tells one data set from another, in plain values; None for what the data do not say.
+
+    The names of the classes are in order, as a network knows a class by its number.
+    """
+    told = {name: getattr(data, name, None) for name in ('name', 'seed', 'batch_size', 'num_classes', 'image_size')}
+    names, indices = getattr(data, 'class_names', None), getattr(data, 'train_indices', None)
+    return {**told, 'class_names': None if names is None else list(names),
+            'examples': None if indices is None else len(indices)}
 
 
 def read_checkpoint(run: RunDirectory | None, resume: bool, identity: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -120,9 +131,6 @@ def read_checkpoint(run: RunDirectory | None, resume: bool, identity: Mapping[st
     earlier = state['identity']
     if earlier['architecture'] != identity['architecture']:
         raise RetrainingError(f'{path} is of another architecture: give the same one, or another directory')
-    # Older checkpoints do not name the newer numbers: these had the values of today's defaults, but for the fast cells,
-    # which did not exist.
-    earlier = {**asdict(Recipe()), 'fast_cell': False, 'devices': 1, **earlier}
     for key, value in identity.items():
         if earlier.get(key) != value:
             raise RetrainingError(f'{path} was made with {key}={earlier.get(key)!r}, not {value!r}: '

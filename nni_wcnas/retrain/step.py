@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
@@ -31,10 +32,8 @@ from nni_wcnas.one_device import one_device
 from nni_wcnas.retrain.optimizer import make_optimizer
 from nni_wcnas.retrain.recipe import Recipe
 
-__all__ = ['RetrainData', 'Retraining', 'epoch_seed', 'fit']
+__all__ = ['RetrainData', 'Retraining', 'attack_seed', 'epoch_seed', 'fit']
 
-_ATTACKS = 1 << 40
-"""Added to the number of a seed that starts an attack, which keeps it apart from those of epochs."""
 _DEVICES = 1 << 50
 """Added to the number of a seed once for each device before this one, so that each draws numbers of its own."""
 
@@ -187,8 +186,9 @@ class Retraining(pl.LightningModule):
         The attack finds pixels in [0, 1] that the network errs on, from a random start (papers/wcnas, table 15).
         """
         # A generator of its own, seeded by epoch and batch: the attack takes nothing from the state that drop path
-        # draws from, and a resumed training starts its attacks from the same points. There is room for 2**20 batches.
-        generator = torch.Generator().manual_seed(self._seed(_ATTACKS + (self.current_epoch << 20) + index))
+        # draws from, and a resumed training starts its attacks from the same points.
+        generator = torch.Generator().manual_seed(
+            attack_seed(self.recipe.seed, self.global_rank, self.current_epoch, index))
         mean, std = self.data.mean, self.data.std  # type: ignore[attr-defined]
         model = on_pixels(self.network, mean, std)
         # Without drop path the attack sees one network in all its steps, and running averages do not move.
@@ -260,6 +260,15 @@ def epoch_seed(seed: int, epoch: int) -> int:
     Numbers below 2**20 of one seed never meet those of another; the result is below 2**63, as torch asks.
     """
     return ((seed << 20) + epoch) % (1 << 63)
+
+
+def attack_seed(seed: int, rank: int, epoch: int, index: int) -> int:
+    """Return the seed of the random start of an attack, for one batch of one epoch on one device of a training.
+
+    The four numbers are hashed, not added up: in a sum epoch 1 of one training's seed meets epoch 0 of the next seed.
+    The result is below 2**63, as torch asks.
+    """
+    return int(np.random.SeedSequence((seed, rank, epoch, index)).generate_state(1, np.uint64)[0]) >> 1
 
 
 def _set_drop_path(network: nn.Module, probability: float) -> None:

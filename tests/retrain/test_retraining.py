@@ -259,6 +259,27 @@ def test_other_data_are_refused(architecture, tiny, folder):
         resume(architecture, tiny(seed=1, batches=1), folder)
 
 
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        # As many classes and examples, in another order: a network knows them by number.
+        ({'class_names': ('dog', 'cat', 'owl')}, r"made with data.class_names=\['cat', 'dog', 'owl'\], not"),
+        ({'train_indices': torch.arange(12)}, 'made with data.examples=18, not 12'),
+        ({'image_size': 16}, 'made with data.image_size=8, not 16'),
+    ],
+)
+def test_data_of_the_same_name_are_told_apart(architecture, tiny, tmp_path, change, message):
+    class Told(tiny):
+        class_names, image_size, train_indices = ('cat', 'dog', 'owl'), 8, torch.arange(18)
+
+    retrain(architecture, Told(batches=1), directory=tmp_path, **{**QUICK, 'epochs': 1})
+    other = Told(batches=1)
+    vars(other).update(change)
+    with pytest.raises(RetrainingError, match=message):
+        resume(architecture, other, tmp_path)
+    resume(architecture, Told(batches=1), tmp_path)
+
+
 def test_a_checkpoint_is_never_overwritten_by_accident(architecture, tiny, folder):
     with pytest.raises(RetrainingError, match='exists: pass resume=True'):
         retrain(architecture, tiny(), directory=folder, **QUICK)

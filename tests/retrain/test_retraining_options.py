@@ -1,5 +1,7 @@
 """The options of a retraining beyond the recipe of DARTS: each does what it claims, and a resumed one ends alike."""
 
+import itertools
+
 import pytest
 import torch
 from timm.utils import ModelEmaV3
@@ -147,6 +149,25 @@ def test_attacked_images(tiny):
     losses = [nn.functional.cross_entropy(before(images), batch.labels)
               for images in (network.images[0], normalise(given, data.mean, data.std))]
     assert losses[0] > losses[1]
+
+
+def test_attacks_start_elsewhere_in_each_epoch_of_each_seed(tiny):
+    """The same batch and the same weights, which do not learn: only the starts of the attacks differ."""
+
+    class Alike(tiny):
+        def batch(self, *key):
+            return super().batch(0)
+
+    shown = {}
+    for seed in (0, 1):
+        network = Seen()
+        network.load_state_dict({name: torch.ones_like(value) for name, value in network.state_dict().items()})
+        quick = {**QUICK, 'lr': 0.0, 'adversarial_steps': 1, 'seed': seed}
+        retrain(network, with_pixels(Alike(batches=2)), **quick)
+        # Two epochs of two batches.
+        shown |= {(seed, number // 2, number % 2): images for number, images in enumerate(network.images)}
+    assert len(shown) == 8 and all(
+        not torch.equal(shown[one], shown[other]) for one, other in itertools.combinations(shown, 2))
 
 
 def test_attacks_need_the_normalisation(architecture, tiny):
