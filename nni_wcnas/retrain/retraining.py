@@ -31,8 +31,8 @@ from nni_wcnas.retrain.recipe import Recipe, RecipeNumbers, recipe_numbers
 from nni_wcnas.retrain.step import RetrainData, Retraining, epoch_seed
 from nni_wcnas.spaces.architecture import Architecture
 
-__all__ = ['Recipe', 'RetrainData', 'Retrained', 'Retraining', 'RetrainingError', 'build_network', 'retrain',
-           'with_stem']
+__all__ = ['Recipe', 'RetrainData', 'Retrained', 'Retraining', 'RetrainingError', 'build_network', 'prepare',
+           'retrain', 'train', 'with_stem']
 
 
 @dataclass(frozen=True)
@@ -104,24 +104,52 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
         On Ctrl-C; the last whole epoch is in the checkpoint.
     """
     chosen = Recipe(**recipe_numbers(recipe, numbers))  # Refuses impossible numbers.
+    return train(prepare(architecture, data, chosen, part=part, directory=directory, resume=resume,
+                         accelerator=accelerator, devices=devices, progress=progress))
+
+
+def prepare(architecture: Architecture | nn.Module, data: RetrainData, recipe: Recipe, *,
+            part: Literal['train', 'weights'] = 'train', directory: str | os.PathLike[str] | None = None,
+            resume: bool = False, accelerator: str = 'auto', devices: int = 1, progress: bool = True) -> Job:
+    """Make all checks of a retraining, build its network and read its checkpoint; nothing is written or trained.
+
+    The caller's random state stays as it was. Arguments and errors are those of :func:`retrain`.
+
+    Returns
+    -------
+    Job
+        What :func:`train` trains.
+    """
     if part not in ('train', 'weights'):
         raise ValueError(f"part is {part!r}: give 'train' or 'weights'")
     if resume and directory is None:
         raise ValueError('resume is True, but there is no directory to resume from: give one')
     check_devices(devices, accelerator, data)
     run = None if directory is None else RunDirectory(directory)
-    # Weights are drawn from a state that depends on the seed alone, and the caller's comes back afterwards.
-    with untouched_random_state():
-        torch.manual_seed(epoch_seed(chosen.seed, 0))
-        network = build_network(architecture, data, chosen)
-        identity = identity_of(architecture, network, data, chosen, part, devices)
-        # Read before the training starts, so that a refusal comes before any work. With `resume` it may be finished:
-        # then no further processes are needed to load it.
-        state = read_checkpoint(run, resume, identity)
-        job = Job(network, data, chosen, part, run, identity, accelerator, progress)
-        is_finished = state is not None and len(state['history']) == chosen.epochs
-        history = job.train() if devices == 1 or is_finished else train_on_devices(job, devices)
-    return Retrained(network.eval(), history, run)
+    # Weights are drawn from a state that depends on the seed alone.
+    with untouched_random_state(epoch_seed(recipe.seed, 0)):
+        network = build_network(architecture, data, recipe)
+    identity = identity_of(architecture, network, data, recipe, part, devices)
+    # Read here, so that a refusal comes before any work.
+    checkpoint = read_checkpoint(run, resume, identity) or {}
+    return Job(network, data, recipe, part, run, identity, accelerator, progress, devices, checkpoint)
+
+
+def train(job: Job) -> Retrained:
+    """Train what :func:`prepare` returns; the caller's random state stays as it was.
+
+    Raises
+    ------
+    ValueError
+        If there are no batches.
+    KeyboardInterrupt
+        On Ctrl-C; the last whole epoch is in the checkpoint.
+    """
+    # What is drawn before the first epoch sets its own state depends on the seed alone.
+    with untouched_random_state(epoch_seed(job.recipe.seed, 0)):
+        # A finished training needs no further processes to load it.
+        history = job.train() if job.devices == 1 or job.is_finished else train_on_devices(job)
+    return Retrained(job.network.eval(), history, job.run)
 
 
 def with_stem(architecture: Architecture, stem: str | None) -> Architecture:
