@@ -18,7 +18,7 @@ from nni_wcnas import presets
 from nni_wcnas.recipes import RECIPES, recipe
 from nni_wcnas.retrain.optimizer import make_optimizer
 from nni_wcnas.retrain.recipe import RECIPES as RETRAINING
-from nni_wcnas.retrain.recipe import Recipe, recipe_numbers
+from nni_wcnas.retrain.recipe import make_recipe
 from nni_wcnas.search.optimizers import adversary_optimizers, architecture_optimizer
 from nni_wcnas.settings.resolved import resolved
 from nni_wcnas.settings.settings import load_settings
@@ -234,8 +234,9 @@ def test_small_generators_keep_their_own_rates(kind, tmp_path):
 @pytest.mark.parametrize(('table', 'name'), [(table, name) for table, (names, _) in EVALUATIONS.items()
                                              for name in names])
 def test_evaluation(table, name):
-    numbers = Recipe(**recipe_numbers(name, {}))
-    (group,) = make_optimizer([nn.Parameter(torch.zeros(2))], numbers).param_groups
+    numbers = make_recipe(name)
+    (group,) = make_optimizer([nn.Parameter(torch.zeros(2))], numbers.optimizer, numbers.lr, numbers.momentum,
+                              numbers.weight_decay).param_groups
     found = {
         'optimizer': numbers.optimizer, 'rate': group['lr'], 'scheduler': numbers.decay, 'momentum': group['momentum'],
         'weight decay': group['weight_decay'], 'channels': numbers.channels, 'layers': numbers.cells,

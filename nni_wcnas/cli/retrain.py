@@ -18,7 +18,7 @@ from nni_wcnas.options import build, option
 from nni_wcnas.page.report import write_report
 from nni_wcnas.page.run_pictures import write_architecture
 from nni_wcnas.retrain.devices import check_devices
-from nni_wcnas.retrain.recipe import Recipe, RecipeNumbers, named_recipe, recipe_numbers
+from nni_wcnas.retrain.recipe import make_recipe, named_recipe
 from nni_wcnas.retrain.retraining import RetrainingError, prepare, train, with_stem
 from nni_wcnas.settings.assembly import has_gpu
 from nni_wcnas.settings.document import Document, parse_value
@@ -33,7 +33,7 @@ def retrain_architecture(
     architecture: str | Path,
     data: str,
     path: str | Path,
-    numbers: RecipeNumbers,
+    numbers: Mapping[str, Any],
     *,
     recipe: str | None = None,
     part: Literal['train', 'weights'] = 'train',
@@ -66,7 +66,7 @@ def retrain_architecture(
     section = _data_section(data)
     run = RunDirectory(path)
     try:
-        chosen = Recipe(**recipe_numbers(recipe, numbers))
+        chosen = make_recipe(recipe, **numbers)
         if recipe is not None:
             section = {**_taken(section['name'], named_recipe(recipe).data), **section}
         # All numbers are written, defaults included: later releases may have other defaults.

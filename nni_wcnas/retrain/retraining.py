@@ -15,11 +15,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
-from typing_extensions import Unpack
 
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.functional.random_state import untouched_random_state
@@ -27,7 +26,7 @@ from nni_wcnas.network.cell_network import CellNetwork, count_macs
 from nni_wcnas.retrain.checkpoint import RetrainingError, identity_of, read_checkpoint
 from nni_wcnas.retrain.devices import check_devices, train_on_devices
 from nni_wcnas.retrain.job import Job
-from nni_wcnas.retrain.recipe import Recipe, RecipeNumbers, recipe_numbers
+from nni_wcnas.retrain.recipe import Recipe, make_recipe
 from nni_wcnas.retrain.step import RetrainData, Retraining, epoch_seed
 from nni_wcnas.spaces.architecture import Architecture
 
@@ -58,7 +57,7 @@ class Retrained:
 def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe: str | None = None,
             part: Literal['train', 'weights'] = 'train', directory: str | os.PathLike[str] | None = None,
             resume: bool = False, accelerator: str = 'auto', devices: int = 1, progress: bool = True,
-            **numbers: Unpack[RecipeNumbers]) -> Retrained:
+            **numbers: Any) -> Retrained:
     """Train an architecture from scratch; the caller's random state stays as it was.
 
     Parameters
@@ -103,7 +102,7 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
     KeyboardInterrupt
         On Ctrl-C; the last whole epoch is in the checkpoint.
     """
-    chosen = Recipe(**recipe_numbers(recipe, numbers))  # Refuses impossible numbers.
+    chosen = make_recipe(recipe, **numbers)  # Refuses impossible numbers.
     return train(prepare(architecture, data, chosen, part=part, directory=directory, resume=resume,
                          accelerator=accelerator, devices=devices, progress=progress))
 

@@ -105,7 +105,9 @@ class Retraining(pl.LightningModule):
 
         There is no scheduler: the learning rate is set at the start of each epoch.
         """
-        optimizer = make_optimizer(self.network.parameters(), self.recipe)
+        recipe = self.recipe
+        optimizer = make_optimizer(
+            self.network.parameters(), recipe.optimizer, recipe.lr, recipe.momentum, recipe.weight_decay)
         # Restored here rather than by Lightning, whose checkpoints are not used.
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)

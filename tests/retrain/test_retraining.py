@@ -292,12 +292,12 @@ def test_resume_without_a_checkpoint_starts(architecture, tiny, tmp_path, baseli
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'epochs': 0}, 'epochs must be at least 1, not 0'),
+        ({'epochs': 0}, 'epochs must be a finite number from 1 on, not 0'),
         ({'lr': -1.0}, 'lr must be a finite number .*, not -1.0'),
         ({'lr': float('nan')}, 'lr must be a finite number .*, not nan'),
-        ({'drop_path': 1.0}, 'drop_path must be a chance, from 0 to below 1, not 1.0'),
+        ({'drop_path': 1.0}, 'drop_path must be from 0 to below 1, not 1.0'),
         ({'lr': 0.1, 'min_lr': 0.2}, r'min_lr=0.2 is above lr \(0.1\), so the rate would rise; lower it'),
-        ({'momentum': 1.0}, 'momentum must be a number from 0 to below 1, not 1.0'),
+        ({'momentum': 1.0}, 'momentum must be from 0 to below 1, not 1.0'),
         ({'part': 'test'}, "part is 'test': give 'train' or 'weights'"),
         ({'resume': True}, 'there is no directory to resume from'),
     ],

@@ -63,9 +63,9 @@ def test_by_hand(tiny, name, make):
 
 
 def test_names():
-    assert type(make_optimizer(Line().parameters(), Recipe())) is torch.optim.SGD
+    assert type(make_optimizer(Line().parameters(), 'sgd', 0.1, 0.9, 0.0)) is torch.optim.SGD
     assert {'adamw', 'lamb', 'lion', 'muon', 'momentum', 'nesterov'} <= set(optimizer_names())
-    assert type(make_optimizer(Line().parameters(), Recipe(optimizer='lookahead_adamw'))).__name__ == 'Lookahead'
+    assert type(make_optimizer(Line().parameters(), 'lookahead_adamw', 0.1, 0.9, 0.0)).__name__ == 'Lookahead'
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_resumed_ends_in_the_same_bits(tiny, tmp_path, name):
 def test_cosine_is_timms(least):
     """The same rate in every epoch; ours needs no state. Its warm-up is another: timm's begins at a rate of its own."""
     recipe = Recipe(epochs=50, lr=0.1, min_lr=least)
-    optimizer = make_optimizer(Line().parameters(), recipe)
+    optimizer = make_optimizer(Line().parameters(), 'sgd', recipe.lr, 0.9, 3e-4)
     schedule = CosineLRScheduler(optimizer, t_initial=50, lr_min=least)
     for epoch in range(50):
         schedule.step(epoch)

@@ -6,10 +6,10 @@ import argparse
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from nni_wcnas.cli.command import continued_with
-from nni_wcnas.retrain.recipe import RECIPE_CHOICES, RECIPES, Recipe, RecipeNumbers
+from nni_wcnas.retrain.recipe import RECIPE_CHOICES, RECIPES, Recipe
 
 __all__ = ['EXAMPLES', 'TEXT', 'add_arguments', 'run']
 
@@ -35,8 +35,6 @@ _NUMBERS = {
     'fast_cell': 'compute what edges share once (CPU)',
 }
 """Help for those numbers of a retraining whose names do not say it all."""
-
-
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,8 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.retrain import retrain_architecture
 
     # The parser leaves numbers that were not given out of the namespace, so that they do not replace the recipe's.
-    given = {name: value for name, value in vars(arguments).items() if name in Recipe.__dataclass_fields__}
-    numbers = cast(RecipeNumbers, given)
+    numbers = {name: value for name, value in vars(arguments).items() if name in Recipe.__dataclass_fields__}
     with continued_with('--resume'):
         run = retrain_architecture(
             arguments.architecture,
