@@ -17,8 +17,7 @@ import nni_wcnas as wc
 from nni_wcnas import presets
 from nni_wcnas.recipes import RECIPES, recipe
 from nni_wcnas.retrain.optimizer import make_optimizer
-from nni_wcnas.retrain.recipe import RECIPES as RETRAINING
-from nni_wcnas.retrain.recipe import make_recipe
+from nni_wcnas.retrain.recipe import RETRAINING_RECIPES, make_recipe
 from nni_wcnas.search.optimizers import adversary_optimizers, architecture_optimizer
 from nni_wcnas.settings.resolved import resolved
 from nni_wcnas.settings.settings import load_settings
@@ -241,8 +240,8 @@ def test_evaluation(table, name):
         'optimizer': numbers.optimizer, 'rate': group['lr'], 'scheduler': numbers.decay, 'momentum': group['momentum'],
         'weight decay': group['weight_decay'], 'channels': numbers.channels, 'layers': numbers.cells,
         'auxiliary weight': numbers.auxiliary_weight, 'drop path': numbers.drop_path, 'clip': numbers.gradient_clip_val,
-        'epochs': numbers.epochs, 'batch': RETRAINING[name].data['batch_size'],
-        'cutout': RETRAINING[name].data.get('cutout'), 'label smoothing': numbers.label_smoothing or None,
+        'epochs': numbers.epochs, 'batch': RETRAINING_RECIPES[name].data['batch_size'],
+        'cutout': RETRAINING_RECIPES[name].data.get('cutout'), 'label smoothing': numbers.label_smoothing or None,
     }
     rows = EVALUATIONS[table][1] | {key: value for (number, key), (value, _) in DEVIATIONS.items() if number == table}
     assert {key: value for key, value in found.items() if value is not None} == rows

@@ -12,12 +12,12 @@ from torch import nn
 
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.interruption import interrupted
-from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.recipe import RetrainingRecipe
 from nni_wcnas.retrain.step import RetrainData, Retraining
 from nni_wcnas.spaces.architecture import Architecture
 from nni_wcnas.tensor_file import TensorFileError, read_tensors
 
-__all__ = ['Recorder', 'RetrainingError', 'identity_of', 'read_checkpoint', 'restore']
+__all__ = ['CheckpointWriter', 'RetrainingError', 'identity_of', 'read_checkpoint', 'restore']
 
 _FORMAT = 'nni_wcnas retraining 1'
 _TOLD_BY_SHAPES = ('channels', 'cells', 'stem', 'max_macs')
@@ -28,7 +28,7 @@ class RetrainingError(ValueError):
     """A checkpoint cannot be resumed; the message is one sentence that names the file, the reason and the remedy."""
 
 
-class Recorder(pl.Callback):
+class CheckpointWriter(pl.Callback):
     """Lightning callback that keeps the history of the epochs and, if there is a run folder, the checkpoint.
 
     Parameters
@@ -67,7 +67,7 @@ class Recorder(pl.Callback):
             self.run.write_history(self.history)
 
 
-def identity_of(architecture: Architecture | nn.Module, network: nn.Module, data: RetrainData, recipe: Recipe,
+def identity_of(architecture: Architecture | nn.Module, network: nn.Module, data: RetrainData, recipe: RetrainingRecipe,
                 part: str, devices: int = 1) -> dict[str, Any]:
     """Return all that the trained weights depend on, in plain values; it is compared before a resume.
 

@@ -190,7 +190,7 @@ def _train_share(rank: int, job: Job, share: _Share, errors: SimpleQueue[ValueEr
     network = copy.deepcopy(job.network)
     data = job.data.shared_out(rank, job.devices)  # type: ignore[attr-defined]
     try:
-        # Only the first process shows a bar; it alone writes, too (see `Recorder`).
+        # Only the first process shows a bar; it alone writes, too (see `CheckpointWriter`).
         replace(job, network=network, data=data, checkpoint=job.read(), progress=job.progress and rank == 0).train()
     except ValueError as error:
         errors.put(error)

@@ -9,8 +9,8 @@ from typing import Any
 from torch import nn
 
 from nni_wcnas.files.run_directory import RunDirectory
-from nni_wcnas.retrain.checkpoint import Recorder, read_checkpoint, restore
-from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.checkpoint import CheckpointWriter, read_checkpoint, restore
+from nni_wcnas.retrain.recipe import RetrainingRecipe
 from nni_wcnas.retrain.step import RetrainData, Retraining, fit
 
 __all__ = ['Job']
@@ -38,7 +38,7 @@ class Job:
 
     network: nn.Module
     data: RetrainData
-    recipe: Recipe
+    recipe: RetrainingRecipe
     part: str
     run: RunDirectory | None
     identity: dict[str, Any]
@@ -83,7 +83,7 @@ class Job:
             # Lightning may fetch the first batch before the hook that would tell the data their epoch.
             self.data.set_epoch(start)
             loader = self.data.full_train_dataloader() if self.part == 'train' else self.data.train_dataloader()
-            recorder = Recorder(history, self.run, self.identity)
+            recorder = CheckpointWriter(history, self.run, self.identity)
             fit(module, loader, recorder, start=start, accelerator=self.accelerator, progress=self.progress,
                 devices=self.devices)
         # The recorder appends to this same list. Lightning stops without a word where there is nothing to train on.

@@ -72,7 +72,7 @@ def make_optimizer(
     name
         ``'sgd'``, or one of :func:`optimizer_names`.
     lr, momentum, weight_decay
-        As in :class:`nni_wcnas.retrain.recipe.Recipe`.
+        As in :class:`nni_wcnas.retrain.recipe.RetrainingRecipe`.
     """
     import torch
 

@@ -36,7 +36,10 @@ from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.nearest_name import nearest_name
 from nni_wcnas.retrain.optimizer import check_optimizer
 
-__all__ = ['RECIPES', 'RECIPE_CHOICES', 'RECIPE_LIMITS', 'NamedRecipe', 'Recipe', 'make_recipe', 'named_recipe']
+__all__ = [
+    'RECIPE_CHOICES', 'RECIPE_LIMITS', 'RETRAINING_RECIPES', 'NamedRecipe', 'RetrainingRecipe', 'make_recipe',
+    'named_recipe',
+]
 
 _LAST = 5
 """Epochs at the end of the linear decay, in which the rate falls from that of the epoch before them towards 0."""
@@ -46,7 +49,7 @@ _MOBILE_MACS = 600_000_000
 
 RECIPE_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {'decay': ('cosine', 'linear'), 'stem': ('cifar', 'imagenet'), 'precision': ('32-true', 'bf16-mixed')})
-"""What each field of :class:`Recipe` that is a name may be."""
+"""What each field of :class:`RetrainingRecipe` that is a name may be."""
 
 
 RECIPE_LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType({
@@ -55,11 +58,11 @@ RECIPE_LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType({
     **dict.fromkeys(('lr', 'min_lr', 'warmup', 'weight_decay', 'gradient_clip_val', 'auxiliary_weight',
                      'adversarial_steps', 'max_macs'), (0, math.inf)),
 })
-"""Each field of :class:`Recipe` that has limits: its least value, and the number that it stays below."""
+"""Each field of :class:`RetrainingRecipe` that has limits: its least value, and the number that it stays below."""
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RetrainingRecipe:
     """How to train a network from scratch; the defaults are DARTS's for CIFAR-10 (papers/wcnas, table 33).
 
     Parameters
@@ -180,7 +183,7 @@ class NamedRecipe:
     description
         What it is for, on one line.
     numbers
-        The numbers that differ from :class:`Recipe`'s defaults.
+        The numbers that differ from :class:`RetrainingRecipe`'s defaults.
     data
         Arguments that the recipe gives the data set: ``ImageData(..., **data)``.
     """
@@ -190,7 +193,7 @@ class NamedRecipe:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-RECIPES: Mapping[str, NamedRecipe] = MappingProxyType({
+RETRAINING_RECIPES: Mapping[str, NamedRecipe] = MappingProxyType({
     # Cutout of 16 of 32 pixels. The tables of CIFAR differ from one another in the batch size alone.
     'darts': NamedRecipe('CIFAR, cells of DARTS, DARTS+ and DARTS- (table 33)', {}, {'batch_size': 96, 'cutout': 16}),
     'p_darts': NamedRecipe('CIFAR, cells of P-DARTS (table 34)', {}, {'batch_size': 128, 'cutout': 16}),
@@ -226,13 +229,14 @@ def named_recipe(name: str) -> NamedRecipe:
     >>> named_recipe('pc_darts').data['batch_size']
     128
     """
-    if name not in RECIPES:
-        nearest = nearest_name(name, RECIPES)
-        raise ValueError(f'unknown recipe {name!r}: did you mean {nearest!r}? Known are {", ".join(RECIPES)}')
-    return RECIPES[name]
+    if name not in RETRAINING_RECIPES:
+        nearest = nearest_name(name, RETRAINING_RECIPES)
+        known = ', '.join(RETRAINING_RECIPES)
+        raise ValueError(f'unknown recipe {name!r}: did you mean {nearest!r}? Known are {known}')
+    return RETRAINING_RECIPES[name]
 
 
-def make_recipe(name: str | None = None, **numbers: Any) -> Recipe:
+def make_recipe(name: str | None = None, **numbers: Any) -> RetrainingRecipe:
     """Return a recipe by its name, or DARTS's on CIFAR-10 without one, with some numbers in the place of its own.
 
     Raises
@@ -245,4 +249,4 @@ def make_recipe(name: str | None = None, **numbers: Any) -> Recipe:
     >>> make_recipe('imagenet', epochs=90).lr
     0.5
     """
-    return Recipe(**{**(named_recipe(name).numbers if name is not None else {}), **numbers})
+    return RetrainingRecipe(**{**(named_recipe(name).numbers if name is not None else {}), **numbers})

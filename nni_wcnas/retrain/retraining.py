@@ -26,16 +26,18 @@ from nni_wcnas.network.cell_network import CellNetwork, count_macs
 from nni_wcnas.retrain.checkpoint import RetrainingError, identity_of, read_checkpoint
 from nni_wcnas.retrain.devices import check_devices, train_on_devices
 from nni_wcnas.retrain.job import Job
-from nni_wcnas.retrain.recipe import Recipe, make_recipe
+from nni_wcnas.retrain.recipe import RetrainingRecipe, make_recipe
 from nni_wcnas.retrain.step import RetrainData, Retraining, epoch_seed
 from nni_wcnas.spaces.architecture import Architecture
 
-__all__ = ['Recipe', 'RetrainData', 'Retrained', 'Retraining', 'RetrainingError', 'build_network', 'prepare',
-           'retrain', 'train', 'with_stem']
+__all__ = [
+    'RetrainData', 'Retraining', 'RetrainingError', 'RetrainingRecipe', 'RetrainingResult', 'build_network', 'prepare',
+    'retrain', 'train', 'with_stem',
+]
 
 
 @dataclass(frozen=True)
-class Retrained:
+class RetrainingResult:
     """The result of a retraining.
 
     Parameters
@@ -57,7 +59,7 @@ class Retrained:
 def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe: str | None = None,
             part: Literal['train', 'weights'] = 'train', directory: str | os.PathLike[str] | None = None,
             resume: bool = False, accelerator: str = 'auto', devices: int = 1, progress: bool = True,
-            **numbers: Any) -> Retrained:
+            **numbers: Any) -> RetrainingResult:
     """Train an architecture from scratch; the caller's random state stays as it was.
 
     Parameters
@@ -68,7 +70,7 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
     data
         E.g. a :class:`nni_wcnas.data.ImageData` with ``cutout=16``.
     recipe
-        One of :data:`nni_wcnas.retrain.recipe.RECIPES`, which also names its arguments of the data; None
+        One of :data:`nni_wcnas.retrain.recipe.RETRAINING_RECIPES`, which also names its arguments of the data; None
         for DARTS's on CIFAR-10.
     part
         ``'train'``: both halves; ``'weights'``: only the half that trained the supernet's weights.
@@ -85,11 +87,11 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
     progress
         Whether to show a progress bar.
     numbers
-        Fields of :class:`Recipe`, in the place of the recipe's own.
+        Fields of :class:`RetrainingRecipe`, in the place of the recipe's own.
 
     Returns
     -------
-    Retrained
+    RetrainingResult
         The network after the last epoch, and the history of all of them.
 
     Raises
@@ -107,7 +109,7 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
                          accelerator=accelerator, devices=devices, progress=progress))
 
 
-def prepare(architecture: Architecture | nn.Module, data: RetrainData, recipe: Recipe, *,
+def prepare(architecture: Architecture | nn.Module, data: RetrainData, recipe: RetrainingRecipe, *,
             part: Literal['train', 'weights'] = 'train', directory: str | os.PathLike[str] | None = None,
             resume: bool = False, accelerator: str = 'auto', devices: int = 1, progress: bool = True) -> Job:
     """Make all checks of a retraining, build its network and read its checkpoint; nothing is written or trained.
@@ -134,7 +136,7 @@ def prepare(architecture: Architecture | nn.Module, data: RetrainData, recipe: R
     return Job(network, data, recipe, part, run, identity, accelerator, progress, devices, checkpoint)
 
 
-def train(job: Job) -> Retrained:
+def train(job: Job) -> RetrainingResult:
     """Train what :func:`prepare` returns; the caller's random state stays as it was.
 
     Raises
@@ -148,7 +150,7 @@ def train(job: Job) -> Retrained:
     with untouched_random_state(epoch_seed(job.recipe.seed, 0)):
         # A finished training needs no further processes to load it.
         history = job.train() if job.devices == 1 or job.is_finished else train_on_devices(job)
-    return Retrained(job.network.eval(), history, job.run)
+    return RetrainingResult(job.network.eval(), history, job.run)
 
 
 def with_stem(architecture: Architecture, stem: str | None) -> Architecture:
@@ -158,7 +160,7 @@ def with_stem(architecture: Architecture, stem: str | None) -> Architecture:
     return dataclasses.replace(architecture, arguments={**architecture.arguments, 'stem': stem})
 
 
-def build_network(architecture: Architecture | nn.Module, data: RetrainData, recipe: Recipe) -> nn.Module:
+def build_network(architecture: Architecture | nn.Module, data: RetrainData, recipe: RetrainingRecipe) -> nn.Module:
     """Build the network that a recipe trains, with weights drawn from torch's random state; a given one stays as it is.
 
     Raises

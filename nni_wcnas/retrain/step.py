@@ -30,7 +30,7 @@ from nni_wcnas.network.cell_network import DropPath
 from nni_wcnas.network.fast_cell import fast_cells
 from nni_wcnas.one_device import one_device
 from nni_wcnas.retrain.optimizer import make_optimizer
-from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.recipe import RetrainingRecipe
 
 __all__ = ['RetrainData', 'Retraining', 'attack_seed', 'epoch_seed', 'fit']
 
@@ -77,7 +77,7 @@ class Retraining(pl.LightningModule):
         If images are to be attacked and the data do not tell how they are normalised.
     """
 
-    def __init__(self, network: nn.Module, data: RetrainData, recipe: Recipe):
+    def __init__(self, network: nn.Module, data: RetrainData, recipe: RetrainingRecipe):
         super().__init__()
         if recipe.adversarial_steps and not (hasattr(data, 'mean') and hasattr(data, 'std')):
             raise ValueError('adversarial_steps attack pixels, but the data have no mean and std to find them by: give '

@@ -6,7 +6,7 @@ from typing import Any
 
 from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.options import OPTIONS
-from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.recipe import RetrainingRecipe
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.composition import innermost
 from nni_wcnas.settings.document import Document
@@ -138,7 +138,7 @@ def _check_difficulty(document: Document, settings: Settings) -> list[Problem]:
 def _check_retraining(document: Document, settings: Settings) -> list[Problem]:
     """Find what the recipe of the retraining refuses."""
     try:
-        Recipe(**settings.retrain.numbers())
+        RetrainingRecipe(**settings.retrain.numbers())
     except InvalidArgument as error:
         return [document.problem(error.predicate, 'retrain', error.name)]
     return []

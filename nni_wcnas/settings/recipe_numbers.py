@@ -7,7 +7,7 @@ from typing import Any
 from nni_wcnas.options import OPTIONS
 from nni_wcnas.presets import PRESETS
 from nni_wcnas.recipes import ADJUSTMENTS, RECIPES, Recipe
-from nni_wcnas.retrain.recipe import RECIPES as RETRAINING
+from nni_wcnas.retrain.recipe import RETRAINING_RECIPES
 from nni_wcnas.settings.document import Document
 from nni_wcnas.settings.members import arguments_of
 from nni_wcnas.settings.schema import Settings
@@ -105,8 +105,8 @@ def _generator(document: Document, recipe: Recipe) -> dict[str, Any]:
 def _fill_in_retraining(document: Document) -> None:
     """Write the numbers of the recipe that the section ``retrain`` names, each where there is none."""
     name = _section(document, 'retrain').get('recipe')
-    if isinstance(name, str) and name in RETRAINING:
-        for key, number in RETRAINING[name].numbers.items():
+    if isinstance(name, str) and name in RETRAINING_RECIPES:
+        for key, number in RETRAINING_RECIPES[name].numbers.items():
             _write(document, ('retrain', key), number, f'recipe {name}')
 
 

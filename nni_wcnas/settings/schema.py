@@ -33,7 +33,7 @@ from typing import Any, Literal, cast, get_type_hints
 
 from pydantic import BaseModel, Field, create_model
 
-from nni_wcnas.retrain.recipe import RECIPE_LIMITS, RECIPES, Recipe
+from nni_wcnas.retrain.recipe import RECIPE_LIMITS, RETRAINING_RECIPES, RetrainingRecipe
 from nni_wcnas.settings.members import Strict
 from nni_wcnas.tester import AuxiliaryOptions
 
@@ -132,9 +132,9 @@ _TRIAL: dict[str, dict[str, float | None]] = {
 
 def _retraining_fields() -> dict[str, Any]:
     """Return the name of a recipe and, of each of its numbers but the seed, type, default and limits for pydantic."""
-    types = get_type_hints(Recipe)
-    found: dict[str, Any] = {'recipe': (Literal[tuple(RECIPES)] | None, None)}
-    for number in fields(Recipe):
+    types = get_type_hints(RetrainingRecipe)
+    found: dict[str, Any] = {'recipe': (Literal[tuple(RETRAINING_RECIPES)] | None, None)}
+    for number in fields(RetrainingRecipe):
         least, below = RECIPE_LIMITS.get(number.name, (None, math.inf))
         limits = {'ge': least, 'lt': None if below == math.inf else below}
         found[number.name] = types[number.name], Field(
@@ -150,9 +150,9 @@ _RetrainingNumbers: Any = create_model('_RetrainingNumbers', __base__=Strict, **
 class RetrainNumbers(_RetrainingNumbers):
     """Section ``retrain``: the short training of the found cell, with smaller sizes than the papers' by default.
 
-    The keys are the fields of :class:`nni_wcnas.retrain.recipe.Recipe`. The numbers of a named recipe replace the
-    defaults here, and numbers that are written replace the recipe's. The data are the search's, so a recipe's batch
-    size and cutout are not taken; nor is there a seed but the trial's.
+    The keys are the fields of :class:`nni_wcnas.retrain.recipe.RetrainingRecipe`. The numbers of a named recipe
+    replace the defaults here, and numbers that are written replace the recipe's. The data are the search's, so a
+    recipe's batch size and cutout are not taken; nor is there a seed but the trial's.
     """
 
     def numbers(self) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from nni_wcnas.cli import main
 from nni_wcnas.cli.parser import make_parser
 from nni_wcnas.compare.number import formatted
 from nni_wcnas.retrain import checkpoint, retraining
-from nni_wcnas.retrain.recipe import RECIPES
+from nni_wcnas.retrain.recipe import RETRAINING_RECIPES
 from nni_wcnas.spaces.architecture import load_architecture
 
 SMALL = ('--epochs', '1', '--channels', '4', '--cells', '3', '--auxiliary-weight', '0')
@@ -201,4 +201,4 @@ def test_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         make_parser().parse_args(['retrain', '--help'])
     text = capsys.readouterr().out
-    assert all(f'  {name:12} {recipe.description}' in text for name, recipe in RECIPES.items())
+    assert all(f'  {name:12} {recipe.description}' in text for name, recipe in RETRAINING_RECIPES.items())

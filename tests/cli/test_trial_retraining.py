@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from nni_wcnas.cli.evaluate import retrained
+from nni_wcnas.cli.evaluate import find_retraining
 from nni_wcnas.cli.search import Found
 from nni_wcnas.cli.trial import judge
 from nni_wcnas.data.reference import reference_models
@@ -47,7 +47,7 @@ def test_numbers_act(judged: Any) -> None:
                 'lr': 0.001, 'label_smoothing': 0.1, 'epochs': 1, 'seed': 3}
     assert expected.items() <= state['identity'].items() and state['identity']['part'] == 'weights'
     assert 'moving' in state and 'exp_avg_sq' in state['optimizer']['state'][0]
-    inner = retrained(run)  # What is evaluated has the stem that was trained.
+    inner = find_retraining(run)  # What is evaluated has the stem that was trained.
     CellNetwork(load_architecture(inner.architecture), 4, 3, 10, True).load_state_dict(state['network'])
     assert load_architecture(run.architecture).arguments.get('stem', 'cifar') == 'cifar'
 

@@ -10,11 +10,11 @@ from nni_wcnas.compare import comparison_page, group_records
 from nni_wcnas.compare.training_differences import training_differences
 from nni_wcnas.files.record import describe
 from nni_wcnas.files.run_directory import RunDirectory
-from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.recipe import RetrainingRecipe
 
 
 def trained(record, recipe=None, data=None, **numbers):
-    retrain = {**asdict(Recipe(**numbers)), 'part': 'train'}
+    retrain = {**asdict(RetrainingRecipe(**numbers)), 'part': 'train'}
     data = {'name': 'digits', 'seed': record.seed, **(data or {})}
     return replace(record, settings={'data': data, 'retrain': retrain, 'recipe': recipe})
 

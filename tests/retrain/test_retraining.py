@@ -15,7 +15,7 @@ from torch import nn
 
 from nni_wcnas.data import Digits
 from nni_wcnas.network.cell_network import CellNetwork, DropPath
-from nni_wcnas.retrain.retraining import Recipe, RetrainingError, retrain
+from nni_wcnas.retrain.retraining import RetrainingError, RetrainingRecipe, retrain
 from nni_wcnas.spaces.architecture import Architecture
 
 QUICK = {'epochs': 2, 'channels': 2, 'cells': 3, 'accelerator': 'cpu', 'progress': False}
@@ -218,7 +218,7 @@ def test_a_truncated_checkpoint_is_refused(architecture, tiny, folder):
 
 
 def test_pickled_code_is_refused(architecture, tiny, folder):
-    torch.save({'format': Recipe()}, folder / 'checkpoints' / 'last.ckpt')
+    torch.save({'format': RetrainingRecipe()}, folder / 'checkpoints' / 'last.ckpt')
     with pytest.raises(RetrainingError, match='last.ckpt is damaged'):
         resume(architecture, tiny(batches=1), folder)
 

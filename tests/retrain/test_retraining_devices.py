@@ -15,7 +15,7 @@ from nni_wcnas.data import DataError, Digits
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.network.cell_network import CellNetwork
 from nni_wcnas.retrain.devices import check_devices
-from nni_wcnas.retrain.retraining import Recipe, Retraining, RetrainingError, retrain
+from nni_wcnas.retrain.retraining import Retraining, RetrainingError, RetrainingRecipe, retrain
 
 QUICK = {'accelerator': 'cpu', 'progress': False}
 SMALL = {**QUICK, 'epochs': 2, 'channels': 2, 'cells': 3}
@@ -106,7 +106,7 @@ def test_networks_without_an_importable_class():
 
 def test_each_device_draws_its_own(tiny, monkeypatch):
     """Dropped paths and starts of attacks; the first device draws what a single one does."""
-    module = Retraining(plain(), tiny(), Recipe())
+    module = Retraining(plain(), tiny(), RetrainingRecipe())
     seeds = []
     for rank in (0, 1, 2):
         monkeypatch.setattr(Retraining, 'global_rank', rank)

@@ -7,7 +7,7 @@ from torch import nn
 
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.retrain.optimizer import make_optimizer, optimizer_names
-from nni_wcnas.retrain.retraining import Recipe, RetrainingError, retrain
+from nni_wcnas.retrain.retraining import RetrainingError, RetrainingRecipe, retrain
 
 QUICK = {'epochs': 1, 'accelerator': 'cpu', 'progress': False}
 NUMBERS = {'lr': 0.05, 'momentum': 0.8, 'weight_decay': 0.1, 'gradient_clip_val': 0.0}
@@ -78,7 +78,7 @@ def test_names():
 )
 def test_errors(numbers, message):
     with pytest.raises(ValueError, match=message):
-        Recipe(**numbers)
+        RetrainingRecipe(**numbers)
 
 
 def test_checkpoint_of_another(tiny, tmp_path):
@@ -108,7 +108,7 @@ def test_resumed_ends_in_the_same_bits(tiny, tmp_path, name):
 
     numbers = {**NUMBERS, **QUICK, 'epochs': 2, 'lr': 0.01, 'optimizer': name}
     try:
-        Recipe(optimizer=name)
+        RetrainingRecipe(optimizer=name)
     except ValueError as error:
         pytest.skip(str(error))
     networks = [Line(), Line()]
@@ -125,7 +125,7 @@ def test_resumed_ends_in_the_same_bits(tiny, tmp_path, name):
 @pytest.mark.parametrize('least', [0.0, 0.01])
 def test_cosine_is_timms(least):
     """The same rate in every epoch; ours needs no state. Its warm-up is another: timm's begins at a rate of its own."""
-    recipe = Recipe(epochs=50, lr=0.1, min_lr=least)
+    recipe = RetrainingRecipe(epochs=50, lr=0.1, min_lr=least)
     optimizer = make_optimizer(Line().parameters(), 'sgd', recipe.lr, 0.9, 3e-4)
     schedule = CosineLRScheduler(optimizer, t_initial=50, lr_min=least)
     for epoch in range(50):

@@ -10,7 +10,7 @@ from torch._dynamo.utils import counters
 
 from nni_wcnas.data.augmentation import normalise
 from nni_wcnas.network.cell_network import DropPath
-from nni_wcnas.retrain.retraining import Recipe, Retraining, retrain
+from nni_wcnas.retrain.retraining import Retraining, RetrainingRecipe, retrain
 
 QUICK = {'epochs': 2, 'channels': 2, 'cells': 3, 'accelerator': 'cpu', 'progress': False}
 
@@ -176,9 +176,9 @@ def test_attacks_need_the_normalisation(architecture, tiny):
 
 
 def test_average_is_timms(tiny):
-    module = Retraining(nn.Linear(1, 1), tiny(), Recipe(ema_decay=0.5))
+    module = Retraining(nn.Linear(1, 1), tiny(), RetrainingRecipe(ema_decay=0.5))
     assert isinstance(module.average, ModelEmaV3)
-    assert Retraining(nn.Linear(1, 1), tiny(), Recipe()).average is None
+    assert Retraining(nn.Linear(1, 1), tiny(), RetrainingRecipe()).average is None
 
 
 @pytest.mark.slow

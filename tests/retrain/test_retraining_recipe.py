@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nni_wcnas.network.cell_network import CellNetwork, count_macs
-from nni_wcnas.retrain.recipe import RECIPES, Recipe, make_recipe, named_recipe
+from nni_wcnas.retrain.recipe import RETRAINING_RECIPES, RetrainingRecipe, make_recipe, named_recipe
 from nni_wcnas.retrain.retraining import build_network, retrain, with_stem
 
 TABLES = {  # epochs, channels, cells, lr, weight decay, auxiliary weight, drop path, clip, smoothing, batch
@@ -21,12 +21,12 @@ TABLES = {  # epochs, channels, cells, lr, weight decay, auxiliary weight, drop 
 }
 
 
-@pytest.mark.parametrize('name', RECIPES)
+@pytest.mark.parametrize('name', RETRAINING_RECIPES)
 def test_tables(name):
     recipe = make_recipe(name)
     found = (
         recipe.epochs, recipe.channels, recipe.cells, recipe.lr, recipe.weight_decay, recipe.auxiliary_weight,
-        recipe.drop_path, recipe.gradient_clip_val, recipe.label_smoothing, RECIPES[name].data['batch_size'],
+        recipe.drop_path, recipe.gradient_clip_val, recipe.label_smoothing, RETRAINING_RECIPES[name].data['batch_size'],
     )
     assert found == TABLES[name]
 
@@ -34,13 +34,13 @@ def test_tables(name):
 def test_numbers_go_before_the_recipes():
     assert make_recipe('imagenet', lr=0.1, cells=8) == dataclasses.replace(
         make_recipe('imagenet'), lr=0.1, cells=8)
-    assert make_recipe() == Recipe()
+    assert make_recipe() == RetrainingRecipe()
 
 
 def test_unknown_name(architecture, tiny):
     with pytest.raises(ValueError, match=r"unknown recipe 'pcdarts': did you mean 'pc_darts'\? Known are darts, p_d"):
         retrain(architecture, tiny(), recipe='pcdarts')
-    assert named_recipe('stl10') is RECIPES['stl10']
+    assert named_recipe('stl10') is RETRAINING_RECIPES['stl10']
 
 
 def test_linear_decay_of_imagenet():
@@ -54,7 +54,7 @@ def test_linear_decay_of_imagenet():
 
 
 def test_warmup_leaves_the_decay_alone():
-    assert [Recipe(epochs=4, warmup=2, lr=1.0).lr_at(epoch) for epoch in range(4)] == pytest.approx(
+    assert [RetrainingRecipe(epochs=4, warmup=2, lr=1.0).lr_at(epoch) for epoch in range(4)] == pytest.approx(
         [0.5, 1.0, 0.5, (1 + math.cos(0.75 * math.pi)) / 2])
 
 
@@ -75,14 +75,15 @@ def test_warmup_leaves_the_decay_alone():
 )
 def test_errors(numbers, message):
     with pytest.raises(ValueError, match=message):
-        Recipe(**numbers)
+        RetrainingRecipe(**numbers)
 
 
 def test_too_many_multiply_adds(architecture, tiny, tmp_path):
     data = tiny()
     data.image_size = 8
     macs = count_macs(CellNetwork(architecture, 4, 3, 3), 8)
-    assert isinstance(build_network(architecture, data, Recipe(channels=4, cells=3, max_macs=macs)), CellNetwork)
+    recipe = RetrainingRecipe(channels=4, cells=3, max_macs=macs)
+    assert isinstance(build_network(architecture, data, recipe), CellNetwork)
     with pytest.raises(ValueError, match=f'the network takes {macs / 1e6:.1f} million multiply-adds for an image, more '
                                          f'than max_macs={macs - 1} allows: lower channels or cells'):
         retrain(architecture, data, channels=4, cells=3, max_macs=macs - 1, directory=tmp_path)

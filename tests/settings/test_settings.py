@@ -13,7 +13,7 @@ import yaml
 from nni_wcnas import Search
 from nni_wcnas.options import AXES
 from nni_wcnas.presets import BASES
-from nni_wcnas.retrain.recipe import RECIPES, Recipe
+from nni_wcnas.retrain.recipe import RETRAINING_RECIPES, RetrainingRecipe
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.building import SECTIONS
 from nni_wcnas.settings.problems import CommandError, SettingsError
@@ -347,15 +347,16 @@ def test_lengths_given_twice(tmp_path: Path) -> None:
 
 def test_retraining(tmp_path: Path) -> None:
     """All numbers of a recipe; what is written goes before a named recipe's, and that before a trial's sizes."""
-    fields = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name != 'seed'}
+    fields = {field.name: field.default for field in dataclasses.fields(RetrainingRecipe) if field.name != 'seed'}
     sizes = {'epochs': 10, 'channels': 16, 'cells': 8}
     assert RetrainNumbers().numbers() == {**fields, **sizes}
-    assert get_args(get_args(get_type_hints(RetrainNumbers)['recipe'])[0]) == tuple(RECIPES)
+    assert get_args(get_args(get_type_hints(RetrainNumbers)['recipe'])[0]) == tuple(RETRAINING_RECIPES)
     path = tmp_path / 's.yml'
     for written, expected in (
-        ('{recipe: adversarial, ema_decay: 0.9}', {**sizes, **RECIPES['adversarial'].numbers, 'ema_decay': 0.9}),
+        ('{recipe: adversarial, ema_decay: 0.9}',
+         {**sizes, **RETRAINING_RECIPES['adversarial'].numbers, 'ema_decay': 0.9}),
         ('{recipe: imagenet, cells: 5, stem: cifar, optimizer: lamb}',
-         {**RECIPES['imagenet'].numbers, 'cells': 5, 'stem': 'cifar', 'optimizer': 'lamb'}),
+         {**RETRAINING_RECIPES['imagenet'].numbers, 'cells': 5, 'stem': 'cifar', 'optimizer': 'lamb'}),
     ):
         path.write_text(TINY + f'retrain: {written}\n')
         settings = load_settings(path)
