@@ -37,7 +37,7 @@ class LearnerModule(LightningModule):
         Gives the normalisation and, on resume, is told the epoch.
     tester, auxiliary
         The adversary's networks; None for an average-case search.
-    learning_rate, min_learning_rate, momentum, weight_decay
+    lr, min_lr, momentum, weight_decay
         SGD with cosine annealing per epoch.
     hard
         Indices of the validation examples whose accuracy is reported apart.
@@ -49,8 +49,8 @@ class LearnerModule(LightningModule):
         tester: Tester | None,
         auxiliary: Auxiliary | None,
         *,
-        learning_rate: float,
-        min_learning_rate: float,
+        lr: float,
+        min_lr: float,
         momentum: float,
         weight_decay: float,
         hard: Tensor | None,
@@ -58,7 +58,7 @@ class LearnerModule(LightningModule):
         super().__init__()
         self.criterion = nn.CrossEntropyLoss()
         self.tester, self.auxiliary = tester, auxiliary
-        self.learning_rate, self.min_learning_rate = learning_rate, min_learning_rate
+        self.lr, self.min_lr = lr, min_lr
         self.momentum, self.weight_decay = momentum, weight_decay
         self.annealing: tuple[int, float] | None = None
         """Length of the cosine in epochs, and factor of the learning rate; None is the whole training, and 1."""
@@ -94,9 +94,9 @@ class LearnerModule(LightningModule):
         """Return SGD on the learner's parameters, with a cosine over the epochs of :attr:`annealing`."""
         # NNI's default would optimise all parameters of this module, the tester's included: `self.model` alone is W.
         epochs, factor = self.annealing or (self.trainer.max_epochs, 1.0)
-        rate = factor * self.learning_rate
+        rate = factor * self.lr
         optimizer = torch.optim.SGD(self.model.parameters(), rate, self.momentum, weight_decay=self.weight_decay)
-        lowest = min(self.min_learning_rate, rate)  # A stage may begin below it.
+        lowest = min(self.min_lr, rate)  # A stage may begin below it.
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs), lowest)
         return {'optimizer': optimizer, 'lr_scheduler': cosine}
 
@@ -150,7 +150,7 @@ class SearchEvaluator(Lightning):
         what follows the space is built by the strategy.
     max_epochs
         Length of the search; ``Search(schedule=SingleStage(epochs))`` overrides it.
-    learning_rate, min_learning_rate, momentum, weight_decay
+    lr, min_lr, momentum, weight_decay
         SGD on the weights with cosine annealing per epoch (papers/wcnas, table 25).
     hard
         Indices (positions in the training set), int64, of the validation examples whose accuracy is logged apart as
@@ -180,8 +180,8 @@ class SearchEvaluator(Lightning):
         tester: Tester | None = None,
         auxiliary: str | AuxiliaryOptions | Auxiliary | None = None,
         max_epochs: int = 50,
-        learning_rate: float = 0.025,
-        min_learning_rate: float = 0.001,
+        lr: float = 0.025,
+        min_lr: float = 0.001,
         momentum: float = 0.9,
         weight_decay: float = 3e-4,
         hard: Tensor | None = None,
@@ -192,14 +192,14 @@ class SearchEvaluator(Lightning):
     ) -> None:
         if tester is not None:
             _check_tester(tester, data)
-        _check_numbers(max_epochs, learning_rate, min_learning_rate, momentum, weight_decay)
+        _check_numbers(max_epochs, lr, min_lr, momentum, weight_decay)
         _check_precision(precision)
         module = LearnerModule(
             data,
             tester,
             _early_auxiliary(auxiliary, tester),
-            learning_rate=learning_rate,
-            min_learning_rate=min_learning_rate,
+            lr=lr,
+            min_lr=min_lr,
             momentum=momentum,
             weight_decay=weight_decay,
             hard=hard,
@@ -320,16 +320,16 @@ def _check_precision(precision: str) -> None:
 
 
 def _check_numbers(
-    max_epochs: int, learning_rate: float, min_learning_rate: float, momentum: float, weight_decay: float
+    max_epochs: int, lr: float, min_lr: float, momentum: float, weight_decay: float
 ) -> None:
     """Refuse numbers that are out of range."""
     if max_epochs < 1:
         raise InvalidArgument('max_epochs', max_epochs, 'be at least 1')
-    if not 0 < learning_rate < math.inf:
-        raise InvalidArgument('learning_rate', learning_rate, 'be positive and finite')
-    if not 0 <= min_learning_rate <= learning_rate:
+    if not 0 < lr < math.inf:
+        raise InvalidArgument('lr', lr, 'be positive and finite')
+    if not 0 <= min_lr <= lr:
         raise InvalidArgument(
-            'min_learning_rate', min_learning_rate, f'lie between 0 and learning_rate={learning_rate}'
+            'min_lr', min_lr, f'lie between 0 and lr={lr}'
         )
     if not 0 <= momentum < 1:
         raise InvalidArgument('momentum', momentum, 'be 0 or more and below 1')

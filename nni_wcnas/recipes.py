@@ -28,8 +28,8 @@ class Recipe:
     warmup: int = 0
     """Epochs at the start of a stage that leave the architecture alone."""
     batch_size: int = 64
-    learning_rate: float = 0.025
-    min_learning_rate: float = 0.001
+    lr: float = 0.025
+    min_lr: float = 0.001
     momentum: float = 0.9
     weight_decay: float = 3e-4
     gradient_clip_val: float = 5.0
@@ -58,13 +58,13 @@ class Recipe:
     @property
     def evaluator(self) -> dict[str, Any]:
         """Arguments of ``SearchEvaluator``: W's numbers and, as ``auxiliary``, V's."""
-        names = ('learning_rate', 'min_learning_rate', 'momentum', 'weight_decay')
+        names = ('lr', 'min_lr', 'momentum', 'weight_decay')
         # Left out and not None, so that the tester's kind decides which auxiliary model is built.
         name = {} if self.auxiliary is None else {'name': self.auxiliary}
         # The tables have one row for W, G and V: learning rate, momentum and weight decay are the same.
         numbers = {
-            'lr': self.learning_rate,
-            'min_lr': self.min_learning_rate,
+            'lr': self.lr,
+            'min_lr': self.min_lr,
             'momentum': self.momentum,
             'weight_decay': self.weight_decay,
             'gradient_clip_val': self.adversary_gradient_clip_val,
@@ -79,8 +79,8 @@ class Recipe:
     def generator(self) -> dict[str, Any]:
         """Arguments of a GAN of its authors' width: ``FQGAN(10, width=256, **recipe('darts').generator)``."""
         return {
-            'generator_lr': self.learning_rate,
-            'min_lr': self.min_learning_rate,
+            'generator_lr': self.lr,
+            'min_lr': self.min_lr,
             'generator_momentum': self.momentum,
             'generator_weight_decay': self.weight_decay,
             'generator_gradient_clip_val': self.adversary_gradient_clip_val,
@@ -97,27 +97,27 @@ _P_DARTS = Recipe(
     epochs=25,
     warmup=10,
     batch_size=96,
-    min_learning_rate=0.0,
+    min_lr=0.0,
     arc_learning_rate=6e-4,
     arc_gradient_clip_val=5.0,
     adversary_gradient_clip_val=5.0,
     num_cells=5,
 )
 # Tables 29 and 30.
-_PC_DARTS = Recipe(warmup=15, batch_size=256, learning_rate=0.1, min_learning_rate=0.0, arc_learning_rate=6e-4)
+_PC_DARTS = Recipe(warmup=15, batch_size=256, lr=0.1, min_lr=0.0, arc_learning_rate=6e-4)
 # Chen et al., ICLR 2021, section 3.3: searched at the size of evaluation. It has no table in papers/wcnas.
 _DRNAS = Recipe(
     epochs=25,
     warmup=10,
-    learning_rate=0.1,
-    min_learning_rate=0.0,
+    lr=0.1,
+    min_lr=0.0,
     arc_learning_rate=6e-4,
     width=36,
     num_cells=20,
 )
 # What ImageNet changes, table 31; A's clip of 5 is PC-DARTS's own code's.
 _LARGE = {
-    'learning_rate': 0.5,
+    'lr': 0.5,
     'arc_learning_rate': 6e-3,
     'arc_gradient_clip_val': 5.0,
     'hyperparameter_lr': 6e-3,

@@ -124,7 +124,7 @@ def test_docstrings_name_their_numbers(name):
 
 def numbers(name, dataset):
     found = recipe(name, dataset)
-    return found.batch_size, found.epochs, found.warmup, found.learning_rate, found.min_learning_rate, (
+    return found.batch_size, found.epochs, found.warmup, found.lr, found.min_lr, (
         found.arc_learning_rate
     )
 
@@ -168,8 +168,8 @@ def test_every_base_has_a_recipe():
     assert set(RECIPES) == set(presets.BASES)
     assert Recipe().evaluator == {
         'max_epochs': 50,
-        'learning_rate': 0.025,
-        'min_learning_rate': 0.001,
+        'lr': 0.025,
+        'min_lr': 0.001,
         'momentum': 0.9,
         'weight_decay': 3e-4,
         'auxiliary': {'lr': 0.025, 'min_lr': 0.001, 'momentum': 0.9, 'weight_decay': 3e-4, 'gradient_clip_val': None},

@@ -17,8 +17,7 @@ import nni_wcnas as wc
 from nni_wcnas import presets
 from nni_wcnas.recipes import RECIPES, recipe
 from nni_wcnas.retrain.optimizer import make_optimizer
-from nni_wcnas.retrain.recipe import RECIPES as RETRAINING
-from nni_wcnas.retrain.recipe import Recipe, recipe_numbers
+from nni_wcnas.retrain.recipe import RETRAINING_RECIPES, make_recipe
 from nni_wcnas.search.optimizers import adversary_optimizers, architecture_optimizer
 from nni_wcnas.settings.resolved import resolved
 from nni_wcnas.settings.settings import load_settings
@@ -203,7 +202,7 @@ def test_what_a_settings_file_is_filled_in_with(table, base, dataset, tmp_path):
     method, space = everything['method'], everything['space']
     rows = expected(table)
     told = {
-        'rate W': search['learning_rate'], 'minimum W': search['min_learning_rate'], 'momentum W': search['momentum'],
+        'rate W': search['lr'], 'minimum W': search['min_lr'], 'momentum W': search['momentum'],
         'weight decay W': search['weight_decay'], 'clip W': method['gradient_clip_val'],
         'rate V': auxiliary['lr'], 'minimum V': auxiliary['min_lr'], 'momentum V': auxiliary['momentum'],
         'weight decay V': auxiliary['weight_decay'], 'clip V': auxiliary.get('gradient_clip_val'),
@@ -234,14 +233,15 @@ def test_small_generators_keep_their_own_rates(kind, tmp_path):
 @pytest.mark.parametrize(('table', 'name'), [(table, name) for table, (names, _) in EVALUATIONS.items()
                                              for name in names])
 def test_evaluation(table, name):
-    numbers = Recipe(**recipe_numbers(name, {}))
-    (group,) = make_optimizer([nn.Parameter(torch.zeros(2))], numbers).param_groups
+    numbers = make_recipe(name)
+    (group,) = make_optimizer([nn.Parameter(torch.zeros(2))], numbers.optimizer, numbers.lr, numbers.momentum,
+                              numbers.weight_decay).param_groups
     found = {
         'optimizer': numbers.optimizer, 'rate': group['lr'], 'scheduler': numbers.decay, 'momentum': group['momentum'],
         'weight decay': group['weight_decay'], 'channels': numbers.channels, 'layers': numbers.cells,
-        'auxiliary weight': numbers.auxiliary_weight, 'drop path': numbers.drop_path, 'clip': numbers.gradient_clip,
-        'epochs': numbers.epochs, 'batch': RETRAINING[name].data['batch_size'],
-        'cutout': RETRAINING[name].data.get('cutout'), 'label smoothing': numbers.label_smoothing or None,
+        'auxiliary weight': numbers.auxiliary_weight, 'drop path': numbers.drop_path, 'clip': numbers.gradient_clip_val,
+        'epochs': numbers.epochs, 'batch': RETRAINING_RECIPES[name].data['batch_size'],
+        'cutout': RETRAINING_RECIPES[name].data.get('cutout'), 'label smoothing': numbers.label_smoothing or None,
     }
     rows = EVALUATIONS[table][1] | {key: value for (number, key), (value, _) in DEVIATIONS.items() if number == table}
     assert {key: value for key, value in found.items() if value is not None} == rows

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nni_wcnas.atomic import write_atomically
 from nni_wcnas.cli.folder import make_folder
-from nni_wcnas.cli.retrained import retrained
+from nni_wcnas.cli.retraining_run import find_retraining
 from nni_wcnas.compare import ComparisonError, comparison_page, verdict
 from nni_wcnas.compare.trial import Trial, trial_sections
 from nni_wcnas.files.record import (
@@ -96,7 +96,7 @@ def _record(path: Path) -> Record:
         raise CommandError(f'{path}: there is no such run or record; give a run directory or a record.json')
     if path.is_file():
         return load_record(path)
-    run = retrained(RunDirectory(path))
+    run = find_retraining(RunDirectory(path))
     if record_path(run).exists():
         record = load_record(record_path(run))
         # The network was retrained after it was evaluated.

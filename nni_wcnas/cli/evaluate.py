@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 
 from nni_wcnas.cli.measured_table import print_measures
-from nni_wcnas.cli.retrained import data_of, retrained
+from nni_wcnas.cli.retraining_run import data_of, find_retraining
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import Kind, hardest
 from nni_wcnas.data.store import TensorStore
@@ -129,7 +129,7 @@ def evaluate_run(
     CommandError
         When the run holds no retrained network, or something that was given does not fit.
     """
-    run = retrained(RunDirectory(path))
+    run = find_retraining(RunDirectory(path))
     corruptions, attacks = corruptions or CorruptionPlan(), attacks or AttackPlan()
     try:
         data = data_of(run)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nni_wcnas.cli.folder import make_folder
-from nni_wcnas.cli.retrained import data_of, retrained
+from nni_wcnas.cli.retraining_run import data_of, find_retraining
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.network.build import build, export_onnx, trained
 from nni_wcnas.settings.problems import CommandError, for_settings
@@ -46,7 +46,7 @@ def export(source: str, file: str, *, image_size: int | None, **sizes: Any) -> b
         raise CommandError(f'--{option} is of new weights, but {source} holds trained ones; leave it out')
     try:
         if is_trained:
-            inner = retrained(run)
+            inner = find_retraining(run)
             network, side = trained(inner.path), image_size or _side(inner)
         else:
             # Sizes that were not given have the defaults of `build`.

@@ -17,10 +17,9 @@ from nni_wcnas.network.build import find_architecture
 from nni_wcnas.options import build, option
 from nni_wcnas.page.report import write_report
 from nni_wcnas.page.run_pictures import write_architecture
-from nni_wcnas.retrain.checkpoint import identity_of, read_checkpoint
 from nni_wcnas.retrain.devices import check_devices
-from nni_wcnas.retrain.recipe import Recipe, RecipeNumbers, named_recipe, recipe_numbers
-from nni_wcnas.retrain.retraining import RetrainingError, build_network, retrain, with_stem
+from nni_wcnas.retrain.recipe import make_recipe, named_recipe
+from nni_wcnas.retrain.retraining import RetrainingError, prepare, train, with_stem
 from nni_wcnas.settings.assembly import has_gpu
 from nni_wcnas.settings.document import Document, parse_value
 from nni_wcnas.settings.members import arguments_of, check_arguments
@@ -34,7 +33,7 @@ def retrain_architecture(
     architecture: str | Path,
     data: str,
     path: str | Path,
-    numbers: RecipeNumbers,
+    numbers: Mapping[str, Any],
     *,
     recipe: str | None = None,
     part: Literal['train', 'weights'] = 'train',
@@ -67,7 +66,7 @@ def retrain_architecture(
     section = _data_section(data)
     run = RunDirectory(path)
     try:
-        chosen = Recipe(**recipe_numbers(recipe, numbers))
+        chosen = make_recipe(recipe, **numbers)
         if recipe is not None:
             section = {**_taken(section['name'], named_recipe(recipe).data), **section}
         # All numbers are written, defaults included: later releases may have other defaults.
@@ -83,26 +82,24 @@ def retrain_architecture(
         found = with_stem(found, chosen.stem)
         # All checks are made before anything is written, so that a refused command leaves the run as it was.
         _check_devices(devices, cpu, loaded)
-        # Built here for the comparison alone; `retrain` draws its weights anew, from the recipe's seed.
-        network = build_network(found, loaded, chosen)
-        read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part, devices))
-        # The checkpoint knows the data's name, seed and batch size only, the settings beside it all arguments.
+        # Before the checkpoint is read: that knows some facts of the data only, the settings beside it all arguments.
         if trained:
             _check_batch_settings(run, section)
-        make_folder(run.path, 'give another with --run')
-        write_architecture(run, found)
-        run.write_settings(settings)
-        retrain(
+        job = prepare(
             found,
             loaded,
+            chosen,
             part=part,
             directory=run.path,
             resume=resume,
             accelerator='cpu' if cpu or not has_gpu() else 'gpu',
             devices=devices,
             progress=sys.stderr.isatty(),
-            **asdict(chosen),
         )
+        make_folder(run.path, 'give another with --run')
+        write_architecture(run, found)
+        run.write_settings(settings)
+        train(job)
     # Before ValueError, of which it is a kind.
     except RetrainingError as error:
         raise CommandError(str(error).replace('pass resume=True', 'pass --resume')) from error

@@ -19,8 +19,8 @@ from nni.experiment import Experiment
 from nni.experiment.config import ExperimentConfig
 from nni.experiment.config.utils import unset_base_path
 
-from nni_wcnas.cli.conclusion import as_trial, compare_trials
 from nni_wcnas.cli.display import Display, TrialState, print_results
+from nni_wcnas.cli.trial_comparison import as_trial, compare_trials
 from nni_wcnas.compare.trial import write_trials
 from nni_wcnas.data.reference import reference_models
 from nni_wcnas.files.run_directory import RunDirectory

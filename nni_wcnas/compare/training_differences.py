@@ -12,7 +12,7 @@ from nni_wcnas.compare.method import Method
 from nni_wcnas.files.batch_settings import batch_settings
 from nni_wcnas.files.record import Record
 from nni_wcnas.page.template import Cell, Section, table
-from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.recipe import RetrainingRecipe
 
 __all__ = ['training_differences']
 
@@ -46,7 +46,7 @@ def _training(record: Record) -> dict[str, str]:
     A number that an earlier release did not know of has its default.
     """
     settings = record.settings
-    retraining = {**asdict(Recipe()), 'devices': 1, **settings['retrain']} if 'retrain' in settings else {}
+    retraining = {**asdict(RetrainingRecipe()), 'devices': 1, **settings['retrain']} if 'retrain' in settings else {}
     # Where images lie and what loads them makes no difference.
     sections: dict[str, dict[str, Any]] = {'retrain': retraining, 'data': batch_settings(settings.get('data', {}))}
     flat = {f'{section}.{key}': value for section, values in sections.items() for key, value in values.items()

@@ -12,12 +12,12 @@ from torch import nn
 
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.interruption import interrupted
-from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.recipe import RetrainingRecipe
 from nni_wcnas.retrain.step import RetrainData, Retraining
 from nni_wcnas.spaces.architecture import Architecture
 from nni_wcnas.tensor_file import TensorFileError, read_tensors
 
-__all__ = ['Recorder', 'RetrainingError', 'identity_of', 'read_checkpoint', 'restore']
+__all__ = ['CheckpointWriter', 'RetrainingError', 'identity_of', 'read_checkpoint', 'restore']
 
 _FORMAT = 'nni_wcnas retraining 1'
 _TOLD_BY_SHAPES = ('channels', 'cells', 'stem', 'max_macs')
@@ -28,7 +28,7 @@ class RetrainingError(ValueError):
     """A checkpoint cannot be resumed; the message is one sentence that names the file, the reason and the remedy."""
 
 
-class Recorder(pl.Callback):
+class CheckpointWriter(pl.Callback):
     """Lightning callback that keeps the history of the epochs and, if there is a run folder, the checkpoint.
 
     Parameters
@@ -67,7 +67,7 @@ class Recorder(pl.Callback):
             self.run.write_history(self.history)
 
 
-def identity_of(architecture: Architecture | nn.Module, network: nn.Module, data: RetrainData, recipe: Recipe,
+def identity_of(architecture: Architecture | nn.Module, network: nn.Module, data: RetrainData, recipe: RetrainingRecipe,
                 part: str, devices: int = 1) -> dict[str, Any]:
     """Return all that the trained weights depend on, in plain values; it is compared before a resume.
 
@@ -80,8 +80,19 @@ def identity_of(architecture: Architecture | nn.Module, network: nn.Module, data
     return {
         # Two architectures with equal cells but another width or depth differ in the shapes of their weights.
         'architecture': json.dumps([cells, shapes], sort_keys=True), 'part': part, 'devices': devices, **numbers,
-        **{f'data.{name}': getattr(data, name, None) for name in ('name', 'seed', 'batch_size')},
+        **{f'data.{name}': value for name, value in _identity_of_data(data).items()},
     }
+
+
+def _identity_of_data(data: RetrainData) -> dict[str, Any]:
+    """Return what tells one data set from another, in plain values; None for what the data do not say.
+
+    The names of the classes are in order, as a network knows a class by its number.
+    """
+    told = {name: getattr(data, name, None) for name in ('name', 'seed', 'batch_size', 'num_classes', 'image_size')}
+    names, indices = getattr(data, 'class_names', None), getattr(data, 'train_indices', None)
+    return {**told, 'class_names': None if names is None else list(names),
+            'examples': None if indices is None else len(indices)}
 
 
 def read_checkpoint(run: RunDirectory | None, resume: bool, identity: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -120,9 +131,6 @@ def read_checkpoint(run: RunDirectory | None, resume: bool, identity: Mapping[st
     earlier = state['identity']
     if earlier['architecture'] != identity['architecture']:
         raise RetrainingError(f'{path} is of another architecture: give the same one, or another directory')
-    # Older checkpoints do not name the newer numbers: these had the values of today's defaults, but for the fast cells,
-    # which did not exist.
-    earlier = {**asdict(Recipe()), 'fast_cell': False, 'devices': 1, **earlier}
     for key, value in identity.items():
         if earlier.get(key) != value:
             raise RetrainingError(f'{path} was made with {key}={earlier.get(key)!r}, not {value!r}: '

@@ -68,7 +68,7 @@ def check_devices(devices: int, accelerator: str, data: RetrainData) -> None:
     data.shared_out(0, devices)  # Raises a ValueError for a batch that is too small, before a process is started.
 
 
-def train_on_devices(job: Job, devices: int) -> list[dict[str, float]]:
+def train_on_devices(job: Job) -> list[dict[str, float]]:
     """Train with one process a device, from the checkpoint on; else as :meth:`Job.train`.
 
     Returns
@@ -85,11 +85,11 @@ def train_on_devices(job: Job, devices: int) -> list[dict[str, float]]:
     """
     with TemporaryDirectory() as scratch:
         # The checkpoint is how the trained network comes back, so there has to be one, without a run in a scratch
-        # folder.
-        job = replace(job, run=job.run or RunDirectory(scratch))
+        # folder. Each process reads it itself: tensors that are handed on would be shared between all of them.
+        job = replace(job, run=job.run or RunDirectory(scratch), checkpoint={})
         # torch hands on an exception as the text of its traceback; this queue keeps a ValueError as what it is.
         errors = get_context('spawn').SimpleQueue()
-        with _started(job, devices, errors) as processes:
+        with _started(job, errors) as processes:
             try:
                 # Returns as each process ends, True after the last. Without a period of grace: those that are left wait
                 # in a collective operation for the one that failed.
@@ -108,16 +108,16 @@ def train_on_devices(job: Job, devices: int) -> list[dict[str, float]]:
 
 
 @contextmanager
-def _started(job: Job, devices: int, errors: SimpleQueue[ValueError]) -> Iterator[ProcessContext]:
+def _started(job: Job, errors: SimpleQueue[ValueError]) -> Iterator[ProcessContext]:
     """Start the processes of a training; none of them outlives the context."""
     # On the CPU the processes share its threads; many in each would only get into one another's way.
-    share = _Share(devices, find_free_network_port(), max(1, torch.get_num_threads() // devices),
+    share = _Share(find_free_network_port(), max(1, torch.get_num_threads() // job.devices),
                    get_start_method(allow_none=True))
     logger = logging.getLogger('torch.multiprocessing.spawn')
     level = logger.level
     try:
         with _surroundings():
-            processes = start_processes(_train_share, (job, share, errors), devices, join=False)
+            processes = start_processes(_train_share, (job, share, errors), job.devices, join=False)
     except (AttributeError, TypeError, pickle.PicklingError) as error:
         raise ValueError(f'the network and data go to one process a device, but cannot be pickled ({error}): define '
                          'their classes at the top of a module, or give devices=1') from error
@@ -156,7 +156,6 @@ def _surroundings() -> Iterator[None]:
 class _Share(NamedTuple):
     """What each process of a training is told beside its job: settings that are the same for all of them."""
 
-    devices: int
     port: int
     threads: int
     start_method: str | None
@@ -189,10 +188,10 @@ def _train_share(rank: int, job: Job, share: _Share, errors: SimpleQueue[ValueEr
     share.settle(rank, job.accelerator)
     # torch passes tensors between processes as shared memory: without a copy all would write to the same weights.
     network = copy.deepcopy(job.network)
-    data = job.data.shared_out(rank, share.devices)  # type: ignore[attr-defined]
+    data = job.data.shared_out(rank, job.devices)  # type: ignore[attr-defined]
     try:
-        # Only the first process shows a bar; it alone writes, too (see `Recorder`).
-        replace(job, network=network, data=data, progress=job.progress and rank == 0).train(share.devices)
+        # Only the first process shows a bar; it alone writes, too (see `CheckpointWriter`).
+        replace(job, network=network, data=data, checkpoint=job.read(), progress=job.progress and rank == 0).train()
     except ValueError as error:
         errors.put(error)
         os._exit(1)  # The interpreter's way out would wait for the other processes.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from nni_wcnas.files.run_directory import RunDirectory
-from nni_wcnas.retrain.checkpoint import Recorder, read_checkpoint, restore
-from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.checkpoint import CheckpointWriter, read_checkpoint, restore
+from nni_wcnas.retrain.recipe import RetrainingRecipe
 from nni_wcnas.retrain.step import RetrainData, Retraining, fit
 
 __all__ = ['Job']
@@ -29,23 +30,34 @@ class Job:
         The run folder that holds the checkpoint; None keeps none.
     identity
         What the trained weights depend on, as :func:`nni_wcnas.retrain.checkpoint.identity_of` gives it.
+    devices
+        How many processes train.
+    checkpoint
+        Content of the run's checkpoint; empty where there is none.
     """
 
     network: nn.Module
     data: RetrainData
-    recipe: Recipe
+    recipe: RetrainingRecipe
     part: str
     run: RunDirectory | None
     identity: dict[str, Any]
     accelerator: str
     progress: bool
+    devices: int = 1
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the checkpoint is that of the last epoch, so that there is nothing left to train."""
+        return len(self.checkpoint.get('history', ())) == self.recipe.epochs
 
     def read(self) -> dict[str, Any]:
         """Read and check the checkpoint of the run; an empty dictionary where there is none."""
         return read_checkpoint(self.run, True, self.identity) or {}
 
-    def train(self, devices: int = 1) -> list[dict[str, float]]:
-        """Train from the checkpoint on, as one of ``devices`` processes; the network ends with the weights to evaluate.
+    def train(self) -> list[dict[str, float]]:
+        """Train from the checkpoint on, as one of the processes; the network ends with the weights to evaluate.
 
         Returns
         -------
@@ -60,19 +72,20 @@ class Job:
             On Ctrl-C.
         """
         # Before the checkpoint is loaded: the moving average is a copy of the network, and is restored after it.
-        module, state = Retraining(self.network, self.data, self.recipe), self.read()
-        if state:
-            restore(module, state)
-        history = state.get('history', [])
+        module = Retraining(self.network, self.data, self.recipe)
+        if self.checkpoint:
+            restore(module, self.checkpoint)
+        # A copy, as rows are appended.
+        history = list(self.checkpoint.get('history', ()))
         start = len(history)
         # A finished training only loads its weights, and fetches no data.
         if start < self.recipe.epochs:
             # Lightning may fetch the first batch before the hook that would tell the data their epoch.
             self.data.set_epoch(start)
             loader = self.data.full_train_dataloader() if self.part == 'train' else self.data.train_dataloader()
-            recorder = Recorder(history, self.run, self.identity)
+            recorder = CheckpointWriter(history, self.run, self.identity)
             fit(module, loader, recorder, start=start, accelerator=self.accelerator, progress=self.progress,
-                devices=devices)
+                devices=self.devices)
         # The recorder appends to this same list. Lightning stops without a word where there is nothing to train on.
         if len(history) < self.recipe.epochs:
             raise ValueError(f'part {self.part!r} of the data has no batches: give data with training examples')

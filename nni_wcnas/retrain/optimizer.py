@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from nni_wcnas.retrain.recipe import Recipe
-
 __all__ = ['check_optimizer', 'make_optimizer', 'optimizer_names']
 
 _LOOKAHEAD = 'lookahead_'
@@ -37,15 +35,14 @@ def optimizer_names() -> tuple[str, ...]:
     return tuple(name for name in map(str, list_optimizers()) if not get_optimizer_info(name).second_order)
 
 
-def check_optimizer(recipe: Recipe) -> None:
-    """Make the optimiser of a recipe once, so that a mistake which only timm knows of is told before the training.
+def check_optimizer(name: str, lr: float, momentum: float, weight_decay: float) -> None:
+    """Make an optimiser once, so that a mistake which only timm knows of is told before the training.
 
     Raises
     ------
     ValueError
         If there is no optimiser of that name, or it cannot be made here with these numbers.
     """
-    name = recipe.optimizer
     if name == 'sgd':
         return
     if name.removeprefix(_LOOKAHEAD) not in optimizer_names():
@@ -57,29 +54,31 @@ def check_optimizer(recipe: Recipe) -> None:
 
     try:
         # A matrix and a vector: some of timm's optimisers treat the two in different ways.
-        make_optimizer(nn.Linear(2, 2).parameters(), recipe)
+        make_optimizer(nn.Linear(2, 2).parameters(), name, lr, momentum, weight_decay)
     except (ImportError, AssertionError, RuntimeError, ValueError, TypeError) as error:
         reason = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
         raise InvalidArgument('optimizer', name, 'give another', reason=f'cannot be made here ({reason})') from error
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the optimiser that a recipe names; its learning rate is set at the start of each epoch.
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], name: str, lr: float, momentum: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """Build an optimiser by its name; a training sets its learning rate at the start of each epoch.
 
     Parameters
     ----------
     parameters
         The weights to train.
-    recipe
-        Gives the optimiser's name, rate, momentum and weight decay.
+    name
+        ``'sgd'``, or one of :func:`optimizer_names`.
+    lr, momentum, weight_decay
+        As in :class:`nni_wcnas.retrain.recipe.RetrainingRecipe`.
     """
     import torch
 
-    if recipe.optimizer == 'sgd':
-        return torch.optim.SGD(
-            parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, foreach=True)
+    if name == 'sgd':
+        return torch.optim.SGD(parameters, lr, momentum, weight_decay=weight_decay, foreach=True)
     from timm.optim import create_optimizer_v2
 
     # Given parameters rather than a module, timm decays all of them; given a module, it would leave biases out.
-    return create_optimizer_v2(list(parameters), recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay,
-                               momentum=recipe.momentum)
+    return create_optimizer_v2(list(parameters), name, lr=lr, weight_decay=weight_decay, momentum=momentum)

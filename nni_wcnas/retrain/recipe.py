@@ -30,13 +30,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.nearest_name import nearest_name
 from nni_wcnas.retrain.optimizer import check_optimizer
 
-__all__ = ['RECIPES', 'RECIPE_CHOICES', 'NamedRecipe', 'Recipe', 'RecipeNumbers', 'named_recipe', 'recipe_numbers']
+__all__ = [
+    'RECIPE_CHOICES', 'RECIPE_LIMITS', 'RETRAINING_RECIPES', 'NamedRecipe', 'RetrainingRecipe', 'make_recipe',
+    'named_recipe',
+]
 
 _LAST = 5
 """Epochs at the end of the linear decay, in which the rate falls from that of the epoch before them towards 0."""
@@ -45,40 +48,21 @@ _MOBILE_MACS = 600_000_000
 
 
 RECIPE_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {'decay': ('cosine', 'linear'), 'stem': ('cifar', 'imagenet'), 'precision': ('fp32', 'bf16')})
-"""What each field of :class:`Recipe` that is a name may be."""
+    {'decay': ('cosine', 'linear'), 'stem': ('cifar', 'imagenet'), 'precision': ('32-true', 'bf16-mixed')})
+"""What each field of :class:`RetrainingRecipe` that is a name may be."""
 
 
-class RecipeNumbers(TypedDict, total=False):
-    """The fields of :class:`Recipe`, as keyword arguments."""
-
-    epochs: int
-    channels: int
-    cells: int
-    lr: float
-    min_lr: float
-    decay: Literal['cosine', 'linear']
-    warmup: int
-    optimizer: str
-    momentum: float
-    weight_decay: float
-    gradient_clip: float
-    auxiliary_weight: float
-    drop_path: float
-    label_smoothing: float
-    ema_decay: float
-    adversarial_steps: int
-    stem: Literal['cifar', 'imagenet'] | None
-    max_macs: int
-    precision: Literal['fp32', 'bf16']
-    channels_last: bool
-    compile: bool
-    fast_cell: bool
-    seed: int
+RECIPE_LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType({
+    'epochs': (1, math.inf), 'seed': (0, math.inf),
+    **dict.fromkeys(('drop_path', 'momentum', 'label_smoothing', 'ema_decay'), (0, 1)),
+    **dict.fromkeys(('lr', 'min_lr', 'warmup', 'weight_decay', 'gradient_clip_val', 'auxiliary_weight',
+                     'adversarial_steps', 'max_macs'), (0, math.inf)),
+})
+"""Each field of :class:`RetrainingRecipe` that has limits: its least value, and the number that it stays below."""
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RetrainingRecipe:
     """How to train a network from scratch; the defaults are DARTS's for CIFAR-10 (papers/wcnas, table 33).
 
     Parameters
@@ -98,7 +82,7 @@ class Recipe:
         ``'sgd'``, or one of timm's: see :mod:`nni_wcnas.retrain.optimizer`.
     momentum, weight_decay
         Momentum and weight decay of the optimiser; one that has no momentum is given none.
-    gradient_clip
+    gradient_clip_val
         Largest norm of the gradient; 0 for no limit.
     auxiliary_weight
         Weight of the auxiliary tower's loss; 0 for no tower.
@@ -115,7 +99,7 @@ class Recipe:
     max_macs
         Multiply-adds that the network may take for one image; 0 for no limit.
     precision
-        ``'fp32'``, or ``'bf16'``: autocast to bfloat16, with weights in float32.
+        ``'32-true'``, or ``'bf16-mixed'``: autocast to bfloat16, with weights in float32.
     channels_last
         Whether weights and images are laid out channels last.
     compile
@@ -136,7 +120,7 @@ class Recipe:
     optimizer: str = 'sgd'
     momentum: float = 0.9
     weight_decay: float = 3e-4
-    gradient_clip: float = 5.0
+    gradient_clip_val: float = 5.0
     auxiliary_weight: float = 0.4
     drop_path: float = 0.2
     label_smoothing: float = 0.0
@@ -144,28 +128,18 @@ class Recipe:
     adversarial_steps: int = 0
     stem: Literal['cifar', 'imagenet'] | None = None
     max_macs: int = 0
-    precision: Literal['fp32', 'bf16'] = 'fp32'
+    precision: Literal['32-true', 'bf16-mixed'] = '32-true'
     channels_last: bool = False
     compile: bool = False
     fast_cell: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InvalidArgument('seed', self.seed, 'be 0 or more')
-        if self.epochs < 1:
-            raise InvalidArgument('epochs', self.epochs, 'be at least 1')
-        if not 0 <= self.drop_path < 1:
-            raise InvalidArgument('drop_path', self.drop_path, 'be a chance, from 0 to below 1')
-        # Only the upper ends are checked here; the next loop refuses negative numbers, infinities and NaN for all.
-        for name in ('momentum', 'label_smoothing', 'ema_decay'):
-            if getattr(self, name) >= 1:
-                raise InvalidArgument(name, getattr(self, name), 'be a number from 0 to below 1')
-        for name in ('lr', 'min_lr', 'warmup', 'momentum', 'weight_decay', 'gradient_clip', 'auxiliary_weight',
-                     'label_smoothing', 'ema_decay', 'adversarial_steps', 'max_macs'):
+        for name, (least, below) in RECIPE_LIMITS.items():
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise InvalidArgument(name, value, 'be a finite number that is not negative')
+            if not least <= value < below:  # False for NaN, too.
+                limits = f'a finite number from {least} on' if below == math.inf else f'from {least} to below {below}'
+                raise InvalidArgument(name, value, f'be {limits}')
         if self.min_lr > self.lr:
             raise InvalidArgument(
                 'min_lr', self.min_lr, 'lower it', reason=f'is above lr ({self.lr}), so the rate would rise'
@@ -176,7 +150,7 @@ class Recipe:
         if self.decay == 'linear' and self.epochs <= _LAST:
             raise InvalidArgument('epochs', self.epochs, f'be more than the {_LAST} last ones of the linear decay')
         # Last, as it makes an optimiser from the numbers above.
-        check_optimizer(self)
+        check_optimizer(self.optimizer, self.lr, self.momentum, self.weight_decay)
 
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of epoch e of E, counted from 0.
@@ -209,17 +183,17 @@ class NamedRecipe:
     description
         What it is for, on one line.
     numbers
-        The numbers that differ from :class:`Recipe`'s defaults.
+        The numbers that differ from :class:`RetrainingRecipe`'s defaults.
     data
         Arguments that the recipe gives the data set: ``ImageData(..., **data)``.
     """
 
     description: str
-    numbers: RecipeNumbers = field(default_factory=RecipeNumbers)
+    numbers: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-RECIPES: Mapping[str, NamedRecipe] = MappingProxyType({
+RETRAINING_RECIPES: Mapping[str, NamedRecipe] = MappingProxyType({
     # Cutout of 16 of 32 pixels. The tables of CIFAR differ from one another in the batch size alone.
     'darts': NamedRecipe('CIFAR, cells of DARTS, DARTS+ and DARTS- (table 33)', {}, {'batch_size': 96, 'cutout': 16}),
     'p_darts': NamedRecipe('CIFAR, cells of P-DARTS (table 34)', {}, {'batch_size': 128, 'cutout': 16}),
@@ -255,18 +229,24 @@ def named_recipe(name: str) -> NamedRecipe:
     >>> named_recipe('pc_darts').data['batch_size']
     128
     """
-    if name not in RECIPES:
-        nearest = nearest_name(name, RECIPES)
-        raise ValueError(f'unknown recipe {name!r}: did you mean {nearest!r}? Known are {", ".join(RECIPES)}')
-    return RECIPES[name]
+    if name not in RETRAINING_RECIPES:
+        nearest = nearest_name(name, RETRAINING_RECIPES)
+        known = ', '.join(RETRAINING_RECIPES)
+        raise ValueError(f'unknown recipe {name!r}: did you mean {nearest!r}? Known are {known}')
+    return RETRAINING_RECIPES[name]
 
 
-def recipe_numbers(name: str | None, numbers: RecipeNumbers) -> RecipeNumbers:
-    """Return the numbers of a named recipe with those of ``numbers`` in their place; with no name, only the latter.
+def make_recipe(name: str | None = None, **numbers: Any) -> RetrainingRecipe:
+    """Return a recipe by its name, or DARTS's on CIFAR-10 without one, with some numbers in the place of its own.
 
     Raises
     ------
     ValueError
-        If there is no recipe of that name.
+        If there is no recipe of that name, or a number is out of range.
+
+    Examples
+    --------
+    >>> make_recipe('imagenet', epochs=90).lr
+    0.5
     """
-    return {**(named_recipe(name).numbers if name is not None else {}), **numbers}  # type: ignore[typeddict-item]
+    return RetrainingRecipe(**{**(named_recipe(name).numbers if name is not None else {}), **numbers})

@@ -15,11 +15,10 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
-from typing_extensions import Unpack
 
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.functional.random_state import untouched_random_state
@@ -27,16 +26,18 @@ from nni_wcnas.network.cell_network import CellNetwork, count_macs
 from nni_wcnas.retrain.checkpoint import RetrainingError, identity_of, read_checkpoint
 from nni_wcnas.retrain.devices import check_devices, train_on_devices
 from nni_wcnas.retrain.job import Job
-from nni_wcnas.retrain.recipe import Recipe, RecipeNumbers, recipe_numbers
+from nni_wcnas.retrain.recipe import RetrainingRecipe, make_recipe
 from nni_wcnas.retrain.step import RetrainData, Retraining, epoch_seed
 from nni_wcnas.spaces.architecture import Architecture
 
-__all__ = ['Recipe', 'RetrainData', 'Retrained', 'Retraining', 'RetrainingError', 'build_network', 'retrain',
-           'with_stem']
+__all__ = [
+    'RetrainData', 'Retraining', 'RetrainingError', 'RetrainingRecipe', 'RetrainingResult', 'build_network', 'prepare',
+    'retrain', 'train', 'with_stem',
+]
 
 
 @dataclass(frozen=True)
-class Retrained:
+class RetrainingResult:
     """The result of a retraining.
 
     Parameters
@@ -58,7 +59,7 @@ class Retrained:
 def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe: str | None = None,
             part: Literal['train', 'weights'] = 'train', directory: str | os.PathLike[str] | None = None,
             resume: bool = False, accelerator: str = 'auto', devices: int = 1, progress: bool = True,
-            **numbers: Unpack[RecipeNumbers]) -> Retrained:
+            **numbers: Any) -> RetrainingResult:
     """Train an architecture from scratch; the caller's random state stays as it was.
 
     Parameters
@@ -69,7 +70,7 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
     data
         E.g. a :class:`nni_wcnas.data.ImageData` with ``cutout=16``.
     recipe
-        One of :data:`nni_wcnas.retrain.recipe.RECIPES`, which also names its arguments of the data; None
+        One of :data:`nni_wcnas.retrain.recipe.RETRAINING_RECIPES`, which also names its arguments of the data; None
         for DARTS's on CIFAR-10.
     part
         ``'train'``: both halves; ``'weights'``: only the half that trained the supernet's weights.
@@ -86,11 +87,11 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
     progress
         Whether to show a progress bar.
     numbers
-        Fields of :class:`Recipe`, in the place of the recipe's own.
+        Fields of :class:`RetrainingRecipe`, in the place of the recipe's own.
 
     Returns
     -------
-    Retrained
+    RetrainingResult
         The network after the last epoch, and the history of all of them.
 
     Raises
@@ -103,25 +104,53 @@ def retrain(architecture: Architecture | nn.Module, data: RetrainData, *, recipe
     KeyboardInterrupt
         On Ctrl-C; the last whole epoch is in the checkpoint.
     """
-    chosen = Recipe(**recipe_numbers(recipe, numbers))  # Refuses impossible numbers.
+    chosen = make_recipe(recipe, **numbers)  # Refuses impossible numbers.
+    return train(prepare(architecture, data, chosen, part=part, directory=directory, resume=resume,
+                         accelerator=accelerator, devices=devices, progress=progress))
+
+
+def prepare(architecture: Architecture | nn.Module, data: RetrainData, recipe: RetrainingRecipe, *,
+            part: Literal['train', 'weights'] = 'train', directory: str | os.PathLike[str] | None = None,
+            resume: bool = False, accelerator: str = 'auto', devices: int = 1, progress: bool = True) -> Job:
+    """Make all checks of a retraining, build its network and read its checkpoint; nothing is written or trained.
+
+    The caller's random state stays as it was. Arguments and errors are those of :func:`retrain`.
+
+    Returns
+    -------
+    Job
+        What :func:`train` trains.
+    """
     if part not in ('train', 'weights'):
         raise ValueError(f"part is {part!r}: give 'train' or 'weights'")
     if resume and directory is None:
         raise ValueError('resume is True, but there is no directory to resume from: give one')
     check_devices(devices, accelerator, data)
     run = None if directory is None else RunDirectory(directory)
-    # Weights are drawn from a state that depends on the seed alone, and the caller's comes back afterwards.
-    with untouched_random_state():
-        torch.manual_seed(epoch_seed(chosen.seed, 0))
-        network = build_network(architecture, data, chosen)
-        identity = identity_of(architecture, network, data, chosen, part, devices)
-        # Read before the training starts, so that a refusal comes before any work. With `resume` it may be finished:
-        # then no further processes are needed to load it.
-        state = read_checkpoint(run, resume, identity)
-        job = Job(network, data, chosen, part, run, identity, accelerator, progress)
-        is_finished = state is not None and len(state['history']) == chosen.epochs
-        history = job.train() if devices == 1 or is_finished else train_on_devices(job, devices)
-    return Retrained(network.eval(), history, run)
+    # Weights are drawn from a state that depends on the seed alone.
+    with untouched_random_state(epoch_seed(recipe.seed, 0)):
+        network = build_network(architecture, data, recipe)
+    identity = identity_of(architecture, network, data, recipe, part, devices)
+    # Read here, so that a refusal comes before any work.
+    checkpoint = read_checkpoint(run, resume, identity) or {}
+    return Job(network, data, recipe, part, run, identity, accelerator, progress, devices, checkpoint)
+
+
+def train(job: Job) -> RetrainingResult:
+    """Train what :func:`prepare` returns; the caller's random state stays as it was.
+
+    Raises
+    ------
+    ValueError
+        If there are no batches.
+    KeyboardInterrupt
+        On Ctrl-C; the last whole epoch is in the checkpoint.
+    """
+    # What is drawn before the first epoch sets its own state depends on the seed alone.
+    with untouched_random_state(epoch_seed(job.recipe.seed, 0)):
+        # A finished training needs no further processes to load it.
+        history = job.train() if job.devices == 1 or job.is_finished else train_on_devices(job)
+    return RetrainingResult(job.network.eval(), history, job.run)
 
 
 def with_stem(architecture: Architecture, stem: str | None) -> Architecture:
@@ -131,7 +160,7 @@ def with_stem(architecture: Architecture, stem: str | None) -> Architecture:
     return dataclasses.replace(architecture, arguments={**architecture.arguments, 'stem': stem})
 
 
-def build_network(architecture: Architecture | nn.Module, data: RetrainData, recipe: Recipe) -> nn.Module:
+def build_network(architecture: Architecture | nn.Module, data: RetrainData, recipe: RetrainingRecipe) -> nn.Module:
     """Build the network that a recipe trains, with weights drawn from torch's random state; a given one stays as it is.
 
     Raises

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
@@ -29,12 +30,10 @@ from nni_wcnas.network.cell_network import DropPath
 from nni_wcnas.network.fast_cell import fast_cells
 from nni_wcnas.one_device import one_device
 from nni_wcnas.retrain.optimizer import make_optimizer
-from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.recipe import RetrainingRecipe
 
-__all__ = ['RetrainData', 'Retraining', 'epoch_seed', 'fit']
+__all__ = ['RetrainData', 'Retraining', 'attack_seed', 'epoch_seed', 'fit']
 
-_ATTACKS = 1 << 40
-"""Added to the number of a seed that starts an attack, which keeps it apart from those of epochs."""
 _DEVICES = 1 << 50
 """Added to the number of a seed once for each device before this one, so that each draws numbers of its own."""
 
@@ -78,7 +77,7 @@ class Retraining(pl.LightningModule):
         If images are to be attacked and the data do not tell how they are normalised.
     """
 
-    def __init__(self, network: nn.Module, data: RetrainData, recipe: Recipe):
+    def __init__(self, network: nn.Module, data: RetrainData, recipe: RetrainingRecipe):
         super().__init__()
         if recipe.adversarial_steps and not (hasattr(data, 'mean') and hasattr(data, 'std')):
             raise ValueError('adversarial_steps attack pixels, but the data have no mean and std to find them by: give '
@@ -106,7 +105,9 @@ class Retraining(pl.LightningModule):
 
         There is no scheduler: the learning rate is set at the start of each epoch.
         """
-        optimizer = make_optimizer(self.network.parameters(), self.recipe)
+        recipe = self.recipe
+        optimizer = make_optimizer(
+            self.network.parameters(), recipe.optimizer, recipe.lr, recipe.momentum, recipe.weight_decay)
         # Restored here rather than by Lightning, whose checkpoints are not used.
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)
@@ -114,10 +115,10 @@ class Retraining(pl.LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None,
                                     gradient_clip_algorithm: Any = None) -> None:
-        """Scale all gradients so that their common norm is at most the recipe's ``gradient_clip``."""
+        """Scale all gradients so that their common norm is at most the recipe's ``gradient_clip_val``."""
         del optimizer, gradient_clip_val, gradient_clip_algorithm  # Unused: the signature is Lightning's.
-        if self.recipe.gradient_clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip, foreach=True)
+        if self.recipe.gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.gradient_clip_val, foreach=True)
 
     def on_train_epoch_start(self) -> None:
         """Set what depends on the epoch: batches, random state, drop path and learning rate."""
@@ -187,8 +188,9 @@ class Retraining(pl.LightningModule):
         The attack finds pixels in [0, 1] that the network errs on, from a random start (papers/wcnas, table 15).
         """
         # A generator of its own, seeded by epoch and batch: the attack takes nothing from the state that drop path
-        # draws from, and a resumed training starts its attacks from the same points. There is room for 2**20 batches.
-        generator = torch.Generator().manual_seed(self._seed(_ATTACKS + (self.current_epoch << 20) + index))
+        # draws from, and a resumed training starts its attacks from the same points.
+        generator = torch.Generator().manual_seed(
+            attack_seed(self.recipe.seed, self.global_rank, self.current_epoch, index))
         mean, std = self.data.mean, self.data.std  # type: ignore[attr-defined]
         model = on_pixels(self.network, mean, std)
         # Without drop path the attack sees one network in all its steps, and running averages do not move.
@@ -224,15 +226,14 @@ def fit(module: Retraining, loader: Iterable[Batch], recorder: pl.Callback, *, s
     """
     recipe = module.recipe
     # Fast cells serve float32 on a CPU only, and a compiled network keeps the code that it was traced to.
-    is_fast = recipe.fast_cell and recipe.precision == 'fp32' and not recipe.compile
+    is_fast = recipe.fast_cell and recipe.precision == '32-true' and not recipe.compile
     with _quiet(), fast_cells(module.network) if is_fast else nullcontext():
         trainer = pl.Trainer(
             max_epochs=recipe.epochs, accelerator=accelerator, devices=devices, callbacks=[recorder],
             # No distributed sampler: `shared_out` data hold this device's share of each batch already.
             strategy=_together() if devices > 1 else 'auto', use_distributed_sampler=False,
-            precision='bf16-mixed' if recipe.precision == 'bf16' else '32-true', enable_progress_bar=progress,
-            logger=False, enable_checkpointing=False, enable_model_summary=False,
-            **({} if devices > 1 else one_device()))
+            precision=recipe.precision, enable_progress_bar=progress, logger=False, enable_checkpointing=False,
+            enable_model_summary=False, **({} if devices > 1 else one_device()))
         # Lightning counts the earlier epochs as done and begins at `start`, without a checkpoint of its own.
         done = {'ready': start, 'started': start, 'processed': start, 'completed': start}
         trainer.fit_loop.epoch_progress.current.load_state_dict(done)
@@ -261,6 +262,15 @@ def epoch_seed(seed: int, epoch: int) -> int:
     Numbers below 2**20 of one seed never meet those of another; the result is below 2**63, as torch asks.
     """
     return ((seed << 20) + epoch) % (1 << 63)
+
+
+def attack_seed(seed: int, rank: int, epoch: int, index: int) -> int:
+    """Return the seed of the random start of an attack, for one batch of one epoch on one device of a training.
+
+    The four numbers are hashed, not added up: in a sum epoch 1 of one training's seed meets epoch 0 of the next seed.
+    The result is below 2**63, as torch asks.
+    """
+    return int(np.random.SeedSequence((seed, rank, epoch, index)).generate_state(1, np.uint64)[0]) >> 1
 
 
 def _set_drop_path(network: nn.Module, probability: float) -> None:

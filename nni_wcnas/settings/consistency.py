@@ -6,7 +6,7 @@ from typing import Any
 
 from nni_wcnas.errors import InvalidArgument
 from nni_wcnas.options import OPTIONS
-from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.recipe import RetrainingRecipe
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.composition import innermost
 from nni_wcnas.settings.document import Document
@@ -48,12 +48,12 @@ def inconsistent_numbers(document: Document, settings: Settings, broken: set[str
                 'warmup',
             )
         )
-    if search.min_learning_rate > search.learning_rate:
+    if search.min_lr > search.lr:
         problems.append(
             document.problem(
-                f'is above learning_rate ({search.learning_rate}), so the rate would rise; lower it',
+                f'is above lr ({search.lr}), so the rate would rise; lower it',
                 'search',
-                'min_learning_rate',
+                'min_lr',
             )
         )
     problems += _check_lengths(document) + _check_difficulty(document, settings) + _check_retraining(document, settings)
@@ -138,7 +138,7 @@ def _check_difficulty(document: Document, settings: Settings) -> list[Problem]:
 def _check_retraining(document: Document, settings: Settings) -> list[Problem]:
     """Find what the recipe of the retraining refuses."""
     try:
-        Recipe(**settings.retrain.numbers())
+        RetrainingRecipe(**settings.retrain.numbers())
     except InvalidArgument as error:
         return [document.problem(error.predicate, 'retrain', error.name)]
     return []

@@ -7,7 +7,7 @@ from typing import Any
 from nni_wcnas.options import OPTIONS
 from nni_wcnas.presets import PRESETS
 from nni_wcnas.recipes import ADJUSTMENTS, RECIPES, Recipe
-from nni_wcnas.retrain.recipe import RECIPES as RETRAINING
+from nni_wcnas.retrain.recipe import RETRAINING_RECIPES
 from nni_wcnas.settings.document import Document
 from nni_wcnas.settings.members import arguments_of
 from nni_wcnas.settings.schema import Settings
@@ -17,12 +17,12 @@ from nni_wcnas.tester import GAN
 __all__ = ['fill_in', 'remark']
 
 # Numbers of a recipe that are keys of these sections by the same names.
-_SEARCH = ('epochs', 'learning_rate', 'min_learning_rate', 'momentum', 'weight_decay')
+_SEARCH = ('epochs', 'lr', 'min_lr', 'momentum', 'weight_decay')
 _SPACE = ('width', 'num_cells')
 _RATES = ('generator_lr', 'min_lr')
 """Rates of a generator that are left out for one narrower than its authors', which would diverge at them."""
 _LOWEST = {
-    ('search', 'min_learning_rate'): 'learning_rate',
+    ('search', 'min_lr'): 'lr',
     ('auxiliary', 'min_lr'): 'lr',
     ('tester', 'min_lr'): 'generator_lr',
 }
@@ -105,8 +105,8 @@ def _generator(document: Document, recipe: Recipe) -> dict[str, Any]:
 def _fill_in_retraining(document: Document) -> None:
     """Write the numbers of the recipe that the section ``retrain`` names, each where there is none."""
     name = _section(document, 'retrain').get('recipe')
-    if isinstance(name, str) and name in RETRAINING:
-        for key, number in RETRAINING[name].numbers.items():
+    if isinstance(name, str) and name in RETRAINING_RECIPES:
+        for key, number in RETRAINING_RECIPES[name].numbers.items():
             _write(document, ('retrain', key), number, f'recipe {name}')
 
 

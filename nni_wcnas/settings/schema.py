@@ -25,12 +25,15 @@
 
 from __future__ import annotations
 
+import math
 import platform
+from dataclasses import fields
 from importlib.metadata import version
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_type_hints
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
+from nni_wcnas.retrain.recipe import RECIPE_LIMITS, RETRAINING_RECIPES, RetrainingRecipe
 from nni_wcnas.settings.members import Strict
 from nni_wcnas.tester import AuxiliaryOptions
 
@@ -60,9 +63,9 @@ class SearchNumbers(Strict):
 
     epochs: int = Field(default=50, ge=1)
     warmup: int = Field(default=0, ge=0)
-    learning_rate: float = Field(default=0.025, gt=0)
+    lr: float = Field(default=0.025, gt=0)
     # Rates, momentum and weight decay are those of table 25 of papers/wcnas, by default.
-    min_learning_rate: float = Field(default=0.001, ge=0)
+    min_lr: float = Field(default=0.001, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=3e-4, ge=0)
     precision: Literal['32-true', 'bf16-mixed'] = '32-true'
@@ -118,38 +121,39 @@ class PretrainingNumbers(Strict):
         return settings.seed if self.seed is None else self.seed
 
 
-class RetrainNumbers(Strict):
+_TRIAL: dict[str, dict[str, float | None]] = {
+    # Minutes instead of days: the papers train for 600 epochs, with 36 channels and 20 cells. A reduction splits the
+    # channels in two, and two of three cells reduce.
+    'epochs': {'default': 10}, 'channels': {'default': 16, 'ge': 2}, 'cells': {'default': 8, 'ge': 3},
+    'lr': {'ge': None, 'gt': 0},
+}
+"""What the numbers of a trial's retraining have beside the defaults and the limits of a recipe."""
+
+
+def _retraining_fields() -> dict[str, Any]:
+    """Return the name of a recipe and, of each of its numbers but the seed, type, default and limits for pydantic."""
+    types = get_type_hints(RetrainingRecipe)
+    found: dict[str, Any] = {'recipe': (Literal[tuple(RETRAINING_RECIPES)] | None, None)}
+    for number in fields(RetrainingRecipe):
+        least, below = RECIPE_LIMITS.get(number.name, (None, math.inf))
+        limits = {'ge': least, 'lt': None if below == math.inf else below}
+        found[number.name] = types[number.name], Field(
+            **{'default': number.default, **limits, **_TRIAL.get(number.name, {})})  # type: ignore[arg-type]
+    del found['seed']
+    return found
+
+
+_RetrainingNumbers: Any = create_model('_RetrainingNumbers', __base__=Strict, **_retraining_fields())
+"""A key for each number of a recipe: its type, default and limits stand there."""
+
+
+class RetrainNumbers(_RetrainingNumbers):
     """Section ``retrain``: the short training of the found cell, with smaller sizes than the papers' by default.
 
-    The keys are the fields of :class:`nni_wcnas.retrain.recipe.Recipe`. The numbers of a named recipe replace the
-    defaults here, and numbers that are written replace the recipe's. The data are the search's, so a recipe's batch
-    size and cutout are not taken; nor is there a seed but the trial's.
+    The keys are the fields of :class:`nni_wcnas.retrain.recipe.RetrainingRecipe`. The numbers of a named recipe
+    replace the defaults here, and numbers that are written replace the recipe's. The data are the search's, so a
+    recipe's batch size and cutout are not taken; nor is there a seed but the trial's.
     """
-
-    recipe: Literal['darts', 'p_darts', 'pc_darts', 'pr_darts', 'adversarial', 'imagenet', 'stl10'] | None = None
-    # Minutes instead of days: the papers train for 600 epochs, with 36 channels and 20 cells.
-    epochs: int = Field(default=10, ge=1)
-    channels: int = Field(default=16, ge=2)  # A reduction splits them in two.
-    cells: int = Field(default=8, ge=3)  # Two of them reduce.
-    lr: float = Field(default=0.025, gt=0)
-    min_lr: float = Field(default=0.0, ge=0)
-    decay: Literal['cosine', 'linear'] = 'cosine'
-    warmup: int = Field(default=0, ge=0)
-    optimizer: str = 'sgd'
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=3e-4, ge=0)
-    gradient_clip: float = Field(default=5.0, ge=0)
-    auxiliary_weight: float = Field(default=0.4, ge=0)
-    drop_path: float = Field(default=0.2, ge=0, lt=1)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    ema_decay: float = Field(default=0.0, ge=0, lt=1)
-    adversarial_steps: int = Field(default=0, ge=0)
-    stem: Literal['cifar', 'imagenet'] | None = None
-    max_macs: int = Field(default=0, ge=0)
-    precision: Literal['fp32', 'bf16'] = 'fp32'
-    channels_last: bool = False
-    compile: bool = False
-    fast_cell: bool = True
 
     def numbers(self) -> dict[str, Any]:
         """Return the numbers as keyword arguments of ``retrain``; those of a named recipe are in them already."""

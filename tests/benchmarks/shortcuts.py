@@ -44,7 +44,7 @@ ARC_LEARNING_RATE, HYPERPARAMETER_LR = 0.05, 0.02
 PRETRAINING = 300
 """Steps."""
 AUXILIARY, WIDTH = 'small_resnet', 4
-RETRAINING = {'epochs': 12, 'lr': 0.05, 'auxiliary_weight': 0.0, 'drop_path': 0.0, 'gradient_clip': 5.0}
+RETRAINING = {'epochs': 12, 'lr': 0.05, 'auxiliary_weight': 0.0, 'drop_path': 0.0, 'gradient_clip_val': 5.0}
 GAN = {'image_size': 16, 'width': 16, 'latent': 32, 'dictionary_size': 64}
 
 Make = Callable[[str, Path], tuple[wc.Search, dict[str, Any]]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from nni_wcnas.cli import main
 from nni_wcnas.cli.parser import make_parser
 from nni_wcnas.compare.number import formatted
-from nni_wcnas.retrain.recipe import RECIPES
+from nni_wcnas.retrain import checkpoint, retraining
+from nni_wcnas.retrain.recipe import RETRAINING_RECIPES
 from nni_wcnas.spaces.architecture import load_architecture
 
 SMALL = ('--epochs', '1', '--channels', '4', '--cells', '3', '--auxiliary-weight', '0')
@@ -166,6 +170,28 @@ def test_another_folder_of_images_is_not_gone_on_with(finished: Path, tmp_path: 
     assert done.returncode == 2 and 'does not tell what the checkpoint beside it was trained on' in done.stderr
 
 
+def test_the_network_is_built_once_and_the_checkpoint_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a new retraining and of one that goes on, the checks before anything is written included."""
+    calls: Counter[str] = Counter()
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            calls[function.__name__] += 1
+            return function(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(checkpoint, 'read_tensors', counted(checkpoint.read_tensors))
+    monkeypatch.setattr(retraining, 'CellNetwork', counted(retraining.CellNetwork))
+    command = ['retrain', 'darts_v2', '--data', DATA, '--run', str(tmp_path / 'run'), *SMALL, '--cpu']
+    assert main(command) == 0
+    assert calls == {'CellNetwork': 1}
+    assert main([*command, '--resume']) == 0
+    assert calls == {'CellNetwork': 2, 'read_tensors': 1}
+
+
 def test_several_devices_without_a_gpu_name_the_commands_remedy(finished: Path, tmp_path: Path, here: Any) -> None:
     done = here('retrain', finished, '--data', DATA, '--run', tmp_path / 'run', *SMALL, '--devices', '99')
     assert done.returncode == 2 and 'give fewer, or --cpu for as many processes on the CPU' in done.stderr
@@ -175,4 +201,4 @@ def test_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         make_parser().parse_args(['retrain', '--help'])
     text = capsys.readouterr().out
-    assert all(f'  {name:12} {recipe.description}' in text for name, recipe in RECIPES.items())
+    assert all(f'  {name:12} {recipe.description}' in text for name, recipe in RETRAINING_RECIPES.items())

@@ -52,7 +52,7 @@ def test_files(finished: Path) -> None:
         path.stat().st_size for path in (run.report, run.cell('normal'), run.cell('reduce'), *run.generated().values())
     )
     settings = run.read_settings()
-    assert settings['search']['learning_rate'] == 0.025 and settings['versions']['nni']
+    assert settings['search']['lr'] == 0.025 and settings['versions']['nni']
     torch.load(run.checkpoint, weights_only=True)
 
 
@@ -88,8 +88,8 @@ def test_refuses_a_taken_directory_and_other_settings(finished: Path, settings_f
     assert taken.returncode == 2 and taken.stderr.strip().endswith(
         'continue it with --resume, or give another directory with --run'
     )
-    other = here('search', settings_file, '--run', finished, '--resume', '--set', 'search.learning_rate=0.1')
-    assert other.returncode == 2 and 'search.learning_rate differs' in other.stderr
+    other = here('search', settings_file, '--run', finished, '--resume', '--set', 'search.lr=0.1')
+    assert other.returncode == 2 and 'search.lr differs' in other.stderr
     assert 'Traceback' not in taken.stderr + other.stderr
 
 

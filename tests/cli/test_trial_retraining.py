@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from nni_wcnas.cli.evaluate import retrained
+from nni_wcnas.cli.evaluate import find_retraining
 from nni_wcnas.cli.search import Found
 from nni_wcnas.cli.trial import judge
 from nni_wcnas.data.reference import reference_models
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.network.cell_network import CellNetwork
-from nni_wcnas.retrain.recipe import RecipeNumbers
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.problems import CommandError
 from nni_wcnas.settings.resolved import resolved
@@ -44,11 +43,11 @@ def judged(settings_file: Path, tmp_path: Path) -> Any:
 def test_numbers_act(judged: Any) -> None:
     run = judged('ema_decay: 0.5, optimizer: adamw, lr: 0.001, label_smoothing: 0.1, stem: imagenet')
     state = torch.load(run.path / 'retraining' / 'checkpoints' / 'last.ckpt', weights_only=True)
-    expected: RecipeNumbers = {'drop_path': 0.3, 'adversarial_steps': 7, 'ema_decay': 0.5, 'optimizer': 'adamw',
-                               'lr': 0.001, 'label_smoothing': 0.1, 'epochs': 1, 'seed': 3}
+    expected = {'drop_path': 0.3, 'adversarial_steps': 7, 'ema_decay': 0.5, 'optimizer': 'adamw',
+                'lr': 0.001, 'label_smoothing': 0.1, 'epochs': 1, 'seed': 3}
     assert expected.items() <= state['identity'].items() and state['identity']['part'] == 'weights'
     assert 'moving' in state and 'exp_avg_sq' in state['optimizer']['state'][0]
-    inner = retrained(run)  # What is evaluated has the stem that was trained.
+    inner = find_retraining(run)  # What is evaluated has the stem that was trained.
     CellNetwork(load_architecture(inner.architecture), 4, 3, 10, True).load_state_dict(state['network'])
     assert load_architecture(run.architecture).arguments.get('stem', 'cifar') == 'cifar'
 

@@ -10,11 +10,11 @@ from nni_wcnas.compare import comparison_page, group_records
 from nni_wcnas.compare.training_differences import training_differences
 from nni_wcnas.files.record import describe
 from nni_wcnas.files.run_directory import RunDirectory
-from nni_wcnas.retrain.recipe import Recipe
+from nni_wcnas.retrain.recipe import RetrainingRecipe
 
 
 def trained(record, recipe=None, data=None, **numbers):
-    retrain = {**asdict(Recipe(**numbers)), 'part': 'train'}
+    retrain = {**asdict(RetrainingRecipe(**numbers)), 'part': 'train'}
     data = {'name': 'digits', 'seed': record.seed, **(data or {})}
     return replace(record, settings={'data': data, 'retrain': retrain, 'recipe': recipe})
 
@@ -39,7 +39,7 @@ def test_seeds_and_unknown_numbers_are_no_difference():
     """A record of an earlier release lacks the numbers that came later."""
     records = [trained(each, seed=each.seed) for each in CLEAR]
     del records[0].settings['retrain']['ema_decay'], records[0].settings['recipe']
-    records[1].settings['retrain'] |= {'gradient_clip': 5, 'devices': 1}
+    records[1].settings['retrain'] |= {'gradient_clip_val': 5, 'devices': 1}
     records[2].settings['data'] |= {'root': 'elsewhere', 'num_workers': 2, 'download': False}
     assert rows(records) == []
     assert 'Trained differently' not in comparison_page(records)

@@ -400,7 +400,7 @@ def test_w2_learns_in_the_warm_up_and_differs_from_w1():
     """Its loss falls by a third; A stands still meanwhile."""
     watch = Watch()
     members = {'objective': SaliencyAware(saliency_every=1, steps=1), 'schedule': wc.SingleStage(warmup=7)}
-    run(wc.Search(**members), make=small, callbacks=[watch], limit=128, epochs=8, learning_rate=0.1)
+    run(wc.Search(**members), make=small, callbacks=[watch], limit=128, epochs=8, lr=0.1)
     assert all('A' not in moved for moved in watch.moved[:56])
     assert sum(watch.losses[-8:]) < 0.67 * sum(watch.losses[:8])
     state = watch._state()

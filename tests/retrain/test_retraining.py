@@ -15,7 +15,7 @@ from torch import nn
 
 from nni_wcnas.data import Digits
 from nni_wcnas.network.cell_network import CellNetwork, DropPath
-from nni_wcnas.retrain.retraining import Recipe, RetrainingError, retrain
+from nni_wcnas.retrain.retraining import RetrainingError, RetrainingRecipe, retrain
 from nni_wcnas.spaces.architecture import Architecture
 
 QUICK = {'epochs': 2, 'channels': 2, 'cells': 3, 'accelerator': 'cpu', 'progress': False}
@@ -44,8 +44,8 @@ def test_repeats_bit_for_bit(architecture, tiny, baseline):
         {'min_lr': 0.02},
         {'momentum': 0.5},
         {'weight_decay': 0.1},
-        {'gradient_clip': 0.1},
-        {'gradient_clip': 0.0},
+        {'gradient_clip_val': 0.1},
+        {'gradient_clip_val': 0.0},
         {'auxiliary_weight': 0.1},
         {'drop_path': 0.0},
         {'seed': 1},
@@ -82,7 +82,7 @@ def test_one_step_by_hand(tiny):
     norm = nn.utils.clip_grad_norm_(reference.parameters(), 0.01)
     assert norm > 0.01
     torch.optim.SGD(reference.parameters(), 0.5, 0.9, weight_decay=0.1).step()
-    trained = retrain(network, data, **{**QUICK, 'epochs': 1}, lr=0.5, weight_decay=0.1, gradient_clip=0.01).network
+    trained = retrain(network, data, **{**QUICK, 'epochs': 1}, lr=0.5, weight_decay=0.1, gradient_clip_val=0.01).network
     assert trained is network
     for mine, other in zip(trained.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(mine, other)
@@ -218,7 +218,7 @@ def test_a_truncated_checkpoint_is_refused(architecture, tiny, folder):
 
 
 def test_pickled_code_is_refused(architecture, tiny, folder):
-    torch.save({'format': Recipe()}, folder / 'checkpoints' / 'last.ckpt')
+    torch.save({'format': RetrainingRecipe()}, folder / 'checkpoints' / 'last.ckpt')
     with pytest.raises(RetrainingError, match='last.ckpt is damaged'):
         resume(architecture, tiny(batches=1), folder)
 
@@ -259,6 +259,27 @@ def test_other_data_are_refused(architecture, tiny, folder):
         resume(architecture, tiny(seed=1, batches=1), folder)
 
 
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        # As many classes and examples, in another order: a network knows them by number.
+        ({'class_names': ('dog', 'cat', 'owl')}, r"made with data.class_names=\['cat', 'dog', 'owl'\], not"),
+        ({'train_indices': torch.arange(12)}, 'made with data.examples=18, not 12'),
+        ({'image_size': 16}, 'made with data.image_size=8, not 16'),
+    ],
+)
+def test_data_of_the_same_name_are_told_apart(architecture, tiny, tmp_path, change, message):
+    class Told(tiny):
+        class_names, image_size, train_indices = ('cat', 'dog', 'owl'), 8, torch.arange(18)
+
+    retrain(architecture, Told(batches=1), directory=tmp_path, **{**QUICK, 'epochs': 1})
+    other = Told(batches=1)
+    vars(other).update(change)
+    with pytest.raises(RetrainingError, match=message):
+        resume(architecture, other, tmp_path)
+    resume(architecture, Told(batches=1), tmp_path)
+
+
 def test_a_checkpoint_is_never_overwritten_by_accident(architecture, tiny, folder):
     with pytest.raises(RetrainingError, match='exists: pass resume=True'):
         retrain(architecture, tiny(), directory=folder, **QUICK)
@@ -271,12 +292,12 @@ def test_resume_without_a_checkpoint_starts(architecture, tiny, tmp_path, baseli
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'epochs': 0}, 'epochs must be at least 1, not 0'),
+        ({'epochs': 0}, 'epochs must be a finite number from 1 on, not 0'),
         ({'lr': -1.0}, 'lr must be a finite number .*, not -1.0'),
         ({'lr': float('nan')}, 'lr must be a finite number .*, not nan'),
-        ({'drop_path': 1.0}, 'drop_path must be a chance, from 0 to below 1, not 1.0'),
+        ({'drop_path': 1.0}, 'drop_path must be from 0 to below 1, not 1.0'),
         ({'lr': 0.1, 'min_lr': 0.2}, r'min_lr=0.2 is above lr \(0.1\), so the rate would rise; lower it'),
-        ({'momentum': 1.0}, 'momentum must be a number from 0 to below 1, not 1.0'),
+        ({'momentum': 1.0}, 'momentum must be from 0 to below 1, not 1.0'),
         ({'part': 'test'}, "part is 'test': give 'train' or 'weights'"),
         ({'resume': True}, 'there is no directory to resume from'),
     ],

@@ -15,7 +15,7 @@ from nni_wcnas.data import DataError, Digits
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.network.cell_network import CellNetwork
 from nni_wcnas.retrain.devices import check_devices
-from nni_wcnas.retrain.retraining import Recipe, Retraining, RetrainingError, retrain
+from nni_wcnas.retrain.retraining import Retraining, RetrainingError, RetrainingRecipe, retrain
 
 QUICK = {'accelerator': 'cpu', 'progress': False}
 SMALL = {**QUICK, 'epochs': 2, 'channels': 2, 'cells': 3}
@@ -106,7 +106,7 @@ def test_networks_without_an_importable_class():
 
 def test_each_device_draws_its_own(tiny, monkeypatch):
     """Dropped paths and starts of attacks; the first device draws what a single one does."""
-    module = Retraining(plain(), tiny(), Recipe())
+    module = Retraining(plain(), tiny(), RetrainingRecipe())
     seeds = []
     for rank in (0, 1, 2):
         monkeypatch.setattr(Retraining, 'global_rank', rank)
@@ -155,7 +155,7 @@ class Deadly(Digits):
 @pytest.mark.parametrize('numbers', [{}, {'optimizer': 'nesterov', 'ema_decay': 0.8}], ids=str)
 def test_two_are_one(tmp_path, numbers):
     """Without batch norm the same weights, history and average; 151 examples do not share out evenly."""
-    quick = {**QUICK, 'epochs': 3, 'lr': 0.1, 'gradient_clip': 0.5, 'label_smoothing': 0.1, **numbers}
+    quick = {**QUICK, 'epochs': 3, 'lr': 0.1, 'gradient_clip_val': 0.5, 'label_smoothing': 0.1, **numbers}
     one = retrain(plain(), digits(), **quick)
     network = plain()
     two = retrain(network, digits(), directory=tmp_path, devices=2, **quick)
@@ -172,7 +172,7 @@ def test_cells_on_two_devices(architecture, tmp_path):
     """Each image of an epoch is shown once, to one of two networks whose weights are the same bits at every step."""
     network, data = Watched(architecture, 2, 3, 10), digits(augment=False, cutout=0, num_workers=1)
     network.folder = str(tmp_path)
-    numbers = {**SMALL, 'drop_path': 0.5, 'precision': 'bf16', 'ema_decay': 0.5, 'devices': 2}
+    numbers = {**SMALL, 'drop_path': 0.5, 'precision': 'bf16-mixed', 'ema_decay': 0.5, 'devices': 2}
     trained = retrain(network, data, **numbers)
     assert [row['epoch'] for row in trained.history] == [0, 1]
     lines = [[line.split() for line in (tmp_path / f'{rank}.txt').read_text().splitlines()] for rank in (0, 1)]

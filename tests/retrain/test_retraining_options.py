@@ -1,5 +1,7 @@
 """The options of a retraining beyond the recipe of DARTS: each does what it claims, and a resumed one ends alike."""
 
+import itertools
+
 import pytest
 import torch
 from timm.utils import ModelEmaV3
@@ -8,7 +10,7 @@ from torch._dynamo.utils import counters
 
 from nni_wcnas.data.augmentation import normalise
 from nni_wcnas.network.cell_network import DropPath
-from nni_wcnas.retrain.retraining import Recipe, Retraining, retrain
+from nni_wcnas.retrain.retraining import Retraining, RetrainingRecipe, retrain
 
 QUICK = {'epochs': 2, 'channels': 2, 'cells': 3, 'accelerator': 'cpu', 'progress': False}
 
@@ -49,7 +51,7 @@ def default():
 
 @pytest.mark.parametrize(
     'change',
-    [{'label_smoothing': 0.1}, {'warmup': 1, 'lr': 0.03}, {'ema_decay': 0.5}, {'precision': 'bf16'},
+    [{'label_smoothing': 0.1}, {'warmup': 1, 'lr': 0.03}, {'ema_decay': 0.5}, {'precision': 'bf16-mixed'},
      {'fast_cell': False}, {'adversarial_steps': 1}],
     ids=str,
 )
@@ -62,7 +64,8 @@ def test_every_option_matters(architecture, tiny, default, change):
 
 @pytest.mark.parametrize(
     'change',
-    [{'ema_decay': 0.5}, {'precision': 'bf16'}, {'adversarial_steps': 2}, {'channels_last': True, 'fast_cell': False}],
+    [{'ema_decay': 0.5}, {'precision': 'bf16-mixed'}, {'adversarial_steps': 2},
+     {'channels_last': True, 'fast_cell': False}],
     ids=str,
 )
 def test_resumed_ends_in_the_same_bits(architecture, tiny, tmp_path, change):
@@ -126,7 +129,7 @@ def test_label_smoothing_by_hand(tiny):
 def test_layout_and_precision(tiny):
     for numbers, layout, dtype in (({}, torch.contiguous_format, torch.float32),
                                    ({'channels_last': True}, torch.channels_last, torch.float32),
-                                   ({'precision': 'bf16'}, torch.contiguous_format, torch.bfloat16)):
+                                   ({'precision': 'bf16-mixed'}, torch.contiguous_format, torch.bfloat16)):
         network = Seen()
         retrain(network, tiny(batches=1), **{**QUICK, 'epochs': 1}, **numbers)
         assert network.images[0].is_contiguous(memory_format=layout) and network.dtypes == {dtype}
@@ -148,15 +151,34 @@ def test_attacked_images(tiny):
     assert losses[0] > losses[1]
 
 
+def test_attacks_start_elsewhere_in_each_epoch_of_each_seed(tiny):
+    """The same batch and the same weights, which do not learn: only the starts of the attacks differ."""
+
+    class Alike(tiny):
+        def batch(self, *key):
+            return super().batch(0)
+
+    shown = {}
+    for seed in (0, 1):
+        network = Seen()
+        network.load_state_dict({name: torch.ones_like(value) for name, value in network.state_dict().items()})
+        quick = {**QUICK, 'lr': 0.0, 'adversarial_steps': 1, 'seed': seed}
+        retrain(network, with_pixels(Alike(batches=2)), **quick)
+        # Two epochs of two batches.
+        shown |= {(seed, number // 2, number % 2): images for number, images in enumerate(network.images)}
+    assert len(shown) == 8 and all(
+        not torch.equal(shown[one], shown[other]) for one, other in itertools.combinations(shown, 2))
+
+
 def test_attacks_need_the_normalisation(architecture, tiny):
     with pytest.raises(ValueError, match='adversarial_steps attack pixels, but the data have no mean and std'):
         retrain(architecture, tiny(), **QUICK, adversarial_steps=1)
 
 
 def test_average_is_timms(tiny):
-    module = Retraining(nn.Linear(1, 1), tiny(), Recipe(ema_decay=0.5))
+    module = Retraining(nn.Linear(1, 1), tiny(), RetrainingRecipe(ema_decay=0.5))
     assert isinstance(module.average, ModelEmaV3)
-    assert Retraining(nn.Linear(1, 1), tiny(), Recipe()).average is None
+    assert Retraining(nn.Linear(1, 1), tiny(), RetrainingRecipe()).average is None
 
 
 @pytest.mark.slow

@@ -149,16 +149,16 @@ def test_mistakes(tmp_path: Path, method: Any, expected: str) -> None:
 def test_the_papers_numbers_fill_what_is_not_written(tmp_path: Path) -> None:
     """Of the preset, on its data set; a warm-up keeps its share of other epochs."""
     settings = load(tmp_path, {'preset': 'pc_darts', 'dataset': 'cifar10'}, space='darts')
-    assert (settings.search.epochs, settings.search.warmup, settings.search.learning_rate) == (50, 15, 0.1)
+    assert (settings.search.epochs, settings.search.warmup, settings.search.lr) == (50, 15, 0.1)
     assert settings.data['batch_size'] == 256 and settings.space['num_cells'] == 8
     settings = load(tmp_path, 'pc_darts', space='darts')  # DARTS's for digits, in its own stages.
-    assert (settings.search.epochs, settings.search.warmup, settings.search.learning_rate) == (50, 15, 0.025)
+    assert (settings.search.epochs, settings.search.warmup, settings.search.lr) == (50, 15, 0.025)
     assert settings.data['batch_size'] == 64 and settings.space['num_cells'] == 8
     eight = {'name': 'darts', 'width': 8}
     shorter = load(tmp_path, 'pc_darts', space=eight, data={'name': 'digits', 'batch_size': 32}, search={'epochs': 10})
     assert (shorter.search.epochs, shorter.search.warmup, shorter.data['batch_size']) == (10, 3, 32)
-    written = load(tmp_path, 'pc_darts', space=eight, search={'epochs': 10, 'warmup': 0, 'learning_rate': 0.2})
-    assert (written.search.warmup, written.search.learning_rate) == (0, 0.2)
+    written = load(tmp_path, 'pc_darts', space=eight, search={'epochs': 10, 'warmup': 0, 'lr': 0.2})
+    assert (written.search.warmup, written.search.lr) == (0, 0.2)
     wide = load(tmp_path, 'drnas_progressive', space={'name': 'darts', 'num_cells': 5})
     assert (wide.space['width'], wide.space['num_cells']) == (36, 5)
     other = load(tmp_path, 'drnas_progressive', space={'name': 'nasbench201', 'width': 12})

@@ -57,9 +57,9 @@ def test_the_auxiliary_model_is_always_a_map_and_has_these_numbers(tmp_path: Pat
 
 
 def test_a_filled_in_minimum_is_not_above_the_written_rate(tmp_path: Path) -> None:
-    settings = load(tmp_path, 'auxiliary: {lr: 0.0005}\nsearch: {learning_rate: 0.0002}\n')
+    settings = load(tmp_path, 'auxiliary: {lr: 0.0005}\nsearch: {lr: 0.0002}\n')
     assert (settings.auxiliary.lr, settings.auxiliary.min_lr) == (0.0005, 0.0005)
-    assert (settings.search.learning_rate, settings.search.min_learning_rate) == (0.0002, 0.0002)
+    assert (settings.search.lr, settings.search.min_lr) == (0.0002, 0.0002)
     settings = load(tmp_path, text=TINY.replace('width: 8, dict', 'width: 256, generator_lr: 0.0003, dict'))
     assert (settings.tester['generator_lr'], settings.tester['min_lr']) == (0.0003, 0.0003)
 
@@ -98,13 +98,13 @@ def test_data_without_numbers_of_their_own(tmp_path: Path, base: str, known: tup
     other = recipe(base, 'other')
     assert settings.method['dataset'] == 'other'
     assert (settings.search.epochs, settings.search.warmup) == (other.epochs, other.warmup)
-    assert (settings.search.learning_rate, settings.auxiliary.lr, settings.data['batch_size']) == (0.025, 0.025, 64)
+    assert (settings.search.lr, settings.auxiliary.lr, settings.data['batch_size']) == (0.025, 0.025, 64)
     told = remark(settings)
     assert told is not None and told.startswith('digits: the papers have no numbers for these data') and base in told
     assert told.endswith('; for others set ' + ', '.join(f'`method.dataset: {name}`' for name in known))
     assert '\n' not in told
     own = load(tmp_path, '', 'method.dataset=cifar10', text=text, build=())
-    assert own.search.learning_rate == recipe(base).learning_rate and remark(own) is None
+    assert own.search.lr == recipe(base).lr and remark(own) is None
 
 
 @pytest.mark.parametrize('name', ['fashion_mnist', 'svhn', 'stl10', 'image_folder'])
@@ -113,7 +113,7 @@ def test_no_other_data_get_the_numbers_of_cifar(tmp_path: Path, name: str) -> No
     text = text.replace('preset: wcnas', 'preset: wcnas, base: pc_darts')
     assert load(tmp_path, text=text, build=()).method['dataset'] == 'other'
     settings = load(tmp_path, '', 'method.dataset=imagenet', text=text, build=())
-    assert settings.search.learning_rate == 0.5 and settings.method['dataset'] == 'imagenet'
+    assert settings.search.lr == 0.5 and settings.method['dataset'] == 'imagenet'
     text = text.replace(name, 'cifar100')
     assert load(tmp_path, text=text, build=()).method['dataset'] == 'cifar100'
 

@@ -13,7 +13,7 @@ import yaml
 from nni_wcnas import Search
 from nni_wcnas.options import AXES
 from nni_wcnas.presets import BASES
-from nni_wcnas.retrain.recipe import RECIPES, Recipe
+from nni_wcnas.retrain.recipe import RETRAINING_RECIPES, RetrainingRecipe
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.building import SECTIONS
 from nni_wcnas.settings.problems import CommandError, SettingsError
@@ -99,7 +99,7 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
         ('epochs: 2', 'epochs: 2, warmup: 2', 's.yml:4: search.warmup: leaves none of the 2 epochs to search in'),
         ('epochs: 2', 'epochs: 0', 's.yml:4: search.epochs: must be at least 1, not 0; change it'),
         ('epochs: 2', 'epochs: two', "s.yml:4: search.epochs: must be a whole number, not 'two'; change it"),
-        ('epochs: 2', 'min_learning_rate: 0.1', 's.yml:4: search.min_learning_rate: is above learning_rate (0.025)'),
+        ('epochs: 2', 'min_lr: 0.1', 's.yml:4: search.min_lr: is above lr (0.025)'),
         (
             'search: {epochs: 2}',
             'retrain: {lr: 0.1, min_lr: 0.2}',
@@ -165,8 +165,8 @@ def complaints(path: Path, text: str, *overrides: str, **parameters: object) -> 
         ('every: 2', 'every: 2, objective: average_case', 's.yml:3: method.every: every=2 does nothing when objective'),
         (
             'epochs: 2',
-            'learning_rate: .inf',
-            's.yml:4: search.learning_rate: must be a finite number, not inf; change it',
+            'lr: .inf',
+            's.yml:4: search.lr: must be a finite number, not inf; change it',
         ),
         ('search:', 'retrain: {lr: .inf}\nsearch:', 's.yml:4: retrain.lr: must be a finite number, not inf; change it'),
         ('search:', 'retrain: {lr: .nan}\nsearch:', 's.yml:4: retrain.lr: must be a finite number, not nan'),
@@ -347,15 +347,16 @@ def test_lengths_given_twice(tmp_path: Path) -> None:
 
 def test_retraining(tmp_path: Path) -> None:
     """All numbers of a recipe; what is written goes before a named recipe's, and that before a trial's sizes."""
-    fields = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name != 'seed'}
+    fields = {field.name: field.default for field in dataclasses.fields(RetrainingRecipe) if field.name != 'seed'}
     sizes = {'epochs': 10, 'channels': 16, 'cells': 8}
     assert RetrainNumbers().numbers() == {**fields, **sizes}
-    assert get_args(get_args(get_type_hints(RetrainNumbers)['recipe'])[0]) == tuple(RECIPES)
+    assert get_args(get_args(get_type_hints(RetrainNumbers)['recipe'])[0]) == tuple(RETRAINING_RECIPES)
     path = tmp_path / 's.yml'
     for written, expected in (
-        ('{recipe: adversarial, ema_decay: 0.9}', {**sizes, **RECIPES['adversarial'].numbers, 'ema_decay': 0.9}),
+        ('{recipe: adversarial, ema_decay: 0.9}',
+         {**sizes, **RETRAINING_RECIPES['adversarial'].numbers, 'ema_decay': 0.9}),
         ('{recipe: imagenet, cells: 5, stem: cifar, optimizer: lamb}',
-         {**RECIPES['imagenet'].numbers, 'cells': 5, 'stem': 'cifar', 'optimizer': 'lamb'}),
+         {**RETRAINING_RECIPES['imagenet'].numbers, 'cells': 5, 'stem': 'cifar', 'optimizer': 'lamb'}),
     ):
         path.write_text(TINY + f'retrain: {written}\n')
         settings = load_settings(path)

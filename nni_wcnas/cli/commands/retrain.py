@@ -6,10 +6,10 @@ import argparse
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from nni_wcnas.cli.command import continued_with
-from nni_wcnas.retrain.recipe import RECIPE_CHOICES, RECIPES, Recipe, RecipeNumbers
+from nni_wcnas.retrain.recipe import RECIPE_CHOICES, RETRAINING_RECIPES, RetrainingRecipe
 
 __all__ = ['EXAMPLES', 'TEXT', 'add_arguments', 'run']
 
@@ -35,8 +35,6 @@ _NUMBERS = {
     'fast_cell': 'compute what edges share once (CPU)',
 }
 """Help for those numbers of a retraining whose names do not say it all."""
-
-
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,16 +63,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _recipe(parser: argparse.ArgumentParser) -> None:
     """Add the recipe, and an option for each of its numbers; what is not given stays out of the namespace."""
-    listed = ''.join(f'\n  {name:12} {recipe.description}' for name, recipe in RECIPES.items())
+    listed = ''.join(f'\n  {name:12} {recipe.description}' for name, recipe in RETRAINING_RECIPES.items())
     parser.epilog = f'{parser.epilog}\n\nrecipes:{listed}'
     parser.add_argument(
         '--recipe',
-        choices=tuple(RECIPES),
+        choices=tuple(RETRAINING_RECIPES),
         metavar='NAME',
         help="the papers' numbers for a method or data set, listed below, also for the batch size and cutout "
         'that --data leaves out (default: the numbers in parentheses here)',
     )
-    for number in dataclasses.fields(Recipe):
+    for number in dataclasses.fields(RetrainingRecipe):
         name, default = number.name.replace('_', '-'), number.default
         shown = 'that of the search' if default is None else default
         note = f'{_NUMBERS.get(number.name, "")} (default: {shown})'.strip()
@@ -94,8 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nni_wcnas.cli.retrain import retrain_architecture
 
     # The parser leaves numbers that were not given out of the namespace, so that they do not replace the recipe's.
-    given = {name: value for name, value in vars(arguments).items() if name in Recipe.__dataclass_fields__}
-    numbers = cast(RecipeNumbers, given)
+    numbers = {name: value for name, value in vars(arguments).items() if name in RetrainingRecipe.__dataclass_fields__}
     with continued_with('--resume'):
         run = retrain_architecture(
             arguments.architecture,

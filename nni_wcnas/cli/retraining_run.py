@@ -10,10 +10,10 @@ from nni_wcnas.retrain.retraining import with_stem
 from nni_wcnas.settings.problems import CommandError, for_settings
 from nni_wcnas.spaces.architecture import load_architecture
 
-__all__ = ['data_of', 'retrained']
+__all__ = ['data_of', 'find_retraining']
 
 
-def retrained(run: RunDirectory) -> RunDirectory:
+def find_retraining(run: RunDirectory) -> RunDirectory:
     """Return the run of a retraining: the given one, or the one inside the run of a search or a trial.
 
     Raises
