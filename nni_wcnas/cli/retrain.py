@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.data import ImageData
+from nni_wcnas.data.identity import check_identity, identify, keep_identity
+from nni_wcnas.data.image_check import check_images
 from nni_wcnas.files.batch_settings import batch_settings
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.files.search_cost import search_cost
@@ -87,9 +89,13 @@ def retrain_architecture(
         network = build_network(found, loaded, chosen)
         read_checkpoint(run, resume, identity_of(found, network, loaded, chosen, part, devices))
         # The checkpoint knows the data's name, seed and batch size only, the settings beside it all arguments.
+        identity = identify(loaded)
         if trained:
             _check_batch_settings(run, section)
+            check_identity(run.path, identity)
+        check_images(loaded)
         make_folder(run.path, 'give another with --run')
+        keep_identity(run.path, identity)
         write_architecture(run, found)
         run.write_settings(settings)
         retrain(

@@ -1,0 +1,46 @@
+"""Commands refuse data that changed under a run, and damaged images before training."""
+
+from photographs import write_photographs
+
+SMALL = ('--channels', '4', '--cells', '3', '--epochs', '1', '--cpu')
+
+
+def test_a_renamed_class_stops_evaluation_and_resuming(tmp_path, here):
+    photographs, run = write_photographs(tmp_path / 'photographs'), tmp_path / 'run'
+    told = ('darts_v2', '--data', f'{{name: image_folder, root: {photographs}, image_size: 16}}', '--run', run, *SMALL)
+    assert here('retrain', *told).returncode == 0
+    (photographs / 'b').rename(photographs / 'z')
+    changed = f"The data are not those of {run}: class 'b' is now 'z'; the order of the classes changed"
+    for words in (('evaluate', run, '--cpu'), ('retrain', *told, '--resume')):
+        done = here(*words)
+        assert done.returncode == 2 and changed in done.stderr
+    (photographs / 'z').rename(photographs / 'b')
+    assert here('evaluate', run, '--cpu').returncode == 0
+    # Of a class of a search's data, and without its old numbers.
+    path = next((photographs / 'c').iterdir())
+    path.write_bytes((photographs / 'a' / '0.jpg').read_bytes())
+    done = here('evaluate', run, '--cpu')
+    assert done.returncode == 2 and "images of class 'c' (other images) changed" in done.stderr
+
+
+def test_a_search_is_not_resumed_on_more_images(tmp_path, here):
+    photographs, run = write_photographs(tmp_path / 'photographs'), tmp_path / 'run'
+    path = tmp_path / 'search.yml'
+    path.write_text(
+        f'data: {{name: image_folder, root: {photographs}, image_size: 16, batch_size: 20}}\n'
+        'space: {name: darts, width: 4, num_cells: 3}\nmethod: darts\nepochs: 1\ndevice: cpu\n'
+    )
+    done = here('search', path, '--run', run)
+    assert done.returncode == 0, done.stderr
+    write_photographs(photographs, names='e')
+    done = here('search', path, '--run', run, '--resume')
+    assert done.returncode == 2 and "there were 4 classes and are now 5; 'e' is new" in done.stderr
+
+
+def test_a_truncated_test_image_stops_retraining_before_it_begins(tmp_path, here):
+    photographs, run = write_photographs(tmp_path / 'photographs'), tmp_path / 'run'
+    for path in (photographs / 'a').iterdir():
+        path.write_bytes(path.read_bytes()[:-200])
+    data = f'{{name: image_folder, root: {photographs}, image_size: 16}}'
+    done = here('retrain', 'darts_v2', '--data', data, '--run', run, *SMALL)
+    assert done.returncode == 2 and '24 of 96 images cannot be read:' in done.stderr and not run.exists()
