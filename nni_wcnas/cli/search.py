@@ -66,7 +66,7 @@ def open_run(path: str | Path, trial: Trial, *, resume: bool) -> RunDirectory:
     Raises
     ------
     CommandError
-        When the folder is taken, cannot be resumed, or was made with other settings or data; or when images are damaged.
+        When the folder is taken, cannot be resumed, was made with other settings or data, or images are damaged.
     """
     run = RunDirectory(path)
     found, wanted = run.read_settings(), trial.resolved

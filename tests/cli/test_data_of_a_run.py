@@ -16,7 +16,7 @@ def test_a_renamed_class_stops_evaluation_and_resuming(tmp_path, here):
         assert done.returncode == 2 and changed in done.stderr
     (photographs / 'z').rename(photographs / 'b')
     assert here('evaluate', run, '--cpu').returncode == 0
-    # Of a class of a search's data, and without its old numbers.
+    # An image is replaced: the old numbers are not shown again.
     path = next((photographs / 'c').iterdir())
     path.write_bytes((photographs / 'a' / '0.jpg').read_bytes())
     done = here('evaluate', run, '--cpu')
@@ -28,7 +28,7 @@ def test_a_search_is_not_resumed_on_more_images(tmp_path, here):
     path = tmp_path / 'search.yml'
     path.write_text(
         f'data: {{name: image_folder, root: {photographs}, image_size: 16, batch_size: 20}}\n'
-        'space: {name: darts, width: 4, num_cells: 3}\nmethod: darts\nepochs: 1\ndevice: cpu\n'
+        'space: {name: darts, width: 4, num_cells: 3}\nmethod: darts\nsearch: {epochs: 1}\ndevice: cpu\n'
     )
     done = here('search', path, '--run', run)
     assert done.returncode == 0, done.stderr
