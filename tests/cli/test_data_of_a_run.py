@@ -1,6 +1,12 @@
 """Commands refuse data that changed under a run, and damaged images before training."""
 
+import pytest
 from photographs import write_photographs
+
+from nni_wcnas.cli.retrained import data_of
+from nni_wcnas.data.identity import check_identity, identify
+from nni_wcnas.files.run_directory import RunDirectory
+from nni_wcnas.settings.problems import CommandError
 
 SMALL = ('--channels', '4', '--cells', '3', '--epochs', '1', '--cpu')
 
@@ -44,3 +50,17 @@ def test_a_truncated_test_image_stops_retraining_before_it_begins(tmp_path, here
     data = f'{{name: image_folder, root: {photographs}, image_size: 16}}'
     done = here('retrain', 'darts_v2', '--data', data, '--run', run, *SMALL)
     assert done.returncode == 2 and '24 of 96 images cannot be read:' in done.stderr and not run.exists()
+
+
+def test_moved_data_are_found_by_their_new_place(tmp_path):
+    photographs, run = write_photographs(tmp_path / 'photographs'), RunDirectory(tmp_path / 'run')
+    run.path.mkdir()
+    run.write_settings({'data': {'name': 'image_folder', 'root': str(photographs), 'image_size': 16}})
+    before = identify(data_of(run))
+    photographs.rename(tmp_path / 'moved')
+    with pytest.raises(CommandError, match='does not exist'):
+        data_of(run)
+    assert identify(data_of(run, tmp_path / 'moved')) == before and not check_identity(run.path, before)
+    run.write_settings({'data': {'name': 'digits'}})
+    with pytest.raises(CommandError, match='the data digits of .* lie in no folder; leave the folder out'):
+        data_of(run, tmp_path / 'moved')
