@@ -20,6 +20,7 @@ from nni_wcnas.cli.measured_table import print_measures
 from nni_wcnas.cli.retraining_run import data_of, find_retraining
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import Kind, hardest
+from nni_wcnas.data.identity import check_identity, identify
 from nni_wcnas.data.store import TensorStore
 from nni_wcnas.files.record import Record, describe, fingerprint, load_record, record_path
 from nni_wcnas.files.run_directory import RunDirectory
@@ -133,6 +134,7 @@ def evaluate_run(
     corruptions, attacks = corruptions or CorruptionPlan(), attacks or AttackPlan()
     try:
         data = data_of(run)
+        check_identity(run.path, identify(data))
         network = _network(run, data).to('cuda' if has_gpu() and not cpu else 'cpu')
         # All that was given is read and checked here, before the first measure takes its time.
         labelled = load_groups(groups, group_names, len(data.images.test))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nni_wcnas.contracts import GenerativeTester, Tester
 from nni_wcnas.data import ImageData
+from nni_wcnas.data.identity import check_identity, identify
 from nni_wcnas.data.reference import reference_models
 from nni_wcnas.files.checkpoint import check_checkpoint
 from nni_wcnas.files.run_directory import RunDirectory
@@ -78,6 +79,7 @@ def measure_tester(path: str | Path, *, count: int = 5000, inception: str | None
     settings = _settings(run, cpu)
     try:
         data = assembly.make_data(settings)
+        check_identity(run.path, identify(data))
         tester = _tester(run, settings, data)
         extractor = _extractor(inception, settings, data)
         # Of the architecture's half, as the tester learned from the other one; rounded up to as many of each class.

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.data import ImageData
+from nni_wcnas.data.identity import check_identity, identify, keep_identity
+from nni_wcnas.data.image_check import check_images
 from nni_wcnas.files.batch_settings import batch_settings
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.files.search_cost import search_cost
@@ -82,9 +84,11 @@ def retrain_architecture(
         found = with_stem(found, chosen.stem)
         # All checks are made before anything is written, so that a refused command leaves the run as it was.
         _check_devices(devices, cpu, loaded)
-        # Before the checkpoint is read: that knows some facts of the data only, the settings beside it all arguments.
+        identity = identify(loaded)
+        # Before the checkpoint is read: that knows some facts of the data only, the files beside it all of them.
         if trained:
             _check_batch_settings(run, section)
+            check_identity(run.path, identity)
         job = prepare(
             found,
             loaded,
@@ -96,7 +100,9 @@ def retrain_architecture(
             devices=devices,
             progress=sys.stderr.isatty(),
         )
+        check_images(loaded)
         make_folder(run.path, 'give another with --run')
+        keep_identity(run.path, identity)
         write_architecture(run, found)
         run.write_settings(settings)
         train(job)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nni_wcnas.data import ImageData
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.options import build
@@ -42,8 +44,15 @@ def find_retraining(run: RunDirectory) -> RunDirectory:
     return run
 
 
-def data_of(run: RunDirectory) -> ImageData:
+def data_of(run: RunDirectory, root: str | Path | None = None) -> ImageData:
     """Build the data set of a retraining, as its settings describe it.
+
+    Parameters
+    ----------
+    run
+        The run of the retraining.
+    root
+        Where the data are now, if they were moved; None takes the settings' place. The settings stay as they are.
 
     Raises
     ------
@@ -54,6 +63,10 @@ def data_of(run: RunDirectory) -> ImageData:
     if not isinstance(section, dict) or 'name' not in section:
         raise CommandError(f'{run.settings} has no data with a name; restore it, or retrain into another folder')
     arguments = dict(section)
+    if root is not None:
+        if 'root' not in arguments:
+            raise CommandError(f'the data {section["name"]} of {run.settings} lie in no folder; leave the folder out')
+        arguments['root'] = str(Path(root).expanduser())
     try:
         return build('data', arguments.pop('name'), **arguments)
     except ValueError as error:

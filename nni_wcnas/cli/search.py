@@ -20,7 +20,9 @@ from nni_wcnas.cli.quiet import silence_lightning
 from nni_wcnas.cli.recorder import GENERATED, Recorder
 from nni_wcnas.cli.truth import true_values
 from nni_wcnas.contracts import GenerativeTester
-from nni_wcnas.data import ImageData
+from nni_wcnas.data import DataError, ImageData
+from nni_wcnas.data.identity import check_identity, identify, keep_identity
+from nni_wcnas.data.image_check import check_images
 from nni_wcnas.data.reference import Reference, reference_models
 from nni_wcnas.errors import DivergedError
 from nni_wcnas.evaluator import SearchEvaluator
@@ -32,7 +34,7 @@ from nni_wcnas.page.event_file import EventFile
 from nni_wcnas.page.run_pictures import write_architecture
 from nni_wcnas.settings import assembly
 from nni_wcnas.settings.consistency import is_without_b
-from nni_wcnas.settings.problems import CommandError
+from nni_wcnas.settings.problems import CommandError, for_settings
 from nni_wcnas.settings.recipe_numbers import remark
 from nni_wcnas.settings.resolved import differing_key
 from nni_wcnas.settings.trial import Trial
@@ -64,7 +66,7 @@ def open_run(path: str | Path, trial: Trial, *, resume: bool) -> RunDirectory:
     Raises
     ------
     CommandError
-        When the folder is taken, cannot be resumed, or was made with other settings.
+        When the folder is taken, cannot be resumed, was made with other settings or data, or images are damaged.
     """
     run = RunDirectory(path)
     found, wanted = run.read_settings(), trial.resolved
@@ -81,7 +83,16 @@ def open_run(path: str | Path, trial: Trial, *, resume: bool) -> RunDirectory:
             raise CommandError(
                 f'{run.path} was made with other settings: {key} differs; give the same, or another directory'
             )
+    try:
+        # Before anything is written, and before the first epoch: damage would else be found after hours.
+        check_images(trial.data)
+        identity = identify(trial.data)
+        if resume:
+            check_identity(run.path, identity)
+    except DataError as error:
+        raise CommandError(for_settings(error)) from error
     make_folder(run.path, 'give another with --run')
+    keep_identity(run.path, identity)
     # What may differ is written anew; the files that the search began with stay, as it goes on with them.
     run.write_settings({**wanted, **{key: found[key] for key in ('pretrained',) if key in found}})
     return run

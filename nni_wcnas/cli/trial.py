@@ -13,6 +13,7 @@ import torch
 from nni_wcnas.cli.identity import TrialIdentity, preserved_identity
 from nni_wcnas.cli.peak import peak_memory
 from nni_wcnas.cli.search import Found, open_run, search
+from nni_wcnas.data.identity import identify, keep_identity
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.files.search_cost import search_seconds
 from nni_wcnas.measure.measures import measure
@@ -103,6 +104,8 @@ def judge(settings: Settings, run: RunDirectory, found: Found) -> dict[str, floa
     scores = assembly.difficulty_scores(settings, found.data, found.reference)
     folder = run.path / 'retraining'
     try:
+        # Those of the search: `open_run` compared them a moment ago.
+        keep_identity(folder, identify(found.data))
         retrained = retrain(
             _network(settings, found),
             found.data,

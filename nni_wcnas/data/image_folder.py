@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import torch
 
 from .error import DataArgumentError, DataError
 from .image_data import DataOptions, ImageData
+from .image_layout import find_parts, list_class_files, refuse_missing_classes, say_left_out
 from .split import interleave
 from .store import FileStore, ImageSet
 
@@ -19,20 +22,22 @@ if TYPE_CHECKING:
 
 __all__ = ['ImageFolder']
 
-SUFFIXES = frozenset({'.bmp', '.gif', '.jpeg', '.jpg', '.pgm', '.png', '.ppm', '.tif', '.tiff', '.webp'})
-
 TEST_SHARE = 0.2
-"""Share of each class that becomes the test set where there are no train and test folders."""
+"""Share of the images that is expected in the test set where there are no train and test folders."""
 
 
 @nni.trace
 class ImageFolder(ImageData):
     """Images from ``root/train/<class>/*.png`` and ``root/test/<class>/*.png``, or from ``root/<class>/*.png``.
 
-    Where ``root/test`` is missing or, as ImageNet's, without classes, ``root/val`` takes its place.
-    Without train and test folders, a fifth of each class (at least one image) becomes the test set. Files are put in an
-    order that depends on their names alone (hashed, classes interleaved), so that each half of the training set holds
-    all classes.
+    The folders may also be called ``training`` and ``testing``, in any case, and lie below a folder that holds nothing
+    else. Where ``root/test`` is missing or, as ImageNet's, without classes, ``val``, ``valid`` or ``validation`` takes
+    its place. Hidden and system files, files of other kinds and broken links are left out, counted, and told on stderr.
+
+    Without train and test folders, about a fifth of the images become the test set: those whose names hash low. Each
+    file is on its side whatever else lies there, so after images were removed or added no trained image is tested. The
+    share of a small class varies by chance. Training files are put in the order of the hashes, classes interleaved, so
+    that each half of the training set holds all classes.
 
     Parameters
     ----------
@@ -53,8 +58,9 @@ class ImageFolder(ImageData):
     Raises
     ------
     DataError
-        If the folder is missing, has fewer than two classes or an empty one, or train and test have different classes.
-        A file that cannot be decoded raises when a batch first needs it.
+        If the folder is missing, has fewer than two classes or an empty one, train and test have different classes, or
+        a class would be missing in the training or the test set. A file that cannot be decoded raises when a batch
+        first needs it; :func:`nni_wcnas.data.image_check.check_images` finds it before.
     """
 
     in_memory = False
@@ -97,56 +103,49 @@ class ImageFolder(ImageData):
 
 
 def _files(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-    """List the image files of the training and the test set by class."""
-    held_out = _held_out(root)
-    official = {part: (root / part).is_dir() for part in ('train', held_out)}
-    if all(official.values()):
-        train, test = _classes(root / 'train'), _classes(root / held_out)
+    """List the image files of the training and the test set by class, and say on stderr what is left out."""
+    left_out: Counter[str] = Counter()
+    first, second = find_parts(root, left_out)
+    train = list_class_files(first, left_out)
+    if second is None:
+        train, test = _held_out(train, first)
+    else:
+        test = list_class_files(second, left_out)
         # Classes are sorted by name, and labels count them: equal lists mean equal labels.
-        if list(train) != list(test):
-            odd = min(set(train) ^ set(test))
-            raise DataError(
-                f'The class {odd} is in only one of {root / "train"} and {root / held_out}; '
-                f'give both the same class folders.'
-            )
-        return train, test
-    if any(official.values()):
-        # False sorts before True, so the folder that exists comes first.
-        there, missing = sorted(official, key=lambda part: not official[part])
-        raise DataError(
-            f'{root} has a folder {there} but no folder {missing}; add it, or pass {root / there} to have '
-            f'a fifth of it held out.'
-        )
-    train, test = {}, {}
-    for name, files in _classes(root).items():
-        # At least one, so that the test set has all classes.
-        count = max(1, round(TEST_SHARE * len(files)))
-        train[name], test[name] = files[count:], files[:count]
+        refuse_missing_classes(train, test, (first, second))
+        train, test = ({name: sorted(files, key=lambda path: _digest(path, folder))
+                        for name, files in part.items()} for part, folder in ((train, first), (test, second)))
+    if line := say_left_out(left_out):
+        print(f'{root}: {line}', file=sys.stderr)
     return train, test
 
 
-def _held_out(root: Path) -> str:
-    """Return the name of the test set's folder: 'val' where 'test' is missing or has no class folders, else 'test'."""
-    has_classes = any(child.is_dir() for child in (root / 'test').glob('*'))
-    return 'val' if not has_classes and (root / 'train').is_dir() and (root / 'val').is_dir() else 'test'
+def _held_out(classes: dict[str, list[Path]], folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Divide each class by the hash of each file's name alone: no file ever changes sides because of another."""
+    train, test = {}, {}
+    for name, files in classes.items():
+        digests = {path: _digest(path, folder) for path in files}
+        ordered = sorted(files, key=digests.__getitem__)
+        # The hash's first 64 bits are uniform, so a fifth of the names is expected below a fifth of their range.
+        test[name] = [path for path in ordered if int.from_bytes(digests[path][:8], 'big') < TEST_SHARE * 2**64]
+        train[name] = ordered[len(test[name]):]
+        if not train[name] or not test[name]:
+            raise DataError(
+                f'The class folder {folder / name} has {len(files)} images, and the hashes of their names put '
+                f'{"none" if not test[name] else "all"} of them into the test set; add images, or make folders train '
+                f'and test with the same class folders to divide them yourself.'
+            )
+    return train, test
 
 
-def _classes(folder: Path) -> dict[str, list[Path]]:
-    """List the images of each class folder, in an order that is unrelated to their content."""
-    found = {}
-    for child in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith('.')):
-        # Folders inside a class folder belong to the class.
-        files = [path for path in child.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file()]
-        if not files:
-            raise DataError(f'The class folder {child} holds no images; add some or remove it.')
-        # Sorted by a hash of the name: names often follow time or place, and the halves are cut from this order. A
-        # hash, not a seed, as the split must be the same for all searches.
-        found[child.name] = sorted(
-            files, key=lambda path: hashlib.sha256(path.relative_to(child).as_posix().encode()).digest()
-        )
-    if len(found) < 2:
-        raise DataError(f'The image folder {folder} has {len(found)} class folders; a classifier needs at least two.')
-    return found
+def _digest(path: Path, folder: Path) -> bytes:
+    """Hash a file's name from its class folder on.
+
+    Names often follow time or place, and the halves are cut from the order of the hashes. A hash, not a seed, as the
+    split must be the same for all searches. With the class: where the files of all classes are numbered alike, a hash
+    without it would give all of them the same share, however far from a fifth.
+    """
+    return hashlib.sha256(path.relative_to(folder).as_posix().encode(errors='surrogateescape')).digest()
 
 
 def _store(classes: dict[str, list[Path]], image_size: int, crop_pct: float) -> FileStore:

@@ -29,6 +29,7 @@ import colorsys
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from PIL import Image
@@ -139,6 +140,14 @@ class ShortcutStore(ImageStore):
         digest = hashlib.sha256(f'{self.inner.fingerprint()} {self.shortcut} {self.classes}'.encode())
         digest.update(self.cues.cpu().numpy().data)
         return digest.hexdigest()
+
+    def class_digests(self, num_classes: int) -> list[str]:
+        """Hash what identifies the images below the cues, which the settings tell; see the base class."""
+        return self.inner.class_digests(num_classes)
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the image files below the cues; see :meth:`ImageStore.files`."""
+        return self.inner.files()
 
     def _marked(self, pixels: Tensor, indices: Tensor) -> Tensor:
         """Give images, bytes of shape ``(B, 3, H, W)``, their cues; the result has the same shape and dtype."""

@@ -16,8 +16,12 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from .error import DataError
+from .file_names import digest_by_class, names_and_sizes
 
 __all__ = ['FileStore', 'ImageSet', 'ImageStore', 'TensorStore']
+
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for files that are damaged or no images."""
 
 
 class ImageStore(ABC):
@@ -77,6 +81,14 @@ class ImageStore(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash the images and labels (hexadecimal sha256)."""
+
+    @abstractmethod
+    def class_digests(self, num_classes: int) -> list[str]:
+        """Hash what identifies the images of each class: names and sizes of files, else the bytes."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the image files in the order of the positions; empty for images in memory."""
+        return ()
 
 
 class TensorStore(ImageStore):
@@ -148,6 +160,13 @@ class TensorStore(ImageStore):
         digest.update(self.labels.numpy().data)
         return digest.hexdigest()
 
+    def class_digests(self, num_classes: int) -> list[str]:
+        """Hash the bytes of each class's images; see :meth:`ImageStore.class_digests`."""
+        # (N, ...) -> (n, ...) for each class: the shape first, as in fingerprint().
+        shape = str(tuple(self.images.shape[1:])).encode()
+        return [hashlib.sha256(shape + self.images[self.labels == label].cpu().numpy().tobytes()).hexdigest()
+                for label in range(num_classes)]
+
 
 class FileStore(ImageStore):
     """A store that decodes images on demand: the shorter side is resized and the centre is cropped.
@@ -197,6 +216,14 @@ class FileStore(ImageStore):
         digest.update(self.labels.numpy().data)
         return digest.hexdigest()
 
+    def class_digests(self, num_classes: int) -> list[str]:
+        """Hash names and sizes of each class's files; see :meth:`ImageStore.class_digests`."""
+        return digest_by_class(names_and_sizes(self.paths), self.labels.tolist(), num_classes)
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the image files; see :meth:`ImageStore.files`."""
+        return self.paths
+
 
 def decode(path: Path, image_size: int) -> Tensor:
     """Read one image file as uint8 of shape ``(3, image_size, image_size)``.
@@ -229,14 +256,24 @@ def open_image(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as opened:
-            # Pillow's convert would clip such values at 255: nearly all would be white, without a word.
-            if opened.mode.startswith(('I', 'F')):
-                raise ValueError(f'its mode {opened.mode} has more than 8 bits a channel')
+            refuse_deep(opened)
             # Cameras store pictures unrotated and note the rotation in the EXIF data.
             return ImageOps.exif_transpose(opened).convert('RGB')
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = ' '.join(str(error).split()).rstrip('.')
-        raise DataError(f'The image {path} cannot be read ({reason}); replace or remove the file.') from error
+    except UNREADABLE as error:
+        raise unreadable(path, error) from error
+
+
+def refuse_deep(image: Image.Image) -> None:
+    """Raise ValueError for an image of more than 8 bits a channel."""
+    # Pillow's convert would clip such values at 255: nearly all would be white, without a word.
+    if image.mode.startswith(('I', 'F')):
+        raise ValueError(f'its mode {image.mode} has more than 8 bits a channel')
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """Say which image cannot be read, and why."""
+    reason = ' '.join(str(error).split()).rstrip('.')
+    return DataError(f'The image {path} cannot be read ({reason}); replace or remove the file.')
 
 
 @dataclass(frozen=True)

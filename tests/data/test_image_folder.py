@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from photographs import write_photographs
 from PIL import Image
 from torchvision.transforms.v2.functional import to_pil_image
 
@@ -23,19 +24,46 @@ def write(folder, count, colour, size=(20, 12), mode='RGB'):
 @pytest.fixture
 def folder(tmp_path):
     write(tmp_path / 'blue', 10, (0, 0, 200))
-    write(tmp_path / 'red', 5, (200, 0, 0))
+    write(tmp_path / 'red', 10, (200, 0, 0))
     return tmp_path
 
 
-def test_a_fifth_of_each_class_is_held_out(folder):
+def test_about_a_fifth_is_held_out_by_name(folder):
     data = ImageFolder(folder)
     assert data.class_names == ('blue', 'red') and data.image_size == 32 and data.name == folder.name
     train, test = data.images.train, data.images.test
-    assert train.labels.bincount().tolist() == [8, 4] and test.labels.bincount().tolist() == [2, 1]
-    assert not set(train.paths) & set(test.paths) and len(set(train.paths) | set(test.paths)) == 15
+    # SHA-256 of 'blue/1.png' and so on, below a fifth of its range.
+    assert {path.relative_to(folder).as_posix() for path in test.paths} == {
+        'blue/1.png', 'blue/4.png', 'blue/9.png', 'red/7.png', 'red/9.png',
+    }
+    assert not set(train.paths) & set(test.paths) and len(set(train.paths) | set(test.paths)) == 20
     for indices in (data.weight_indices, data.architecture_indices):
-        assert train.labels[indices].bincount().tolist() == [4, 2]
+        assert min(train.labels[indices].bincount().tolist()) >= 3
     assert ImageFolder(str(folder)).images.train.paths == train.paths
+
+
+def test_no_image_changes_sides_because_of_another(folder):
+    before = ImageFolder(folder).images
+    for path in (before.train.paths[0], before.test.paths[0]):
+        path.unlink()
+    Image.new('RGB', (8, 8)).save(folder / 'blue' / 'new.png')
+    after = ImageFolder(folder).images
+    assert set(after.test.paths) - {folder / 'blue' / 'new.png'} == set(before.test.paths[1:])
+    assert not set(after.train.paths) & set(before.test.paths)
+
+
+def test_a_class_without_test_images_is_refused(folder):
+    for number in (7, 9):
+        (folder / 'red' / f'{number}.png').unlink()
+    assert refused(folder) == (
+        f'The class folder {folder / "red"} has 8 images, and the hashes of their names put none of them into the test '
+        'set; add images, or make folders train and test with the same class folders to divide them yourself.'
+    )
+
+
+def test_the_share_of_photographs(tmp_path):
+    images = ImageFolder(write_photographs(tmp_path)).images
+    assert 0.15 < len(images.test) / 96 < 0.25 and images.test.labels.bincount().min() >= 2
 
 
 def test_official_parts(folder, tmp_path_factory):
@@ -48,7 +76,7 @@ def test_official_parts(folder, tmp_path_factory):
         write(root / 'test' / name, 2, (9, 9, 9))
     (root / 'train' / 'red' / 'notes.txt').write_text('not an image')
     data = ImageFolder(root)
-    assert data.images.train.labels.bincount().tolist() == [10, 5] and data.images.test.labels.bincount().tolist() == [
+    assert data.images.train.labels.bincount().tolist() == [10, 10] and data.images.test.labels.bincount().tolist() == [
         2,
         2,
     ]
@@ -89,7 +117,7 @@ def test_batches_show_the_files(folder):
         centre = ((batch.clean[:, :, 8, 8] + 1) * 127.5).round()
         expected = torch.where(batch.labels[:, None] == 1, torch.tensor([200.0, 0, 0]), torch.tensor([0, 0, 200.0]))
         assert centre.equal(expected)
-    assert sum(len(batch.labels) for batch in data.train_dataloader()) == 6
+    assert sum(len(batch.labels) for batch in data.train_dataloader()) == 7
 
 
 def test_size_of_the_image_is_kept_by_the_short_side(tmp_path):
@@ -137,18 +165,21 @@ def test_errors_name_path_and_remedy(folder, tmp_path_factory):
     assert refused(folder, image_size=4) == 'image_size=4 is too small; use at least 8'
     (folder / 'green').mkdir()
     assert refused(folder) == f'The class folder {folder / "green"} holds no images; add some or remove it.'
-    (folder / 'green').rmdir()
+    (folder / 'green' / 'notes.txt').write_text('not an image')
+    assert refused(folder) == f'The class folder {folder / "green"} holds no images (1 .txt); add some or remove it.'
+    folder = tmp_path_factory.mktemp('parts')
     write(folder / 'train' / 'a', 1, (0, 0, 0))
     assert refused(folder) == (
-        f'{folder} has a folder train but no folder test; add it, or pass {folder / "train"} to have '
-        f'a fifth of it held out.'
+        f'{folder} has a folder train but no folder test with class folders (seen: train); add it, or pass '
+        f'{folder / "train"} to have about a fifth of it held out.'
     )
     write(folder / 'train' / 'b', 1, (0, 0, 0))
     write(folder / 'test' / 'a', 1, (0, 0, 0))
     write(folder / 'test' / 'c', 1, (0, 0, 0))
     assert (
         refused(folder)
-        == f'The class b is in only one of {folder / "train"} and {folder / "test"}; give both the same class folders.'
+        == f'The parts have different classes: {folder / "train"} lacks c and {folder / "test"} lacks b; '
+        f'give both the same class folders.'
     )
 
 
@@ -191,3 +222,67 @@ def test_images_of_more_than_8_bits_are_refused(tmp_path, dtype, mode):
     Image.fromarray(np.full((8, 8), 300, dtype)).save(path)
     with pytest.raises(DataError, match=f'deep.tif cannot be read .its mode {mode} has more than 8 bits a channel'):
         decode(path, 8)
+
+
+@pytest.mark.parametrize(
+    ('train', 'test'),
+    [('Training', 'Testing'), ('Train', 'Test'), ('TRAIN', 'Val'), ('training', 'validation'), ('train', 'valid')],
+)
+@pytest.mark.parametrize('above', ['', 'archive', 'archive/data'])
+def test_parts_as_data_set_sites_name_them(tmp_path, train, test, above):
+    for name in (train, test):
+        write_photographs(tmp_path / above / name, count=4)
+    (tmp_path / above / 'README.txt').write_text('from a data set site')
+    data = ImageFolder(tmp_path)
+    assert data.class_names == ('a', 'b', 'c', 'd') and len(data.images.train) == len(data.images.test) == 16
+    assert all(path.parts[-3] == train for path in data.images.train.paths)
+    assert all(path.parts[-3] == test for path in data.images.test.paths)
+
+
+def test_parts_inside_a_folder_of_their_own_name(tmp_path):
+    for name in ('train', 'test'):
+        write_photographs(tmp_path / name / 'images', count=4)
+    assert ImageFolder(tmp_path).class_names == ('a', 'b', 'c', 'd')
+
+
+@pytest.mark.parametrize('name', ['train', 'test', 'Validation'])
+def test_a_class_called_as_a_part(tmp_path, name):
+    write_photographs(tmp_path, names=['boat', 'car', name])
+    assert ImageFolder(tmp_path).class_names == tuple(sorted(['boat', 'car', name]))
+
+
+def test_what_is_left_out_is_told(tmp_path, capsys):
+    write_photographs(tmp_path)
+    ImageFolder(tmp_path)
+    assert capsys.readouterr().err == ''
+    (tmp_path / '__MACOSX' / 'a').mkdir(parents=True)
+    (tmp_path / 'a' / '.ipynb_checkpoints').mkdir()
+    for name in ('._0.png', 'Thumbs.db', '.ipynb_checkpoints/0-checkpoint.png', 'x.txt', 'y.txt', 'z.TXT'):
+        (tmp_path / 'a' / name).write_bytes(b'no image')
+    (tmp_path / 'b' / 'link.png').symlink_to(tmp_path / 'gone.png')
+    images = ImageFolder(tmp_path).images
+    assert len(images.train) + len(images.test) == 96
+    assert capsys.readouterr().err == (
+        f'{tmp_path}: left out: 3 hidden or system names, 3 .txt, 1 broken link\n'
+    )
+
+
+@pytest.mark.parametrize('suffix', ['.jfif', '.avif', '.JPG', '.webp'])
+def test_less_usual_suffixes(tmp_path, suffix):
+    write_photographs(tmp_path, suffix=suffix)
+    images = ImageFolder(tmp_path).images
+    assert len(images.train) + len(images.test) == 96 and images.test.read(torch.arange(3)).float().std() > 1
+
+
+def test_a_part_that_stands_twice_and_one_without_classes(tmp_path):
+    for name in ('train', 'Training', 'test'):
+        write(tmp_path / name / 'a', 1, (0, 0, 0))
+    assert refused(tmp_path) == (
+        f'{tmp_path} has both Training and train, which mean the same part; keep one of them.'
+    )
+    for name in ('train', 'test'):
+        write(tmp_path / 'flat' / name, 3, (0, 0, 0))
+    assert refused(tmp_path / 'flat') == (
+        f'{tmp_path / "flat"} has the folders test, train, but none of them has class folders; '
+        'give each a folder for each class.'
+    )

@@ -50,7 +50,7 @@ def test_batches_are_made_on_the_device_of_the_search(tmp_path: Path, monkeypatc
 
 
 def test_a_folder_stays_where_its_files_are_decoded(tmp_path: Path, monkeypatch) -> None:
-    for number in range(20):
+    for number in range(28):
         folder = tmp_path / 'images' / 'ab'[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
         Image.new('RGB', (32, 32), (number, 0, 0)).save(folder / f'{number}.png')

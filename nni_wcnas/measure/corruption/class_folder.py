@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nni_wcnas.data import DataError
 from nni_wcnas.data.augmentation import normalise
-from nni_wcnas.data.image_folder import SUFFIXES
+from nni_wcnas.data.image_layout import SUFFIXES
 from nni_wcnas.data.store import decode
 
 __all__ = ['MEAN', 'STD', 'ClassFolder', 'list_classes', 'wordnet_ids']
