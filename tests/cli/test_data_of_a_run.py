@@ -3,7 +3,7 @@
 import pytest
 from photographs import write_photographs
 
-from nni_wcnas.cli.retrained import data_of
+from nni_wcnas.cli.retraining_run import data_of
 from nni_wcnas.data.identity import check_identity, identify
 from nni_wcnas.files.run_directory import RunDirectory
 from nni_wcnas.settings.problems import CommandError
