@@ -21,6 +21,7 @@ from nni_wcnas.cli.retraining_run import data_of, find_retraining
 from nni_wcnas.data import ImageData
 from nni_wcnas.data.difficulty import Kind, hardest
 from nni_wcnas.data.identity import check_identity, identify
+from nni_wcnas.data.image_list import write_image_list
 from nni_wcnas.data.store import TensorStore
 from nni_wcnas.files.record import Record, describe, fingerprint, load_record, record_path
 from nni_wcnas.files.run_directory import RunDirectory
@@ -53,7 +54,7 @@ from nni_wcnas.page.report import write_report
 from nni_wcnas.settings.assembly import has_gpu
 from nni_wcnas.settings.problems import CommandError, for_settings
 
-__all__ = ['AttackPlan', 'CorruptionPlan', 'evaluate_run']
+__all__ = ['AttackPlan', 'CorruptionPlan', 'evaluate_run', 'list_images']
 
 _HARDEST_SHOWN = 16
 """Number of the hardest test images whose predictions go into the record."""
@@ -87,6 +88,15 @@ class AttackPlan:
     """Points of the curve of PGD-20, in units of 1/255."""
 
 
+def list_images(path: str | Path, file: str | Path, *, root: str | None = None) -> None:
+    """Write the test images of a retraining by index, file and class; arguments are those of :func:`evaluate_run`."""
+    data = data_of(find_retraining(RunDirectory(path)), root)
+    try:
+        write_image_list(data, Path(file))
+    except OSError as error:
+        raise CommandError(f'{file} cannot be written ({error.strerror}); give another --list-images') from error
+
+
 def evaluate_run(
     path: str | Path,
     *,
@@ -98,6 +108,7 @@ def evaluate_run(
     corruptions: CorruptionPlan | None = None,
     attacks: AttackPlan | None = None,
     variants: Mapping[Variant, str] | None = None,
+    root: str | None = None,
     cpu: bool = False,
     quiet: bool = False,
 ) -> dict[str, float]:
@@ -115,6 +126,8 @@ def evaluate_run(
         What else to measure; None measures neither.
     variants
         Folder of each of ImageNet's variants to measure on.
+    root
+        Where the data are now; None takes the place where the retraining found them.
     cpu
         Whether to use no GPU.
     quiet
@@ -133,7 +146,7 @@ def evaluate_run(
     run = find_retraining(RunDirectory(path))
     corruptions, attacks = corruptions or CorruptionPlan(), attacks or AttackPlan()
     try:
-        data = data_of(run)
+        data = data_of(run, root)
         check_identity(run.path, identify(data))
         network = _network(run, data).to('cuda' if has_gpu() and not cpu else 'cpu')
         # All that was given is read and checked here, before the first measure takes its time.

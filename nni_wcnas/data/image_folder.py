@@ -121,20 +121,24 @@ def _files(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
 
 
 def _held_out(classes: dict[str, list[Path]], folder: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-    """Divide each class by the hash of each file's name alone: no file ever changes sides because of another."""
+    """Divide each class by the hash of each file's name alone: no file changes sides because of another.
+
+    In a class so small that a side would be empty, it gets the one image whose hash is nearest to it. That is the only
+    case in which another image of the class matters.
+    """
     train, test = {}, {}
     for name, files in classes.items():
         digests = {path: _digest(path, folder) for path in files}
         ordered = sorted(files, key=digests.__getitem__)
         # The hash's first 64 bits are uniform, so a fifth of the names is expected below a fifth of their range.
-        test[name] = [path for path in ordered if int.from_bytes(digests[path][:8], 'big') < TEST_SHARE * 2**64]
-        train[name] = ordered[len(test[name]):]
-        if not train[name] or not test[name]:
+        below = sum(int.from_bytes(digests[path][:8], 'big') < TEST_SHARE * 2**64 for path in ordered)
+        if len(ordered) < 2:
             raise DataError(
-                f'The class folder {folder / name} has {len(files)} images, and the hashes of their names put '
-                f'{"none" if not test[name] else "all"} of them into the test set; add images, or make folders train '
-                f'and test with the same class folders to divide them yourself.'
+                f'The class folder {folder / name} has {len(files)} image, which cannot be divided into training and '
+                f'test; add images, or make folders train and test with the same class folders to divide them yourself.'
             )
+        count = min(max(below, 1), len(ordered) - 1)
+        test[name], train[name] = ordered[:count], ordered[count:]
     return train, test
 
 

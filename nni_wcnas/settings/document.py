@@ -18,9 +18,9 @@ Path_ = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the numbers that people write: 1e-3 is a float, a date is text.
+    """YAML with the numbers that people write: 1e-3 is a float, 010 is ten, 1:30 and a date are text, as in YAML 1.2.
 
-    YAML 1.1 takes 1e-3, which has no point, for text, and 2024-01-01 for a date.
+    YAML 1.1 takes 1e-3, which has no point, for text, 010 for eight, 1:30 for ninety and 2024-01-01 for a date.
     """
 
 
@@ -29,7 +29,7 @@ _Loader.yaml_implicit_resolvers = {
     first: [
         (tag, pattern)
         for tag, pattern in resolvers
-        if tag not in ('tag:yaml.org,2002:timestamp', 'tag:yaml.org,2002:float')
+        if tag not in ('tag:yaml.org,2002:timestamp', 'tag:yaml.org,2002:float', 'tag:yaml.org,2002:int')
     ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -42,6 +42,15 @@ _Loader.add_implicit_resolver(
     ),
     list('-+0123456789.'),
 )
+_Loader.add_implicit_resolver(
+    'tag:yaml.org,2002:int', re.compile(r'^[-+]?\d[\d_]*$|^0x[\da-fA-F_]+$|^0o[0-7_]+$'), list('-+0123456789')
+)
+_Loader.add_constructor(
+    'tag:yaml.org,2002:int',
+    # Leading zeros mean nothing; hexadecimal and octal numbers say what they are.
+    lambda loader, node: int(node.value, 0 if node.value[:2] in ('0x', '0o') else 10),
+)
+_PLAIN = {f'tag:yaml.org,2002:{kind}' for kind in ('map', 'seq', 'str', 'int', 'float', 'bool', 'null')}
 
 
 class Document:
@@ -136,10 +145,9 @@ def read_document(path: str | Path) -> Document:
         raise SettingsError([Problem(str(path), '', 'holds no keys; write lines like `seed: 0`')])
     places: dict[Path_, str] = {(): str(path)}
     problems: list[Problem] = []
-    for keys, line, duplicate in _walk(node):
-        # YAML lets the second of two equal keys win without a word.
-        if duplicate:
-            problems.append(Problem(f'{path}:{line}', '.'.join(map(str, keys)), 'is written twice; keep one of them'))
+    for keys, line, fault in _walk(node):
+        if fault is not None:
+            problems.append(Problem(f'{path}:{line}', '.'.join(map(str, keys)), fault))
         places[keys] = f'{path}:{line}'
     if problems:
         raise SettingsError(problems)
@@ -163,26 +171,42 @@ def parse_value(text: str) -> Any:
     (0.0003, [1, 2], 'tied')
     """
     try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+        node = yaml.compose(text, Loader=_Loader)
+        faults = [] if node is None else [(keys, fault) for keys, _, fault in _walk(node) if fault is not None]
+        value = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, TypeError, ValueError) as error:
         raise CommandError(f'{text!r} is not a YAML value; quote it') from error
+    if faults:
+        keys, fault = faults[0]
+        raise CommandError(f'{text!r}: {".".join(map(str, keys))} {fault}')
+    return value
 
 
-def _walk(node: yaml.Node, path: Path_ = ()) -> Iterator[tuple[Path_, int, bool]]:
-    """Yield path and line of everything below a node, and whether its map has had the same key before."""
+def _walk(node: yaml.Node, path: Path_ = ()) -> Iterator[tuple[Path_, int, str | None]]:
+    """Yield path and line of everything below a node, and what is wrong with it, if anything is."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
             name = str(key.value)
             here = (*path, name)
-            yield here, key.start_mark.line + 1, name in seen  # Marks count from 0.
+            # YAML lets the second of two equal keys win without a word.
+            fault = 'is written twice; keep one of them' if name in seen else _foreign(value)
+            yield here, key.start_mark.line + 1, fault  # Marks count from 0.
             seen.add(name)
             yield from _walk(value, here)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             here = (*path, index)
-            yield here, value.start_mark.line + 1, False
+            yield here, value.start_mark.line + 1, _foreign(value)
             yield from _walk(value, here)
+
+
+def _foreign(node: yaml.Node) -> str | None:
+    """Say what is wrong with a value that is none of text, number, truth value, map and list."""
+    if node.tag in _PLAIN:
+        return None
+    kind = node.tag.replace('tag:yaml.org,2002:', '!!')
+    return f'is a {kind}, which is no plain value; write text, a number, a map or a list'
 
 
 def _with_text_keys(value: Any) -> Any:

@@ -22,6 +22,15 @@ def test_a_renamed_class_stops_evaluation_and_resuming(tmp_path, here):
         assert done.returncode == 2 and changed in done.stderr
     (photographs / 'z').rename(photographs / 'b')
     assert here('evaluate', run, '--cpu').returncode == 0
+    # Data that were moved as a whole are found where the command says, and their images listed by index.
+    moved = photographs.rename(tmp_path / 'moved')
+    assert here('evaluate', run, '--cpu').returncode == 2
+    assert here('evaluate', run, '--cpu', '--root', moved).returncode == 0
+    assert here('evaluate', run, '--list-images', tmp_path / 'list.csv', '--root', moved).returncode == 0
+    head, *rows = (tmp_path / 'list.csv').read_text().splitlines()
+    assert head == 'index,image,class' and [row.split(',')[0] for row in rows] == [str(n) for n in range(len(rows))]
+    assert all(str(moved / row.split(',')[2]) in row.split(',')[1] for row in rows)
+    moved.rename(photographs)
     # An image is replaced: the old numbers are not shown again.
     path = next((photographs / 'c').iterdir())
     path.write_bytes((photographs / 'a' / '0.jpg').read_bytes())

@@ -52,13 +52,21 @@ def test_no_image_changes_sides_because_of_another(folder):
     assert not set(after.train.paths) & set(before.test.paths)
 
 
-def test_a_class_without_test_images_is_refused(folder):
+def test_a_small_class_gives_the_image_that_hashes_lowest(folder):
+    before = ImageFolder(folder).images
     for number in (7, 9):
         (folder / 'red' / f'{number}.png').unlink()
-    assert refused(folder) == (
-        f'The class folder {folder / "red"} has 8 images, and the hashes of their names put none of them into the test '
-        'set; add images, or make folders train and test with the same class folders to divide them yourself.'
-    )
+    images = ImageFolder(folder).images
+    red = [path for path in images.test.paths if path.parent.name == 'red']
+    assert len(red) == 1 and len(images.train.paths) + len(images.test.paths) == 18
+    # The lowest of those that are left is the first of the class's training images before.
+    assert red == [path for path in before.train.paths if path.parent.name == 'red'][:1]
+
+
+def test_a_class_of_one_image_is_refused(folder):
+    for number in range(1, 10):
+        (folder / 'red' / f'{number}.png').unlink()
+    assert refused(folder).startswith(f'The class folder {folder / "red"} has 1 image, which cannot be divided')
 
 
 def test_the_share_of_photographs(tmp_path):

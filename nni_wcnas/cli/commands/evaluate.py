@@ -80,6 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--attack-epsilons', metavar='NUMBERS', help='points of the curve of PGD-20, of 255, e.g. 0,1,2,4,8'
     )
+    parser.add_argument('--root', metavar='DIR', help='where the data are now (default: where the run found them)')
+    parser.add_argument(
+        '--list-images', metavar='FILE.csv',
+        help='only write the test images by index, which --groups and --difficulty follow, with file and class',
+    )
     parser.add_argument('--cpu', action='store_true', help='use no GPU')
 
 
@@ -100,12 +105,15 @@ def _imagenet(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure a retrained network with the measures that the options ask for."""
-    from nni_wcnas.cli.evaluate import AttackPlan, CorruptionPlan, evaluate_run
+    from nni_wcnas.cli.evaluate import AttackPlan, CorruptionPlan, evaluate_run, list_images
     from nni_wcnas.cli.measure_names import attack_names, corruption_names, numbers
     from nni_wcnas.measure.corruption import SEVERITIES, Variant
 
     # Before defaults are filled in, behind which it could not be told what was given.
     _refuse_idle_options(arguments)
+    if arguments.list_images:
+        list_images(arguments.run, arguments.list_images, root=arguments.root)
+        return 0
     severities = numbers(arguments.corruption_severities or '', '--corruption-severities')
     corruptions = CorruptionPlan(
         corruption_names(arguments.corruptions or ('benchmark' if arguments.imagenet_c else '')),
@@ -130,6 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
             corruptions=corruptions,
             attacks=attacks,
             variants={name: folder for name in get_args(Variant) if (folder := vars(arguments)[name])},
+            root=arguments.root,
             cpu=arguments.cpu,
         )
     return 0
