@@ -133,7 +133,7 @@ ALL, READERS = ('evaluate', 'compare', 'export'), ('evaluate', 'compare')
     (_empty, ALL, ('run holds no retrained network', '`nni-wcnas retrain`')),
     (_remove('checkpoints/last.ckpt'), ALL, ('run holds no retrained network', '`nni-wcnas retrain`')),
     (_remove('settings.yml'), ALL, ('settings.yml is missing beside a checkpoint; restore it',)),
-    (_cut('settings.yml', 0.1), ALL, ('settings.yml', 'nni-wcnas retrain')),
+    (_write('settings.yml', 'data: {name: digits}'), ALL, ('settings.yml', 'nni-wcnas retrain')),
     (_write('settings.yml', 'retrain: ['), ALL, ('settings.yml is damaged', 'restore it')),
     (_inflate('settings.yml'), ALL, ('settings.yml is damaged', '100000000 bytes', 'restore it')),
     (_settings(retrain={'cells': 3}), ALL, ('settings.yml has no number channels', 'restore the file')),
@@ -226,6 +226,7 @@ def test_files_of_the_wrong_shape(run: RunDirectory, tmp_path: Path, refused: Ca
             picture = Image.fromarray((16 * image).clip(0, 255).astype(np.uint8)).resize((32, 32))
             picture.save(folder / str(label) / f'{position}.png')
     _settings(data={'name': 'image_folder', 'root': str(folder)})(run)
+    _remove('data.json')(run)  # Or the data would be refused for being others.
     arrays = tmp_path / 'CIFAR-10-C'
     arrays.mkdir()
     words = ('evaluate', run.path, '--corruptions', 'fog', '--cifar-c', arrays, '--cpu')

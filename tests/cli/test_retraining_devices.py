@@ -24,7 +24,7 @@ WORDS = ('darts_v2', '--data', '{name: digits, limit: 151, batch_size: 33}', '--
     [
         ('0', (), 'devices is 0: give at least 1\n'),
         ('17', (), 'A batch of 33 examples is too small for batch normalisation on 17 devices; use at least 34, or'),
-        ('1', ('--optimizer', 'adamv'), "optimizer is 'adamv', which is none of those of timm that can be used here: "
+        ('1', ('--optimizer', 'adamv'), "optimizer='adamv' is none of those of timm that can be used here; "
                                         "did you mean 'adam'?\n"),
     ],
 )

@@ -472,7 +472,7 @@ trainingService: {platform: local}
         ('[{method: {_name: wcnass}}]', [], "'wcnass' is not a known preset; did you mean wcnas"),
         ('[{seed: 1}, {data: {_name: cifar10, root: nowhere}}]', [], 'nowhere does not exist; pass the folder'),
         ('[{seed: 1}, {space: {width: 5}}]', [], 'space.width: width must be an even number'),
-        ('[{tester: {_name: sn_gan, pretrained: none.pt}}]', [], 'there is no pretrained file'),
+        ('[{tester: {_name: sn_gan, pretrained: none.pt}}]', [], 'none.pt does not exist; make it with'),
         ('[{auxiliary: resnet19}]', [], 'resnet19'),
         ('[{seed: 1}]', ['seed=3'], '--set seed=3: the tuner proposes seed and would override it'),
         ('[{tester: {_name: sn_gan, width: 8}}]', ['tester.width=4'], 'the tuner proposes tester.width'),
@@ -500,7 +500,7 @@ def test_paths_in_proposals_are_relative_to_the_settings_file(tmp_path: Path, mo
         monkeypatch.chdir(folder)
         assert load_experiment(name, [], cpu=True)[0].search_space
     (tmp_path / 'runs' / 'tester.pt').unlink()
-    with pytest.raises(CommandError, match=re.escape(f'there is no pretrained file {tmp_path}/runs/tester.pt')):
+    with pytest.raises(CommandError, match=re.escape(f'{tmp_path}/runs/tester.pt does not exist')):
         load_experiment(name, [], cpu=True)
 
 

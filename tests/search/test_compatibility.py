@@ -82,7 +82,7 @@ SENTENCES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {'transforms': (SkipDropout(), PartialChannels(), SkipDropout(0.1))},
-        'transforms hold SkipDropout twice; keep one of them',
+        "transforms=['SkipDropout', 'PartialChannels', 'SkipDropout'] holds SkipDropout twice; keep one of them",
     ),
     (
         {'transforms': (AnotherExtra(), AuxiliarySkip())},
