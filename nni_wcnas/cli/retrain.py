@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from nni_wcnas.cli.folder import make_folder
 from nni_wcnas.data import ImageData
-from nni_wcnas.data.identity import check_identity, identify, keep_identity
+from nni_wcnas.data.identity import DataIdentity, check_identity, identify, keep_identity
 from nni_wcnas.data.image_check import check_images
 from nni_wcnas.files.batch_settings import batch_settings
 from nni_wcnas.files.run_directory import RunDirectory
@@ -75,20 +75,13 @@ def retrain_architecture(
         told = {**asdict(chosen), 'part': part, 'devices': devices}
         settings = {'data': section, 'recipe': recipe, 'retrain': told, 'versions': versions(), **_cost(architecture)}
         loaded = _data(section)
-        trained = run.checkpoint.exists()
-        if trained and not resume:
-            raise CommandError(
-                f'{run.path} holds a retraining already; continue it with --resume, or give another --run'
-            )
+        identity = identify(loaded)
+        if run.checkpoint.exists():
+            _check_goes_on(run, section, identity, resume=resume)
         # The file beside the weights shall describe the network that is trained, not the one that was searched.
         found = with_stem(found, chosen.stem)
         # All checks are made before anything is written, so that a refused command leaves the run as it was.
         _check_devices(devices, cpu, loaded)
-        identity = identify(loaded)
-        # Before the checkpoint is read: that knows some facts of the data only, the files beside it all of them.
-        if trained:
-            _check_batch_settings(run, section)
-            check_identity(run.path, identity)
         job = prepare(
             found,
             loaded,
@@ -108,7 +101,7 @@ def retrain_architecture(
         train(job)
     # Before ValueError, of which it is a kind.
     except RetrainingError as error:
-        raise CommandError(str(error).replace('pass resume=True', 'pass --resume')) from error
+        raise CommandError(str(error)) from error
     except ValueError as error:
         raise CommandError(for_settings(error)) from error
     write_report(run, title=f'Retraining {run.path.resolve().name}')
@@ -121,6 +114,17 @@ def _check_devices(devices: int, cpu: bool, data: ImageData) -> None:
         check_devices(devices, 'cpu' if cpu else 'gpu', data)
     except ValueError as error:
         raise CommandError(for_settings(error).replace("accelerator='cpu'", '--cpu')) from error
+
+
+def _check_goes_on(run: RunDirectory, section: Mapping[str, Any], identity: DataIdentity, *, resume: bool) -> None:
+    """Refuse a run that was trained already, unless it is to be resumed and on the same data.
+
+    Before the checkpoint is read: that knows some facts of the data only, the files beside it all of them.
+    """
+    if not resume:
+        raise CommandError(f'{run.path} holds a retraining already; continue it with --resume, or give another --run')
+    _check_batch_settings(run, section)
+    check_identity(run.path, identity)
 
 
 def _check_batch_settings(run: RunDirectory, section: Mapping[str, Any]) -> None:

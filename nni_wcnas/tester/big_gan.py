@@ -127,4 +127,4 @@ def _check(settings: dict[str, Any]) -> None:
     if settings['learns'] not in ('discriminator', 'architecture'):
         raise InvalidArgument('learns', settings['learns'], "be 'discriminator' or 'architecture'")
     if not 0 <= settings['orthogonal'] < math.inf:
-        raise InvalidArgument('orthogonal', settings['orthogonal'], 'not be negative and be finite')
+        raise InvalidArgument('orthogonal', settings['orthogonal'], 'be 0 or more and finite')

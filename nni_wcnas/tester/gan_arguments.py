@@ -51,7 +51,7 @@ def check_common(settings: dict[str, Any], *, positive: Sequence[str]) -> None:
     if not 0 <= settings['ema_decay'] <= 1:
         raise InvalidArgument('ema_decay', settings['ema_decay'], 'lie in [0, 1]')
     if settings['ema_start'] < 0:
-        raise InvalidArgument('ema_start', settings['ema_start'], 'not be negative')
+        raise InvalidArgument('ema_start', settings['ema_start'], 'be 0 or more')
     if not 0 < settings['discriminator_lr'] < math.inf:
         raise InvalidArgument('discriminator_lr', settings['discriminator_lr'], 'be positive and finite')
     check_rates('generator', settings['generator_lr'], settings['min_lr'], settings['generator_momentum'],

@@ -69,7 +69,7 @@ def _steps(name: str, steps: int | None, epochs: int | None, batches: Callable[[
     """Return a length in steps, given in steps or in epochs; None where neither is given."""
     for key, value in ((f'{name}steps', steps), (f'{name}epochs', epochs)):
         if value is not None and value < 0:
-            raise InvalidArgument(key, value, 'not be negative')
+            raise InvalidArgument(key, value, 'be 0 or more')
     if steps is not None and epochs is not None:
         raise InvalidArgument(
             f'{name}steps', steps, 'give one of them', reason=f'and {name}epochs={epochs} are two lengths'

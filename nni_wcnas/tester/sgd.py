@@ -33,7 +33,7 @@ def check_rates(owner: str, lr: float, min_lr: float, momentum: float, weight_de
     if not 0 <= momentum < 1:
         raise InvalidArgument(f'{prefix}momentum', momentum, 'lie in [0, 1)')
     if weight_decay < 0:
-        raise InvalidArgument(f'{prefix}weight_decay', weight_decay, 'not be negative')
+        raise InvalidArgument(f'{prefix}weight_decay', weight_decay, 'be 0 or more')
     if gradient_clip_val is not None and not 0 < gradient_clip_val < math.inf:
         raise InvalidArgument(
             f'{prefix}gradient_clip_val', gradient_clip_val, 'be positive and finite, or left out for no clip'

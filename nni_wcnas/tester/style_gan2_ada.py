@@ -169,6 +169,6 @@ def _check(settings: dict[str, Any]) -> None:
     """Raise ValueError if an argument is out of its range."""
     check_common(settings, positive=('width', 'ada_speed'))
     if not 0 <= settings['r1_gamma'] < math.inf:
-        raise InvalidArgument('r1_gamma', settings['r1_gamma'], 'not be negative and be finite')
+        raise InvalidArgument('r1_gamma', settings['r1_gamma'], 'be 0 or more and finite')
     if settings['ada_target'] is not None and not 0 <= settings['ada_target'] < 1:
         raise InvalidArgument('ada_target', settings['ada_target'], 'be None or lie in [0, 1)')

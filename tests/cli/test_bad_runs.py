@@ -134,6 +134,7 @@ ALL, READERS = ('evaluate', 'compare', 'export'), ('evaluate', 'compare')
     (_remove('checkpoints/last.ckpt'), ALL, ('run holds no retrained network', '`nni-wcnas retrain`')),
     (_remove('settings.yml'), ALL, ('settings.yml is missing beside a checkpoint; restore it',)),
     (_write('settings.yml', 'data: {name: digits}'), ALL, ('settings.yml', 'nni-wcnas retrain')),
+    (_write('settings.yml', 'data:\n  name: digits\nr'), ALL, ('settings.yml is damaged', 'restore it')),
     (_write('settings.yml', 'retrain: ['), ALL, ('settings.yml is damaged', 'restore it')),
     (_inflate('settings.yml'), ALL, ('settings.yml is damaged', '100000000 bytes', 'restore it')),
     (_settings(retrain={'cells': 3}), ALL, ('settings.yml has no number channels', 'restore the file')),

@@ -458,8 +458,12 @@ def test_bf16_in_a_pass_that_only_looks(fast_cell):
 
 @pytest.mark.parametrize('precision', ['16-mixed', 'half'])
 def test_other_precisions_are_refused(precision):
-    with pytest.raises(ValueError, match=f"precision must be one of 32-true, bf16-mixed, .* not '{precision}'"):
+    with pytest.raises(ValueError) as refused:
         make_parts(precision=precision)
+    assert str(refused.value) == (
+        'precision must be one of 32-true, bf16-mixed, 64-true (float16 needs scaled losses, which a hypergradient is '
+        f'not made for), not {precision!r}'
+    )
 
 
 @pytest.mark.parametrize(('base', 'members'), [('darts', {}), ('pr_darts', {}), ('drnas', {'anchor': 'kl'})])

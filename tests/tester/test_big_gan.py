@@ -153,7 +153,7 @@ def ten_classes():
      "learns must be 'discriminator' or 'architecture', not 'hyperparameters'"),
     (FQGAN, {'learns': 'architecture'},
      "learns must be 'hyperparameters' or 'discriminator', not 'architecture'"),
-    (BigGAN, {'orthogonal': -1.0}, 'orthogonal must not be negative'),
+    (BigGAN, {'orthogonal': -1.0}, 'orthogonal must be 0 or more and finite, not -1.0'),
     (SNGAN, {'image_size': 28}, 'image_size=28 is not one of'),
     (SNGAN, {'width': 0}, 'width must be at least 1'),
 ])

@@ -118,7 +118,7 @@ def test_refusals(tmp_path):
     path = tmp_path / 'run.pt'
     with pytest.raises(ValueError, match='nothing to train; give at least 1 of steps'):
         _run(0, auxiliary_steps=0)
-    with pytest.raises(ValueError, match='steps must not be negative, not -1'):
+    with pytest.raises(ValueError, match='steps must be 0 or more, not -1'):
         _run(-1)
     with pytest.raises(ValueError, match='steps=2 and epochs=1 are two lengths; give one of them'):
         _run(2, epochs=1)

@@ -64,7 +64,7 @@ def test_refused():
         make_auxiliary(None, policy)
     with pytest.raises(ValueError, match="width=8 is of small_resnet, and 'resnet18' has none; leave it out"):
         make_auxiliary({'name': 'resnet18', 'width': 8}, policy)
-    with pytest.raises(ValueError, match='width must be at least 2 channels, or left out to follow .*, not 1'):
+    with pytest.raises(ValueError, match='width must be at least 2 channels, or left out to follow the learner, not 1'):
         small(width=1)
-    with pytest.raises(ValueError, match='width must be at least 2 channels, or left out to follow .*, not 0'):
+    with pytest.raises(ValueError, match='width must be at least 2 channels, or left out to follow the learner, not 0'):
         make_auxiliary({'width': 0}, policy)
