@@ -24,7 +24,7 @@ from nni_wcnas.compare.table import (
     worst_case_table,
 )
 from nni_wcnas.compare.training_differences import training_differences
-from nni_wcnas.compare.view import view_of, views_note
+from nni_wcnas.compare.view import shortcut_note, view_of, views_note
 from nni_wcnas.files.record import Record
 from nni_wcnas.measure.corruption import BENCHMARK
 from nni_wcnas.page.chart import Point, charts, dots, lines
@@ -82,7 +82,8 @@ def comparison_page(records: Sequence[Record], title: str = 'Comparison', *, tri
         Section('Records', _records(methods)),
     ]
     return page(title, sections, subtitle=f'{subtitle}{_subtitle(methods)}',
-                verdict=conclusion(methods, comparisons, share), remarks=[seeds, *filter(None, [views_note(methods)])])
+                verdict=conclusion(methods, comparisons, share),
+                remarks=[seeds, *filter(None, [shortcut_note(methods), views_note(methods)])])
 
 
 def verdict(records: Sequence[Record]) -> str:

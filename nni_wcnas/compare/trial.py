@@ -130,7 +130,7 @@ def _table(path: Path, measured: Sequence[tuple[Trial, Mapping[str, float]]]) ->
     keys = [key for key in dict.fromkeys(key for each in proposals for key in each)
             if len({each.get(key) for each in proposals}) > 1]
     columns = [key for key in _MEASURES if any(key in measures for _, measures in measured)]
-    best = {key: min(measures[key] for _, measures in measured if key in measures) for key in columns}
+    best = {key: _best([measures[key] for _, measures in measured if key in measures]) for key in columns}
     views = ['sees'] if any(trial.view for trial, _ in measured) else []
     rows: list[list[Cell | str]] = []
     for (trial, measures), proposal in zip(measured, proposals, strict=True):
@@ -146,7 +146,12 @@ def _table(path: Path, measured: Sequence[tuple[Trial, Mapping[str, float]]]) ->
     return table(header, rows, frozenset(range(first, first + len(columns))))
 
 
-def _cell(key: str, value: float | None, best: float) -> Cell:
+def _best(values: Sequence[float]) -> float | None:
+    """Return the least of several values; None where all are the same, of which none is the best."""
+    return min(values) if len(set(values)) > 1 else None
+
+
+def _cell(key: str, value: float | None, best: float | None) -> Cell:
     """Write a measure, bold where it equals the best; a dash where there is none."""
     if value is None:
         return Cell('–', kind='missing')

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from nni_wcnas.compare.method import Method
+from nni_wcnas.data.shortcut import DEFAULT_STRENGTH
 from nni_wcnas.files.record import Record
 from nni_wcnas.spaces.architecture import Architecture
 from nni_wcnas.spaces.views import VIEW_NOTES
 
-__all__ = ['explained', 'view_of', 'views_note', 'views_of']
+__all__ = ['explained', 'shortcut_note', 'view_of', 'views_note', 'views_of']
 
 
 def view_of(record: Record) -> str:
@@ -31,8 +32,25 @@ def views_note(methods: Sequence[Method]) -> str:
     return explained(view_of(record) for method in methods for record in method.records)
 
 
+def shortcut_note(methods: Sequence[Method]) -> str:
+    """Explain the cue of data that have one, and the groups that it makes; empty for other data.
+
+    Records that compare are of the same data, so the first one tells.
+    """
+    data = methods[0].records[0].settings.get('data', {})
+    if not data.get('shortcut'):
+        return ''
+    strength = DEFAULT_STRENGTH if data.get('strength') is None else data['strength']
+    return (
+        f'Training images carry a cue, their {data["shortcut"]}, which is that of their class in {strength:.0%} of '
+        "cases; that of a test image is any class's. Unless other groups were given, the worst group is the worse of the "
+        'test images whose cue agrees with their class and of those whose cue contradicts it.'
+    )
+
+
 def explained(views: Iterable[str]) -> str:
     """Explain some views, each once; empty ones are passed over."""
     known = dict.fromkeys(view for view in views if view)
     notes = '; '.join(f'{view}: {VIEW_NOTES[view]}' for view in known)
-    return f'The search also chose what the network sees of its images (the column "sees"). {notes}.' if known else ''
+    return (f'Every search, whatever its method, also chose what the network sees of its images (the column "sees"). '
+            f'{notes}.') if known else ''

@@ -18,7 +18,7 @@ from .augmentation import normalise
 from .batch import BatchDataset, BatchRequest, BatchSampler, batch_loader
 from .data_options import DataOptions, refuse_impossible, refuse_sharing
 from .error import DataArgumentError, DataError
-from .shortcut import with_shortcut
+from .shortcut import DEFAULT_STRENGTH, with_shortcut
 from .split import first_of_each_class, halves
 from .store import ImageSet, ImageStore
 from .training_transform import training_transform
@@ -84,7 +84,7 @@ class ImageData(pytorch_lightning.LightningDataModule):
         refuse_impossible(batch_size=batch_size, num_workers=num_workers, device=device, **named)
         # Before everything else that reads the images: a cue also changes name, mean and deviation.
         if shortcut is not None:
-            images = with_shortcut(images, shortcut, 0.95 if strength is None else strength)
+            images = with_shortcut(images, shortcut, DEFAULT_STRENGTH if strength is None else strength)
         elif strength is not None:
             raise DataArgumentError(
                 'strength', strength, 'give one, or leave strength out',

@@ -40,10 +40,12 @@ from .error import DataArgumentError
 from .seeding import derive_generator
 from .store import ImageSet, ImageStore
 
-__all__ = ['CUES', 'GROUPS', 'ShortcutStore', 'groups', 'with_shortcut']
+__all__ = ['CUES', 'DEFAULT_STRENGTH', 'GROUPS', 'ShortcutStore', 'groups', 'with_shortcut']
 
 GROUPS = ('cue_agrees', 'cue_contradicts')
 """Names of the groups of test images, by number."""
+DEFAULT_STRENGTH = 0.95
+"""Share of training images whose cue is that of their class, where none is given."""
 _MEASURED = 2048
 """How many training images, the first ones, give the mean and the deviation that the data are normalised with."""
 

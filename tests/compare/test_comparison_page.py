@@ -143,6 +143,16 @@ def test_every_view_is_explained_where_it_is_chosen(architecture):
     assert 'data-label="sees">raw</td>' in html and VIEW_NOTES['raw'] in html and VIEW_NOTES['blurred'] not in html
 
 
+def test_a_cue_and_its_groups_are_explained():
+    data = {**CLEAR[0].settings.get('data', {}), 'shortcut': 'colour', 'strength': 0.9}
+    html = comparison_page([replace(each, settings={**each.settings, 'data': data}) for each in CLEAR])
+    assert 'Training images carry a cue, their colour, which is that of their class in 90% of cases' in html
+    # Left out, the strength is the data's own default.
+    data.pop('strength')
+    html = comparison_page([replace(each, settings={**each.settings, 'data': data}) for each in CLEAR])
+    assert 'in 95% of cases' in html and 'carry a cue' not in comparison_page(CLEAR)
+
+
 def test_a_difference_far_from_significance_is_not_called_the_clearest():
     near, far = ([record(method, seed, error) for method, values in zip('ab', errors)
                   for seed, error in enumerate(values)]
