@@ -43,8 +43,8 @@ def shortcut_note(methods: Sequence[Method]) -> str:
     strength = DEFAULT_STRENGTH if data.get('strength') is None else data['strength']
     return (
         f'Training images carry a cue, their {data["shortcut"]}, which is that of their class in {strength:.0%} of '
-        "cases; that of a test image is any class's. Unless other groups were given, the worst group is the worse of the "
-        'test images whose cue agrees with their class and of those whose cue contradicts it.'
+        "cases; that of a test image is any class's. Unless other groups were given, the worst group is the worse of "
+        'the test images whose cue agrees with their class and of those whose cue contradicts it.'
     )
 
 
